@@ -1,0 +1,63 @@
+# Everything here sets itself up: Python 3.13, Node and make are all that is needed.
+PYTHON ?= python3.13
+PIP := .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r
+UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: .venv/.run-ready node_modules/.ready ## Serve the API on http://127.0.0.1:3000 (PORT=…, DATA_DIR=…, ARGS='--parameter Key=Value')
+	@.venv/bin/python -m local $(ARGS)
+
+.PHONY: test
+test: .venv/.dev-ready node_modules/.ready ## Run the checks and all tests that need no account and no Docker
+	@$(MAKE) --no-print-directory check
+	@.venv/bin/python -m pytest $(ARGS)
+
+.PHONY: check
+check: .venv/.dev-ready ## Lint, check types and validate the template
+	@.venv/bin/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/cfn-lint template.yaml
+	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv/bin/sam validate --lint
+
+.PHONY: bench-pages
+bench-pages: .venv/.dev-ready node_modules/.ready ## Measure what a page costs in a group of 100 and of 100,000
+	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.pages $(ARGS)
+
+.PHONY: bench-writes
+bench-writes: .venv/.dev-ready node_modules/.ready ## Measure what each write costs, with and without an Idempotency-Key
+	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.writes
+
+.PHONY: pins
+pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files
+	@$(UV_COMPILE) requirements-dev.in -o requirements-dev.txt
+	@$(UV_COMPILE) local/requirements.in -c requirements-dev.txt -o local/requirements.txt
+	@$(UV_COMPILE) layers/customers/requirements.in -c requirements-dev.txt -o layers/customers/requirements.txt
+
+.venv/pyvenv.cfg:
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is needed and not on the PATH" >&2; exit 1; }
+	@echo "making .venv (first time only)"
+	@$(PYTHON) -m venv .venv
+
+# What `make run` needs; its functions' own packages the laptop cloud installs apart.
+.venv/.run-ready: local/requirements.txt | .venv/pyvenv.cfg
+	@echo "installing what the laptop cloud runs on (first time only)"
+	@$(PIP) local/requirements.txt
+	@touch $@
+
+# What the checks and the tests need, in the same environment and the same versions.
+.venv/.dev-ready: requirements-dev.txt | .venv/pyvenv.cfg
+	@echo "installing what the checks and the tests run on (first time only)"
+	@$(PIP) requirements-dev.txt
+	@touch .venv/.run-ready $@
+
+node_modules/.ready: package.json
+	@command -v npm >/dev/null || { echo "error: Node with npm is needed and not on the PATH" >&2; exit 1; }
+	@echo "installing the database engine (first time only)"
+	@npm install --no-save --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
+	@touch $@
