@@ -1,0 +1,36 @@
+"""What the other two could not process, however often: book it, so that no import hangs for ever."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from customers.import_chunks import Chunk
+from customers.import_formats import Break
+from customers.imports import FileDelivery, Imports
+from customers.queues import consumer
+from customers.store import CustomerStore
+
+imports = Imports()
+store = CustomerStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
+
+
+@consumer
+def lambda_handler(message: dict[str, Any], _context: object) -> None:
+    """Book a chunk's rows as rejected, or a file as broken where its plan stopped."""
+    body = json.loads(message["body"])
+    if "import_id" in body:
+        imports.give_up(Chunk.of_message(message["body"]), store)
+        return
+    for record in body.get("Records", []):
+        file = FileDelivery.of_record(record)
+        known = imports.begin_file(file)
+        if known.finished:
+            continue
+        if known.planned is None:
+            rows = 0 if known.position is None else known.position.rows
+            layout = None if known.position is None else known.position.layout
+            broken = Break(rows + 1, "not_processed", "The rest could not be processed. Import it again.")
+            imports.store.plan(file.import_id, known.sent, layout, broken)
+        imports.finish_if_done(file.import_id)

@@ -1,0 +1,76 @@
+"""POST /api/customers/: create one customer, or up to a hundred."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING
+
+from customers import dynamodb, model
+from customers.errors import InvalidError
+from customers.http import Request, Response, endpoint, etag
+from customers.store import CustomerStore
+
+if TYPE_CHECKING:
+    from customers.idempotency import AnswerKeeper
+    from customers.store import RequestName
+
+client = dynamodb.client()
+store = CustomerStore(client, os.environ["CUSTOMERS_TABLE"])
+
+
+@endpoint
+def lambda_handler(request: Request) -> Response:
+    """Answer with what was created; with an Idempotency-Key, once and for all."""
+    many = request.choice("size", ("one", "list")) == "list"
+    keeps_good_rows = request.choice("on_error", ("abort", "keep")) == "keep"
+    dry_run = request.flag("dry_run")
+    key = request.idempotency_key()
+    if dry_run:
+        new = request.body(model.new_customers if many else _alone)
+        return Response(200, {"valid": True, "count": len(new)})
+
+    def create(name: RequestName | None) -> Response:
+        if not many:
+            return _create_one(request, name)
+        return _create_good(request, name) if keeps_good_rows else _create_all(request, name)
+
+    return create(None) if key is None else _answers().once(request, key, create)
+
+
+def _alone(body: object) -> list[model.NewCustomer]:
+    return [model.new_customer(body)]
+
+
+def _create_one(request: Request, name: RequestName | None) -> Response:
+    (customer,) = store.create(request.body(_alone), name)
+    location = f"{request.path.rstrip('/')}/{customer['id']}"
+    return Response(201, customer, {"Location": location, **etag(customer["version"])})
+
+
+def _create_all(request: Request, name: RequestName | None) -> Response:
+    return Response(201, {"customers": store.create(request.body(model.new_customers), name)})
+
+
+def _create_good(request: Request, name: RequestName | None) -> Response:
+    outcomes = request.body(model.row_outcomes)
+    good = [outcome for outcome in outcomes if not isinstance(outcome, InvalidError)]
+    created = store.create(good, name) if good else []
+    if len(created) == len(outcomes):
+        return Response(201, {"customers": created})
+    in_order = iter(created)
+    results = [
+        {"index": index, "status": 400, "errors": outcome.errors}
+        if isinstance(outcome, InvalidError)
+        else {"index": index, "status": 201, "customer": next(in_order)}
+        for index, outcome in enumerate(outcomes)
+    ]
+    return Response(207, {"results": results})
+
+
+@functools.cache
+def _answers() -> AnswerKeeper:
+    # Late: it loads boto3 and jmespath, which a request without a key does not need.
+    from customers.idempotency import AnswerKeeper  # noqa: PLC0415
+
+    return AnswerKeeper(client, os.environ["ANSWERS_TABLE"])

@@ -1,0 +1,21 @@
+"""DELETE /api/customers/{customer_id}: delete one customer."""
+
+from __future__ import annotations
+
+import os
+
+from customers import dynamodb
+from customers.http import Request, Response, endpoint
+from customers.store import CustomerStore
+
+store = CustomerStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
+
+
+@endpoint
+def lambda_handler(request: Request) -> Response:
+    """Answer that the customer is deleted; a second time there is none to delete."""
+    versions = request.expected_versions()
+    request.check()
+    customer_id = request.id_in_path("customer_id")
+    store.delete(customer_id, versions)
+    return Response(200, {"id": customer_id, "deleted": True})

@@ -1,0 +1,66 @@
+"""A file in the import bucket: cut it into chunks of rows, and send them to the chunk queue."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Final
+
+from customers import aws
+from customers.import_bucket import FileGoneError
+from customers.import_chunks import ChunkSender, chunks
+from customers.import_formats import Break, RowReader
+from customers.imports import FileDelivery, Imports
+from customers.queues import consumer
+
+imports = Imports()
+queues = aws.client("sqs")
+
+CHUNK_QUEUE_URL: Final = os.environ["CHUNK_QUEUE_URL"]
+PLAN_QUEUE_URL: Final = os.environ["PLAN_QUEUE_URL"]
+ENOUGH_MILLISECONDS: Final = 60_000
+"""Left for sending what is cut and handing over."""
+CHUNKS_BETWEEN_POSITIONS: Final = 20
+
+
+@consumer
+def lambda_handler(message: dict[str, Any], context: Any) -> None:  # noqa: ANN401 (Lambda's own)
+    """Plan the files of one message. S3's test message, the first of all, names none."""
+    for record in json.loads(message["body"]).get("Records", []):
+        file = FileDelivery.of_record(record)
+        known = imports.begin_file(file)
+        if known.finished:
+            continue
+        if known.planned is None and not _cut(file, context):
+            # Time runs low: the same record again, to go on from the position kept.
+            queues.send_message(QueueUrl=PLAN_QUEUE_URL, MessageBody=json.dumps({"Records": [record]}))
+        else:
+            imports.finish_if_done(file.import_id)
+
+
+def _cut(file: FileDelivery, context: Any) -> bool:  # noqa: ANN401 (Lambda's own)
+    """Send the file's chunks from the position kept; tell whether all are sent."""
+    known = imports.store.get(file.import_id)
+    start = 0 if known.position is None or known.position.packed else known.position.offset
+    try:
+        stream = imports.bucket.open(file.key, file.etag, start)
+    except FileGoneError:
+        gone = Break(1, "gone", "The file was deleted or replaced before it was read.")
+        imports.store.plan(file.import_id, known.sent, None, gone)
+        return True
+    reader = RowReader(stream, known.position)
+    sender = ChunkSender(queues, CHUNK_QUEUE_URL)
+    sent = known.sent
+    for chunk in chunks(reader, file.import_id, known.started_at, known.sent):
+        sender.add(chunk)
+        sent = chunk.number
+        low = context.get_remaining_time_in_millis() < ENOUGH_MILLISECONDS
+        if low or sent % CHUNKS_BETWEEN_POSITIONS == 0:
+            sender.flush()
+            assert reader.position is not None  # noqa: S101 (for the type checker)
+            imports.store.keep_position(file.import_id, reader.position, sent)
+        if low:
+            return False
+    sender.flush()
+    imports.store.plan(file.import_id, sent, reader.layout, reader.broken)
+    return True

@@ -1,0 +1,74 @@
+"""The DynamoDB client, configured once, and what its failures mean."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, cast
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 (botocore's name)
+
+from customers.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_CONFIG: Final = Config(
+    # Three tries of at most three seconds, and pauses with jitter: within the functions' time limit (template.yaml).
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    # The model checks what is sent, and a given user agent saves building one twice for each call.
+    parameter_validation=False,
+    user_agent="customers-api",
+)
+
+_REFUSALS: Final = frozenset(
+    {
+        "InternalServerError",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    }
+)
+"""Error codes after which the same call may succeed.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+"""
+
+_CANCELLED_FOR_NOW: Final = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
+"""Reasons for which a transaction is cancelled, and may succeed later."""
+
+
+def client() -> DynamoDBClient:
+    """Make the client, by `botocore`: nothing here uses what `boto3` adds, and every cold start would load it."""
+    session = botocore.session.get_session()
+    return cast("DynamoDBClient", session.create_client("dynamodb", config=_CONFIG))
+
+
+@contextmanager
+def unavailability() -> Iterator[None]:
+    """Raise StoreUnavailableError in place of the failures that pass: throttles, server errors, broken connections."""
+    try:
+        yield
+    except ClientError as error:
+        if _passes(error):
+            raise StoreUnavailableError from error
+        raise
+    except (ConnectionError, HTTPClientError) as error:
+        raise StoreUnavailableError from error
+
+
+def _passes(error: ClientError) -> bool:
+    response = error.response
+    if response["Error"]["Code"] in _REFUSALS or response["ResponseMetadata"]["HTTPStatusCode"] >= 500:  # noqa: PLR2004
+        return True
+    reasons = response.get("CancellationReasons", [])
+    return any(reason.get("Code") in _CANCELLED_FOR_NOW for reason in reasons)

@@ -1,0 +1,71 @@
+"""What can go wrong, in the service's own words. `http` alone knows which status each one is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class FieldError(TypedDict):
+    """One thing that is wrong with a request, and where: in exactly one of `pointer`, `parameter` and `header`."""
+
+    pointer: NotRequired[str]
+    """A JSON pointer into the body, as a URI fragment (RFC 6901, section 6)."""
+    parameter: NotRequired[str]
+    """The name of a query parameter."""
+    header: NotRequired[str]
+    """The name of a header."""
+    code: str
+    """What is wrong, for programs; stable."""
+    detail: str
+    """What is wrong, for people. Never shows the value."""
+
+
+class CustomersError(Exception):
+    """Anything below."""
+
+
+class InvalidError(CustomersError):
+    """The request breaks the rules.
+
+    Parameters
+    ----------
+    errors
+        Everything that is wrong with it, at least one.
+    """
+
+    def __init__(self, errors: Iterable[FieldError]) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+
+class NotFoundError(CustomersError):
+    """There is no such customer or group; the text says which of the two."""
+
+
+class VersionMismatchError(CustomersError):
+    """The customer is not at the version that the caller expects.
+
+    Parameters
+    ----------
+    current
+        The version it is at.
+    """
+
+    def __init__(self, current: int) -> None:
+        super().__init__()
+        self.current = current
+
+
+class KeyReusedError(CustomersError):
+    """An Idempotency-Key came before, with another request."""
+
+
+class StillRunningError(CustomersError):
+    """The first request with an Idempotency-Key is not over, or ended without a trace and might still be running."""
+
+
+class StoreUnavailableError(CustomersError):
+    """The store refuses, or does not answer in time, for now. Nothing is wrong with the request."""

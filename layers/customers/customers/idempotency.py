@@ -1,0 +1,202 @@
+"""Idempotency-Key: a request that comes again gets the answer of the first, and changes nothing.
+
+Powertools Idempotency keeps the answers. What it cannot know, whether a function that died had written already, the
+store knows: the ids that it derives from the key make the second run meet the rows of the first.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import time
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+from aws_lambda_powertools.utilities.idempotency import (
+    DynamoDBPersistenceLayer,
+    IdempotencyConfig,
+    idempotent_function,
+)
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyInconsistentStateError,
+    IdempotencyItemAlreadyExistsError,
+    IdempotencyPersistenceLayerError,
+    IdempotencyValidationError,
+)
+from aws_lambda_powertools.utilities.idempotency.serialization.custom_dict import CustomDictSerializer
+from botocore.exceptions import ClientError
+
+from customers.dynamodb import unavailability
+from customers.errors import InvalidError, KeyReusedError, StillRunningError
+from customers.http import PayloadTooLargeError, Response, UnsupportedMediaTypeError, problem
+from customers.store import RequestName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    from customers.http import Request
+
+_REMEMBERED_SECONDS: Final = 24 * 60 * 60
+_LIFE_ENDS_EARLIER: Final = 60
+
+_MAX_KEPT: Final = 380_000
+"""Characters of an answer that fit into an item of 400 KB. A hundred customers do, however long their fields; a list of
+errors may not, and is then worked out again."""
+
+
+class _NotKeptError(Exception):
+    """Carries an answer past Powertools, which keeps nothing of a call that raises."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+class _Table(DynamoDBPersistenceLayer):
+    """Powertools' table, which also knows its own record when the SDK repeats a call whose answer was lost."""
+
+    def _put_record(self, data_record: DataRecord) -> None:
+        try:
+            super()._put_record(data_record)
+        except IdempotencyItemAlreadyExistsError as error:
+            met, cause = error.old_data_record, error.__cause__
+            if (
+                met is None
+                or not isinstance(cause, ClientError)
+                or not cause.response["ResponseMetadata"].get("RetryAttempts")
+                or met.in_progress_expiry_timestamp != data_record.in_progress_expiry_timestamp
+            ):
+                raise
+            # Two requests of the same millisecond could both pass here: then they meet in the store.
+
+
+class AnswerKeeper:
+    """The table of answers.
+
+    Parameters
+    ----------
+    client, table
+        Where it is.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table_name = table
+        self._table = _Table(table_name=table, boto3_client=client)
+
+    def once(self, request: Request, key: str, handle: Callable[[RequestName], Response]) -> Response:
+        """Answer a request, or give the answer of the first time again.
+
+        Parameters
+        ----------
+        request
+            The request.
+        key
+            Its Idempotency-Key: one name space for each token.
+        handle
+            Works the answer out. It is called again if it did not end the first time.
+
+        Raises
+        ------
+        KeyReusedError
+            The key came before with another request.
+        StillRunningError
+            The first request still runs.
+        StoreUnavailableError
+            As `handle`, or because the table of answers does not answer. Nothing is kept.
+        """
+        name = hashlib.sha256(f"{request.authorizer.get('token_id', '')} {key}".encode()).hexdigest()
+
+        def work_out(*, asked: dict[str, str]) -> Response:
+            request_name = RequestName(f"{asked['name']}-{self._life_of(asked['name'])}", asked["payload"])
+            return _keepable(_answer(request, handle, request_name))
+
+        call = idempotent_function(
+            work_out,
+            data_keyword_argument="asked",
+            persistence_store=self._table,
+            config=IdempotencyConfig(
+                event_key_jmespath="name",
+                payload_validation_jmespath="payload",
+                expires_after_seconds=_REMEMBERED_SECONDS,
+                hash_function="sha256",
+                lambda_context=request.lambda_context,  # type: ignore[arg-type]  # it comes untyped from Lambda
+                response_hook=_replayed,  # type: ignore[arg-type]  # Powertools' type names its parameters
+            ),
+            output_serializer=CustomDictSerializer(to_dict=_packed, from_dict=_unpacked),
+            key_prefix="create",
+        )
+        try:
+            response: Response = call(asked={"name": name, "payload": request.fingerprint()})
+        except _NotKeptError as passed:
+            return passed.response
+        except IdempotencyValidationError:
+            raise KeyReusedError from None
+        except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError):
+            raise StillRunningError from None
+        except IdempotencyPersistenceLayerError as error:
+            with unavailability():
+                raise (error.__cause__ or error) from None
+        return response
+
+    def _life_of(self, name: str) -> str:
+        """Give a random word that a key has for as long as it is known.
+
+        All attempts of a request derive their ids from it. A request that has the key on another day has another word.
+        """
+        now = int(time.time())
+        item: dict[str, AttributeValueTypeDef] = {
+            "id": {"S": f"life#{name}"},
+            "life": {"S": secrets.token_urlsafe(12)},
+            # Before the answer's own end: a request that is new again must not find the old life.
+            "expiration": {"N": str(now + _REMEMBERED_SECONDS - _LIFE_ENDS_EARLIER)},
+        }
+        try:
+            with unavailability():
+                self._client.put_item(
+                    TableName=self._table_name,
+                    Item=item,
+                    ConditionExpression="attribute_not_exists(id) OR expiration < :now",
+                    ExpressionAttributeValues={":now": {"N": str(now)}},
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            met: Any = error.response
+            item = met["Item"]
+        return str(item["life"]["S"])
+
+
+def _answer(request: Request, handle: Callable[[RequestName], Response], name: RequestName) -> Response:
+    try:
+        return handle(name)
+    except (InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError) as error:
+        # What is wrong with the request stays wrong. Anything else is no answer to keep.
+        return problem(error, request)
+
+
+def _keepable(response: Response) -> Response:
+    if len(_packed(response)["packed"]) > _MAX_KEPT:
+        raise _NotKeptError(response)
+    return response
+
+
+def _packed(response: Response) -> dict[str, str]:
+    text = json.dumps([response.status, response.body, dict(response.headers)], ensure_ascii=False)
+    return {"packed": base64.b85encode(zlib.compress(text.encode())).decode()}
+
+
+def _unpacked(kept: dict[str, str]) -> Response:
+    return Response(*json.loads(zlib.decompress(base64.b85decode(kept["packed"]))))
+
+
+def _replayed(response: Response, _record: Any) -> Response:  # noqa: ANN401 (Powertools' type, which it does not export)
+    return response._replace(headers={**response.headers, "Idempotency-Replayed": "true"})

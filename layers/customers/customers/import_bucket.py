@@ -1,0 +1,105 @@
+"""The import bucket: files that come in under `imports/`, reports that go out under `reports/`."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from customers.errors import CustomersError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+    from customers.import_formats import ByteStream
+
+_UPLOAD_PART_BYTES: Final = 8 * 1024 * 1024
+"""At least 5 MB but for the last, and at most 10,000 of them, are S3's limits."""
+_GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "404", "412"})
+
+
+class FileGoneError(CustomersError):
+    """The file is no longer there, or has another content by now."""
+
+
+class ImportBucket:
+    """The bucket, by its client and its name."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def open(self, key: str, etag: str, start: int) -> ByteStream:
+        """Open a file that still has the content of an ETag, from a byte on.
+
+        Raises
+        ------
+        FileGoneError
+            It is not there, or has another content.
+        """
+        span: Any = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=etag, **span)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "InvalidRange":
+                # It goes on exactly at its end.
+                return _Nothing()
+            if code in _GONE:
+                raise FileGoneError from error
+            raise
+        return answer["Body"]
+
+    def write_part(self, import_id: str, chunk: int, lines: bytes) -> str:
+        """Keep the rejected rows of a chunk until the report is written; give their key.
+
+        The key depends on the content: two runs of one chunk that end differently do not overwrite each other, and the
+        one that is booked counts.
+        """
+        key = f"parts/{import_id}/{chunk}-{hashlib.sha256(lines).hexdigest()[:16]}"
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=lines)
+        return key
+
+    def read_part(self, key: str) -> bytes:
+        """Give the rejected rows of a chunk."""
+        return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+
+    def write(self, key: str, blocks: Iterable[bytes], content_type: str) -> None:
+        """Write an object of any size, holding no more than 8 MB and a block of it in memory."""
+        parts = _gathered(blocks)
+        first = next(parts, b"")
+        if len(first) < _UPLOAD_PART_BYTES:
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=first, ContentType=content_type)
+            return
+        where: Any = {"Bucket": self._bucket, "Key": key}
+        upload_id = self._client.create_multipart_upload(**where, ContentType=content_type)["UploadId"]
+        uploaded: Any = []
+        for number, part in enumerate(_chained(first, parts), 1):
+            answer = self._client.upload_part(**where, UploadId=upload_id, PartNumber=number, Body=part)
+            uploaded.append({"PartNumber": number, "ETag": answer["ETag"]})
+        # An upload that is not completed is removed by the bucket's own rules.
+        self._client.complete_multipart_upload(**where, UploadId=upload_id, MultipartUpload={"Parts": uploaded})
+
+
+class _Nothing:
+    def read(self, _size: int, /) -> bytes:
+        return b""
+
+
+def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _gathered(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    gathered = bytearray()
+    for block in blocks:
+        gathered += block
+        if len(gathered) >= _UPLOAD_PART_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    if gathered:
+        yield bytes(gathered)

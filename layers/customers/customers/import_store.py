@@ -1,0 +1,270 @@
+"""Imports in DynamoDB. The only module that knows their table: one item for an import, and one for each chunk done.
+
+A chunk's item and the import's counters are written in one transaction, so that a chunk that is delivered twice, or
+whose function died, is counted once.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from customers.dynamodb import unavailability
+from customers.errors import StoreUnavailableError
+from customers.import_formats import Break, Layout, Position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+_TRIES: Final = 10
+_LONGEST_PAUSE: Final = 2.0
+_KEPT: Final = timedelta(days=30)
+"""How long what was booked is kept: longer than a message lives (14 days). A file's own item stays for ever: it is what
+tells that its content was imported."""
+
+
+class Counts(NamedTuple):
+    """What became of rows."""
+
+    created: int = 0
+    already_there: int = 0
+    rejected: int = 0
+
+
+class Import(NamedTuple):
+    """An import, as far as it got."""
+
+    import_id: str
+    source: dict[str, str]
+    """Where it comes from: `bucket` and `key` of a file, `message_id` of a message."""
+    delivery: str
+    """What its first delivery is known by."""
+    started_at: str
+    """As in a customer's `created_at`."""
+    position: Position | None
+    """Up to where its chunks were sent; None: perhaps none was."""
+    sent: int
+    """Chunks sent up to there."""
+    planned: int | None
+    """Chunks that it has; None while they are being cut."""
+    broken: Break | None
+    """Why it ends before its source does."""
+    layout: Layout | None
+    booked: int
+    """Chunks done."""
+    counts: Counts
+    finished: bool
+
+
+class ImportStore:
+    """The table of imports.
+
+    Each method raises StoreUnavailableError when the table refuses or does not answer in time.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def begin(self, import_id: str, source: Mapping[str, str], delivery: str, *, planned: int | None = None) -> Import:
+        """Keep a new import, or give the one that is there.
+
+        Parameters
+        ----------
+        import_id
+            Its identity.
+        source, delivery
+            As in Import.
+        planned
+            Chunks that it has, if known. Such an import is a message, which is forgotten when it cannot come again.
+        """
+        now = datetime.now(UTC)
+        item: dict[str, AttributeValueTypeDef] = {
+            **_key(import_id),
+            "source": {"S": json.dumps(dict(source))},
+            "delivery": {"S": delivery},
+            "started_at": {"S": now.isoformat(timespec="milliseconds").replace("+00:00", "Z")},
+        }
+        if planned is not None:
+            item |= {"planned": {"N": str(planned)}, "expires_at": _expiry(now)}
+        try:
+            with unavailability():
+                self._client.put_item(
+                    TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(import_id)"
+                )
+        except ClientError as error:
+            _check_refused(error)
+            return self.get(import_id)
+        return _import(item)
+
+    def get(self, import_id: str) -> Import:
+        """Read an import that is there, strongly consistent."""
+        known = self.find(import_id)
+        if known is None:
+            raise KeyError(import_id)
+        return known
+
+    def find(self, import_id: str) -> Import | None:
+        """Read an import, strongly consistent; None if there is none."""
+        with unavailability():
+            answer = self._client.get_item(TableName=self._table, Key=_key(import_id), ConsistentRead=True)
+        return _import(answer["Item"]) if "Item" in answer else None
+
+    def keep_position(self, import_id: str, position: Position, sent: int) -> None:
+        """Keep up to where the chunks were sent, unless another planner got further."""
+        self._set(
+            import_id,
+            {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}},
+            "attribute_not_exists(planned) AND (attribute_not_exists(sent) OR sent < :sent)",
+        )
+
+    def plan(self, import_id: str, chunks: int, layout: Layout | None, broken: Break | None) -> None:
+        """Keep how many chunks an import has, and why no more; the first to say so is right."""
+        values: dict[str, AttributeValueTypeDef] = {"planned": {"N": str(chunks)}}
+        if layout is not None:
+            values["layout"] = {"S": json.dumps(layout)}
+        if broken is not None:
+            values["broken"] = {"S": json.dumps(broken)}
+        self._set(import_id, values, "attribute_not_exists(planned)")
+
+    def is_booked(self, import_id: str, chunk: int) -> bool:
+        """Tell whether a chunk is done."""
+        with unavailability():
+            answer = self._client.get_item(TableName=self._table, Key=_key(import_id, chunk), ConsistentRead=True)
+        return "Item" in answer
+
+    def book(self, import_id: str, chunk: int, counts: Counts, part: str | None) -> None:
+        """Count a chunk, once.
+
+        Parameters
+        ----------
+        import_id, chunk
+            Which; chunks count from 1.
+        counts
+            What became of its rows.
+        part
+            Where its rejected rows are; None if it has none.
+        """
+        item: dict[str, AttributeValueTypeDef] = {**_key(import_id, chunk), "expires_at": _expiry(datetime.now(UTC))}
+        if part is not None:
+            item["part"] = {"S": part}
+        writes: Any = [
+            {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": item,
+                    "ConditionExpression": "attribute_not_exists(import_id)",
+                }
+            },
+            {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": _key(import_id),
+                    "UpdateExpression": "ADD booked :one, created :created, already_there :there, rejected :rejected",
+                    "ExpressionAttributeValues": {
+                        ":one": {"N": "1"},
+                        ":created": {"N": str(counts.created)},
+                        ":there": {"N": str(counts.already_there)},
+                        ":rejected": {"N": str(counts.rejected)},
+                    },
+                }
+            },
+        ]
+        for tries in range(1, _TRIES + 1):
+            try:
+                with unavailability():
+                    self._client.transact_write_items(TransactItems=writes)
+            except StoreUnavailableError:
+                # Other chunks of the same import are booked at the same moment: whoever loses tries again.
+                if tries == _TRIES:
+                    raise
+                time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.02 * 2**tries)))  # noqa: S311 (jitter)
+            except ClientError as error:
+                reasons: Any = error.response.get("CancellationReasons", [])
+                if not any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+                    raise
+                return
+            else:
+                return
+
+    def parts(self, import_id: str) -> Iterator[str]:
+        """Give where an import's rejected rows are, in their order."""
+        with unavailability():
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                ConsistentRead=True,
+                KeyConditionExpression="import_id = :import_id AND chunk > :zero",
+                ExpressionAttributeValues={":import_id": {"S": import_id}, ":zero": {"N": "0"}},
+            )
+            for page in pages:
+                for item in page["Items"]:
+                    if "part" in item:
+                        yield item["part"]["S"]
+
+    def finish(self, import_id: str) -> None:
+        """Keep that an import has its report."""
+        self._set(import_id, {"finished": {"BOOL": True}}, "attribute_exists(import_id)")
+
+    def _set(self, import_id: str, values: dict[str, AttributeValueTypeDef], condition: str) -> None:
+        try:
+            with unavailability():
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(import_id),
+                    UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames={f"#{name}": name for name in values},
+                    ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+                )
+        except ClientError as error:
+            _check_refused(error)
+
+
+def _key(import_id: str, chunk: int = 0) -> dict[str, AttributeValueTypeDef]:
+    return {"import_id": {"S": import_id}, "chunk": {"N": str(chunk)}}
+
+
+def _expiry(now: datetime) -> AttributeValueTypeDef:
+    return {"N": str(int((now + _KEPT).timestamp()))}
+
+
+def _check_refused(error: ClientError) -> None:
+    if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+        raise error
+
+
+def _import(item: Mapping[str, Any]) -> Import:
+    def number(name: str) -> int:
+        return int(item.get(name, {"N": "0"})["N"])
+
+    def value(name: str) -> Any:  # noqa: ANN401 (JSON may be anything)
+        return json.loads(item[name]["S"]) if name in item else None
+
+    position, layout, broken = value("position"), value("layout"), value("broken")
+    return Import(
+        import_id=item["import_id"]["S"],
+        source=value("source"),
+        delivery=item["delivery"]["S"],
+        started_at=item["started_at"]["S"],
+        position=position and Position(_layout(position[0]), *position[1:]),
+        sent=number("sent"),
+        planned=number("planned") if "planned" in item else None,
+        broken=broken and Break(*broken),
+        layout=layout and _layout(layout),
+        booked=number("booked"),
+        counts=Counts(number("created"), number("already_there"), number("rejected")),
+        finished="finished" in item,
+    )
+
+
+def _layout(value: list[Any]) -> Layout:
+    kind, columns, delimiter = value
+    return Layout(kind, tuple(columns), delimiter)

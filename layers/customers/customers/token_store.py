@@ -1,0 +1,134 @@
+"""Access tokens in DynamoDB: what is kept of each is its hash, never the token."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from customers.dynamodb import unavailability
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+
+class TokenRecord(NamedTuple):
+    """What is known of a token. Times are seconds since the epoch."""
+
+    token_hash: str
+    """Its SHA-256, in hexadecimal."""
+    scopes: tuple[str, ...]
+    label: str
+    """What it is for, in its owner's words."""
+    created_at: int
+    expires_at: int | None
+    """From when on it is no longer valid; None for never."""
+    revoked_at: int | None
+    """From when on it is revoked; None while it is not. It may lie ahead: a rotation's overlap."""
+    last_used_on: str | None
+    """The last day on which it was used, as YYYY-MM-DD in UTC; None if it never was."""
+
+    def valid_at(self, second: float) -> bool:
+        """Tell whether the token may be used at a time, in seconds since the epoch."""
+        return all(end is None or second < end for end in (self.expires_at, self.revoked_at))
+
+
+class TokenStore:
+    """The table of tokens.
+
+    Each method raises StoreUnavailableError when the table refuses or does not answer in time.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def get(self, token_hash: str) -> TokenRecord | None:
+        """Look a token up by its hash, strongly consistent: a token just made is known, one just revoked is refused."""
+        with unavailability():
+            answer = self._client.get_item(
+                TableName=self._table, Key={"token_hash": {"S": token_hash}}, ConsistentRead=True
+            )
+        return _record(answer["Item"]) if "Item" in answer else None
+
+    def all(self) -> list[TokenRecord]:
+        """Give all tokens, the oldest first. Reads the whole table, which is as small as the number of clients."""
+        records: list[TokenRecord] = []
+        with unavailability():
+            for page in self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True):
+                records += [_record(item) for item in page["Items"]]
+        return sorted(records, key=lambda record: record.created_at)
+
+    def put(self, token_hash: str, scopes: Sequence[str], label: str, expires_at: int | None) -> None:
+        """Keep a new token.
+
+        Parameters
+        ----------
+        token_hash
+            Its SHA-256, in hexadecimal.
+        scopes
+            What it may do.
+        label
+            What it is for.
+        expires_at
+            Second since the epoch from which it is no longer valid; None for never.
+        """
+        item: dict[str, AttributeValueTypeDef] = {
+            "token_hash": {"S": token_hash},
+            "label": {"S": label},
+            "created_at": {"N": str(int(time.time()))},
+        }
+        # DynamoDB has no empty sets.
+        if scopes:
+            item["scopes"] = {"SS": list(scopes)}
+        if expires_at is not None:
+            item["expires_at"] = {"N": str(expires_at)}
+        with unavailability():
+            self._client.put_item(TableName=self._table, Item=item)
+
+    def end(self, token_hash: str, second: int) -> None:
+        """Revoke a token from a second since the epoch on. A revocation that lies earlier stays."""
+        with suppress(self._client.exceptions.ConditionalCheckFailedException):
+            self._update(
+                token_hash,
+                "SET revoked_at = :second",
+                "(attribute_not_exists(revoked_at) OR revoked_at > :second)",
+                {":second": {"N": str(second)}},
+            )
+
+    def take_away(self, token_hash: str, scopes: Sequence[str]) -> None:
+        """Take scopes, at least one, away from a token. Those that it lacks do not matter."""
+        self._update(token_hash, "DELETE scopes :scopes", None, {":scopes": {"SS": list(scopes)}})
+
+    def mark_used(self, token_hash: str, day: str) -> None:
+        """Keep the day on which a token was last used, YYYY-MM-DD in UTC."""
+        self._update(token_hash, "SET last_used_on = :day", None, {":day": {"S": day}})
+
+    def _update(
+        self, token_hash: str, update: str, condition: str | None, values: Mapping[str, AttributeValueTypeDef]
+    ) -> None:
+        # Conditional on presence: an update would bring a deleted token back.
+        conditions = ["attribute_exists(token_hash)", *([condition] if condition else [])]
+        with unavailability():
+            self._client.update_item(
+                TableName=self._table,
+                Key={"token_hash": {"S": token_hash}},
+                UpdateExpression=update,
+                ConditionExpression=" AND ".join(conditions),
+                ExpressionAttributeValues=values,
+            )
+
+
+def _record(item: Mapping[str, Any]) -> TokenRecord:
+    return TokenRecord(
+        token_hash=item["token_hash"]["S"],
+        scopes=tuple(sorted(item["scopes"]["SS"])) if "scopes" in item else (),
+        label=item["label"]["S"],
+        created_at=int(item["created_at"]["N"]),
+        expires_at=int(item["expires_at"]["N"]) if "expires_at" in item else None,
+        revoked_at=int(item["revoked_at"]["N"]) if "revoked_at" in item else None,
+        last_used_on=item["last_used_on"]["S"] if "last_used_on" in item else None,
+    )
