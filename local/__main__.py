@@ -1,0 +1,110 @@
+"""`python -m local`: serves the template in the current folder."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local.cloud import Cloud
+from local.errors import LocalError
+from local.server import HOST, Server, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MAX_PORT: Final = 65_535
+# A call that succeeds on an empty table and leaves nothing behind.
+_EXAMPLE: Final = (
+    """curl -s -X POST -H "Authorization: Bearer $(cat {token})" -H 'Content-Type: application/json' """
+    """-d '{{"first_name":"John","last_name":"Doe","email":"john.doe@example.com","group_id":1}}' """
+    """'{url}/api/customers/?size=one&dry_run=true'"""
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM.
+
+    Returns
+    -------
+    int
+        The exit code: 0 after a signal, 1 if it cannot start.
+    """
+    parser = argparse.ArgumentParser(prog="local", description="Serves template.yaml on this machine.")
+    parser.add_argument("--template", type=Path, default=Path("template.yaml"))
+    parser.add_argument("--parameter", action="append", default=[], metavar="KEY=VALUE", help="repeatable")
+    parser.add_argument("--in-memory", action="store_true", help="keep no tables on disk")
+    options = parser.parse_args(arguments)
+    stop = threading.Event()
+    ready = threading.Event()
+
+    def end(*_: object) -> None:
+        # Whatever start-up waits for (pip, the engine) must not hold up the end; a second signal must not disturb it.
+        if not stop.is_set():
+            stop.set()
+            if not ready.is_set():
+                sys.exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    _forget_accounts()
+    logging.basicConfig(format="%(message)s")
+    # Waiting requests are no news: they wait for a function's process.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    try:
+        _serve(options.template, _pairs(options.parameter), ready, stop, in_memory=options.in_memory)
+    except LocalError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201 - to the terminal
+        return 1
+    return 0
+
+
+def _serve(
+    template: Path, parameters: dict[str, str], ready: threading.Event, stop: threading.Event, *, in_memory: bool
+) -> None:
+    data = Path(os.environ.get("DATA_DIR") or ".local")
+    with bind(_port()) as listening:
+        cloud = Cloud(template, parameters, data, Path("node_modules"), in_memory=in_memory)
+        ready.set()
+        server = Server(cloud, listening)
+        try:
+            url = f"http://{HOST}:{listening.getsockname()[1]}"
+            print(f"address  {url}")  # noqa: T201 - to the terminal
+            if cloud.token is not None:
+                print(f"token    {cloud.token}")  # noqa: T201
+                print(f"try      {_EXAMPLE.format(token=cloud.token, url=url)}")  # noqa: T201
+            print(f"ready    {url}", flush=True)  # noqa: T201
+            stop.wait()
+        finally:
+            server.close()
+            cloud.close()
+
+
+def _port() -> int:
+    text = os.environ.get("PORT") or "3000"
+    if not text.isdecimal() or int(text) > _MAX_PORT:
+        raise LocalError(f"PORT is {text}, which is no port")
+    return int(text)
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if wrong := [key for key, separator, _ in pairs if not separator]:
+        raise LocalError(f"--parameter {wrong[0]} is not KEY=VALUE")
+    return {key: value for key, _, value in pairs}
+
+
+def _forget_accounts() -> None:
+    """Keep a person's own AWS settings out: nothing here may reach, or depend on, a real account."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Serves S3, SQS and EventBridge from memory: moto's server, with what it does otherwise than AWS set right.
+
+Started as `python -I aws_server.py HOST PORT`. It must not import from `local`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3 import notifications
+from moto.sqs.models import Queue, SQSBackend
+from werkzeug.serving import run_simple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOOK_AGAIN: Final = 0.2
+"""Seconds after which a waiting receiver looks for messages that time made visible."""
+
+
+def _make_queues_safe() -> None:
+    """Let one thread at a time change queues.
+
+    moto builds a queue's list anew to delete a message from it, and loses what another thread adds meanwhile. A
+    receiver waits without the lock.
+    """
+    changed = threading.Condition(threading.RLock())
+    receive = SQSBackend.receive_message
+
+    def locked(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*arguments: Any, **named: Any) -> object:  # noqa: ANN401 - passed on as they are
+            with changed:
+                result = method(*arguments, **named)
+                changed.notify_all()
+                return result
+
+        return call
+
+    @wraps(receive)
+    def receive_message(  # noqa: PLR0913, PLR0917 - moto's own
+        backend: SQSBackend,
+        queue_name: str,
+        count: int,
+        wait_seconds_timeout: int,
+        visibility_timeout: int,
+        message_attribute_names: list[str] | None = None,
+    ) -> object:
+        deadline = time.monotonic() + wait_seconds_timeout
+        with changed:
+            while True:
+                found = receive(backend, queue_name, count, 0, visibility_timeout, message_attribute_names)
+                remaining = deadline - time.monotonic()
+                if found or remaining <= 0:
+                    return found
+                changed.wait(min(remaining, _LOOK_AGAIN))
+
+    for owner, name in ((Queue, "add_message"), (Queue, "delete_message"), (SQSBackend, "change_message_visibility")):
+        setattr(owner, name, locked(getattr(owner, name)))
+    setattr(SQSBackend, receive.__name__, receive_message)
+
+
+def _send_events_as_s3_does() -> None:
+    """Send one event for an upload in parts, not another one of a PUT, and with the sequencer that all have."""
+    send, describe = notifications.send_event, notifications._get_s3_event  # noqa: SLF001 - nothing public is as small
+
+    @wraps(send)
+    def send_event(account_id: str, event_name: notifications.S3NotificationEvent, bucket: Any, key: Any) -> None:  # noqa: ANN401 - moto's own
+        put = notifications.S3NotificationEvent.OBJECT_CREATED_PUT_EVENT
+        if event_name != put or key.multipart is None:
+            send(account_id, event_name, bucket, key)
+
+    @wraps(describe)
+    def describe_event(*arguments: Any) -> dict[str, list[dict[str, Any]]]:  # noqa: ANN401 - moto's own
+        event = describe(*arguments)
+        for record in event["Records"]:
+            record["s3"]["object"]["sequencer"] = f"{time.time_ns():018X}"
+        return event
+
+    setattr(notifications, send.__name__, send_event)
+    setattr(notifications, describe.__name__, describe_event)
+
+
+def main() -> None:
+    """Serve until killed."""
+    host, port = sys.argv[1:]
+    # A line for each poll of each queue says nothing.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    _make_queues_safe()
+    _send_events_as_s3_does()
+    application = DomainDispatcherApplication(create_backend_app)
+    run_simple(host, int(port), application, threaded=True, request_handler=MotoRequestHandler)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""The laptop cloud as a whole: engine, tables, functions, gateway, queues and buckets of one template."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local.consumers import QueuePoller
+from local.engine import Engine
+from local.errors import LocalError
+from local.functions import FunctionPool
+from local.gateway import Gateway
+from local.import_bucket import LOGICAL_ID, ImportBucketFolder
+from local.services import Services
+from local.stack import Stack, read_stack
+from local.tables import create_tables
+from local.template import Template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from local.gateway_responses import Response
+
+_WATCH_INTERVAL: Final = 0.5
+"""Seconds between two looks at the template."""
+_POLL_END: Final = 2.5
+"""Seconds that pollers have to notice their end; each waits for one second at a time."""
+_FIRST_TOKEN: Final = Path(__file__).with_name("first_token.py")
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """What runs for one version of the template."""
+
+    pools: Mapping[str, FunctionPool]
+    gateway: Gateway
+    pollers: list[QueuePoller]
+
+    def close(self) -> None:
+        """End it. Functions that still run are killed: their requests fail, their messages come again."""
+        for poller in self.pollers:
+            poller.stop()
+        for pool in self.pools.values():
+            pool.close()
+        deadline = time.monotonic() + _POLL_END
+        for poller in self.pollers:
+            poller.join(max(deadline - time.monotonic(), 0))
+
+
+class Cloud:
+    """Serves a template, and serves it anew when it changes.
+
+    Parameters
+    ----------
+    template
+        The SAM template.
+    parameters
+        Values in place of its parameters' defaults.
+    data
+        Folder for everything that is kept.
+    packages
+        The folder `node_modules`.
+    in_memory
+        Whether the tables are lost at the end.
+
+    Raises
+    ------
+    LocalError
+        If it cannot start.
+    """
+
+    def __init__(
+        self, template: Path, parameters: Mapping[str, str], data: Path, packages: Path, *, in_memory: bool
+    ) -> None:
+        self._template = template
+        self._parameters = parameters
+        self.data = data
+        self._logs = data / "logs"
+        self._logs.mkdir(parents=True, exist_ok=True)
+        # Released by the system however this process ends.
+        self._lock_file = (data / "lock").open("w", encoding="ascii")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LocalError(f"{data} is in use by another `make run`. Choose another: DATA_DIR=… make run") from error
+        self._stack_id = _stack_id(data / "stack-id")
+        self._services: Services | None = None
+        self._import_bucket: ImportBucketFolder | None = None
+        modified = _modified(template)
+        stack = self._read()
+        with ExitStack() as started:
+            self._engine = Engine(
+                packages, None if in_memory else data / "dynamodb.sqlite", self._logs / "dynamodb.log"
+            )
+            started.callback(self._engine.close)
+            started.callback(self._close_services)
+            self._serving = self._serve(stack)
+            self._seen = (modified, self._services_started())
+            started.callback(self._serving.close)
+            self.token = self._make_token(stack)
+            self._consume(stack, self._serving)
+            started.pop_all()
+        self._closing = threading.Event()
+        self._reloading = threading.Lock()
+        self._next_look = time.monotonic() + _WATCH_INTERVAL
+        # What only handles events has no request that would notice the change.
+        self._watcher = threading.Thread(target=self._watch, name="template", daemon=True)
+        self._watcher.start()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request (PEP 3333)."""
+        self._look_for_changes()
+        return self._serving.gateway(environ, start_response)
+
+    def http_error(self, status: int, path: str) -> Response:
+        """Answer what is no well-formed request, or what failed in the gateway itself.
+
+        Parameters
+        ----------
+        status
+            The HTTP server's own opinion.
+        path
+            The path of the request, as far as it was understood.
+        """
+        match status:
+            case 413:
+                return self._serving.gateway.refusal("REQUEST_TOO_LARGE", "Request Too Long", path=path)
+            case 500:
+                return self._serving.gateway.refusal("DEFAULT_5XX", "Internal server error", path=path)
+            case _:
+                return self._serving.gateway.refusal("DEFAULT_4XX", "Bad Request", path=path)
+
+    def close(self) -> None:
+        """End everything that was started."""
+        self._closing.set()
+        self._watcher.join()
+        self._serving.close()
+        self._close_services()
+        self._engine.close()
+        self._lock_file.close()
+
+    def _services_started(self) -> int:
+        return 0 if self._services is None else self._services.starts
+
+    def _close_services(self) -> None:
+        if self._import_bucket is not None:
+            self._import_bucket.stop()
+        if self._services is not None:
+            self._services.close()
+        if self._import_bucket is not None:
+            self._import_bucket.join(_POLL_END)
+
+    def _read(self) -> Stack:
+        return read_stack(Template(self._template, self._parameters, stack_id=self._stack_id))
+
+    def _serve(self, stack: Stack) -> _Serving:
+        if stack.events and self._services is None:
+            self._services = Services(self._logs / "services.log")
+        create_tables(self._engine.endpoint, stack.tables)
+        if self._services is not None:
+            self._services.declare(stack.events)
+        endpoints = self._endpoints(stack)
+        pools = {name: FunctionPool(function, endpoints, self._logs) for name, function in stack.functions.items()}
+        for pool in pools.values():
+            # Installs what the layers require now, not during the first request.
+            _ = pool.paths
+        return _Serving(pools, Gateway(stack.api, pools), [])
+
+    def _endpoints(self, stack: Stack) -> dict[str, str]:
+        """Give the endpoint variables, and write the endpoints down for what works beside the service."""
+        dynamodb = self._engine.endpoint
+        known = {"dynamodb": dynamodb}
+        if self._services is not None:
+            known["aws"] = self._services.endpoint
+        # For tools that manage tokens or import files, and tests that look into tables and queues.
+        text = json.dumps({**known, "outputs": stack.outputs})
+        (self.data / "endpoints.json").write_text(f"{text}\n", encoding="ascii")
+        # Every name leads to this machine: nothing that a function does may reach a real account.
+        other = known.get("aws", dynamodb)
+        return {
+            "AWS_ENDPOINT_URL": other,
+            "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
+            # EVENTBRIDGE is what an SDK looks at.
+            **{f"AWS_ENDPOINT_URL_{name}": other for name in ("EVENTBRIDGE", "EVENTS", "S3", "SQS")},
+        }
+
+    def _consume(self, stack: Stack, serving: _Serving) -> None:
+        if self._services is None:
+            return
+        services = self._services
+        for consumer in stack.events.consumers:
+            serving.pollers.append(QueuePoller(consumer, serving.pools[consumer.function], services.sqs))
+        # Goes on when the template changes: what is uploaded already is not imported anew for that.
+        if self._import_bucket is None:
+            for bucket in stack.events.buckets:
+                if bucket.logical_id == LOGICAL_ID:
+                    self._import_bucket = ImportBucketFolder(self.data / "import-bucket", services.s3, bucket.name)
+
+    def _make_token(self, stack: Stack) -> Path | None:
+        for authorizer in stack.api.authorizers.values():
+            pool = self._serving.pools[authorizer.function]
+            if "TOKENS_TABLE" in pool.environment:
+                file = self.data / "token"
+                command = [sys.executable, "-I", "-S", str(_FIRST_TOKEN), str(file), *pool.paths]
+                done = subprocess.run(  # noqa: S603 - our own code
+                    command, env=pool.environment, check=False, capture_output=True, text=True
+                )
+                if done.returncode:
+                    raise LocalError(f"the first token cannot be made:\n{done.stderr}")
+                return file
+        return None
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_WATCH_INTERVAL):
+            self._look_for_changes()
+
+    def _look_for_changes(self) -> None:
+        if time.monotonic() < self._next_look or not self._reloading.acquire(blocking=False):
+            return
+        try:
+            self._next_look = time.monotonic() + _WATCH_INTERVAL
+            seen = (_modified(self._template), self._services_started())
+            if seen == self._seen:
+                return
+            if seen[1] != self._seen[1] and self._import_bucket is not None:
+                # The services died, and what they held with them.
+                self._import_bucket.forget()
+            self._seen = seen
+            old = self._serving
+            try:
+                stack = self._read()
+                new = self._serve(stack)
+            except LocalError as error:
+                print(f"the template's change is not served: {error}", file=sys.stderr, flush=True)  # noqa: T201
+                return
+            # They may have been started just now.
+            self._seen = (seen[0], self._services_started())
+            self._serving = new
+            # Requests that still run in them are answered as if the function had crashed.
+            old.close()
+            self._consume(stack, new)
+        finally:
+            self._reloading.release()
+
+
+def _modified(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _stack_id(file: Path) -> str:
+    """Give the stack's ARN: made up once for each data folder, as a deployment makes one up for each stack."""
+    if not file.exists():
+        file.write_text(f"arn:aws:cloudformation:us-east-1:123456789012:stack/local/{uuid.uuid4()}\n", encoding="ascii")
+    return file.read_text(encoding="ascii").strip()

@@ -1,0 +1,214 @@
+"""Hands the messages of queues to functions, as Lambda's pollers do.
+
+Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.errors import FunctionError, InvocationError
+from local.functions import MAX_PROCESSES
+from local.template import REGION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+    from local.event_resources import Consumer
+    from local.functions import FunctionPool
+
+_WAIT: Final = 1
+"""Seconds that one call waits for messages: SQS allows 20, but the end and a changed template wait for it."""
+_MAX_RECEIVED: Final = 10
+"""Messages that one call gives."""
+_CONCURRENCY: Final = 5
+"""Batches at a time without a MaximumConcurrency: what Lambda starts with, and all that a laptop has use for."""
+_MAX_BATCH_BYTES: Final = 5 * 1024 * 1024
+"""Bodies in one event, well under the 6 MB of the event with what it says about each message."""
+_MAX_INVOCATION: Final = 960.0
+"""Seconds for Lambda's longest Timeout and for a wait until a process is free."""
+_RETRY_PAUSE: Final = 1.0
+_DELETED_AT_ONCE: Final = 10
+
+
+class QueuePoller:
+    """Consumes one queue with one function until it is closed.
+
+    Parameters
+    ----------
+    consumer
+        Which queue and function, and how.
+    pool
+        The function.
+    sqs
+        Where the queue is.
+    """
+
+    def __init__(self, consumer: Consumer, pool: FunctionPool, sqs: SQSClient) -> None:
+        self._consumer = consumer
+        self._pool = pool
+        self._sqs = sqs
+        self._closing = threading.Event()
+        # No more than the pool runs: a batch that waits for a process uses up its visibility time-out.
+        self._free = threading.Semaphore(min(consumer.max_concurrency or _CONCURRENCY, MAX_PROCESSES))
+        self._thread = threading.Thread(target=self._poll, name=f"poll {consumer.queue.name}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more messages. Batches that run go on."""
+        self._closing.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait until no more messages are taken, at most so many seconds."""
+        self._thread.join(timeout)
+
+    def _poll(self) -> None:
+        while not self._closing.is_set():
+            if not self._free.acquire(timeout=_WAIT):
+                continue
+            batch: list[MessageTypeDef] = []
+            try:
+                batch = self._batch()
+            except (BotoCoreError, ClientError) as error:
+                self._pause_after(error)
+            if batch:
+                threading.Thread(target=self._handle, args=(batch,), daemon=True).start()
+            else:
+                self._free.release()
+
+    def _batch(self) -> list[MessageTypeDef]:
+        batch: list[MessageTypeDef] = []
+        size = 0
+        deadline = 0.0
+        while len(batch) < self._consumer.batch_size and size < _MAX_BATCH_BYTES and not self._closing.is_set():
+            wait = _WAIT if not batch else min(_WAIT, int(deadline - time.monotonic()))
+            received = self._sqs.receive_message(
+                QueueUrl=self._consumer.queue.url,
+                MaxNumberOfMessages=min(_MAX_RECEIVED, self._consumer.batch_size - len(batch)),
+                WaitTimeSeconds=max(wait, 0),
+                MessageSystemAttributeNames=["All"],
+                MessageAttributeNames=["All"],
+            ).get("Messages", [])
+            if received and not batch:
+                deadline = time.monotonic() + self._consumer.batching_window
+            batch += received
+            size += sum(len(message["Body"]) for message in received)
+            if not batch or time.monotonic() >= deadline:
+                break
+            if not received and wait <= 0:
+                # Less than a second is left, and SQS waits for whole ones.
+                self._closing.wait(min(0.1, max(deadline - time.monotonic(), 0)))
+        return batch
+
+    def _handle(self, batch: Sequence[MessageTypeDef]) -> None:
+        try:
+            failed = self._invoke(batch)
+            handles = [message["ReceiptHandle"] for message in batch if message["MessageId"] not in failed]
+            for start in range(0, len(handles), _DELETED_AT_ONCE):
+                self._sqs.delete_message_batch(
+                    QueueUrl=self._consumer.queue.url,
+                    Entries=[
+                        {"Id": str(index), "ReceiptHandle": handle}
+                        for index, handle in enumerate(handles[start : start + _DELETED_AT_ONCE])
+                    ],
+                )
+        except (BotoCoreError, ClientError) as error:
+            self._pause_after(error)
+        finally:
+            self._free.release()
+
+    def _invoke(self, batch: Sequence[MessageTypeDef]) -> set[str]:
+        """Give the ids of the messages that failed: those stay in the queue and are visible again after their time."""
+        ids = {message["MessageId"] for message in batch}
+        event = {"Records": [_record(message, self._consumer.queue.arn) for message in batch]}
+        try:
+            result = self._pool.invoke(json.dumps(event, ensure_ascii=False).encode(), _MAX_INVOCATION)
+        except InvocationError as error:
+            if not self._closing.is_set():
+                # Not the error's text, which may quote a message. It is in the function's log.
+                cause = error.error_type if isinstance(error, FunctionError) else type(error).__name__
+                self._say(f"{cause}: {len(batch)} messages of {self._consumer.queue.name} stay in the queue")
+            return ids
+        failed = failed_messages(result, ids) if self._consumer.partial_failures else set()
+        if failed is None:
+            self._say("its batchItemFailures are malformed, so the whole batch stays in the queue")
+            return ids
+        return failed
+
+    def _pause_after(self, error: Exception) -> None:
+        # At the end the server goes first.
+        if not self._closing.is_set():
+            self._say(f"{self._consumer.queue.name} does not answer: {error}")
+            self._closing.wait(_RETRY_PAUSE)
+
+    def _say(self, text: str) -> None:
+        print(f"{self._consumer.function}: {text}", file=sys.stderr, flush=True)  # noqa: T201 - to the terminal
+
+
+def failed_messages(result: bytes, ids: set[str]) -> set[str] | None:
+    """Read a function's report on a batch.
+
+    Parameters
+    ----------
+    result
+        What the function gave back, as JSON.
+    ids
+        The messages of the batch.
+
+    Returns
+    -------
+    set[str] | None
+        The messages that failed; None for a malformed report, which Lambda takes for the failure of all.
+    """
+    report = json.loads(result)
+    if report is None:
+        return set()
+    if not isinstance(report, dict):
+        return None
+    failures = report.get("batchItemFailures")
+    if failures is None:
+        return set()
+    if not isinstance(failures, list):
+        return None
+    failed: set[str] = set()
+    for failure in failures:
+        message_id = failure.get("itemIdentifier") if isinstance(failure, dict) else None
+        if not isinstance(message_id, str) or message_id not in ids:
+            return None
+        failed.add(message_id)
+    return failed
+
+
+def _record(message: MessageTypeDef, queue_arn: str) -> dict[str, Any]:
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+        "messageAttributes": {
+            name: _attribute(attribute) for name, attribute in message.get("MessageAttributes", {}).items()
+        },
+        "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": queue_arn,
+        "awsRegion": REGION,
+    }
+
+
+def _attribute(attribute: Mapping[str, Any]) -> dict[str, Any]:
+    converted: dict[str, Any] = {"stringListValues": [], "binaryListValues": [], "dataType": attribute["DataType"]}
+    if "StringValue" in attribute:
+        converted["stringValue"] = attribute["StringValue"]
+    if "BinaryValue" in attribute:
+        converted["binaryValue"] = b64encode(attribute["BinaryValue"]).decode("ascii")
+    return converted

@@ -1,0 +1,225 @@
+"""What a template declares for events: buckets, queues, event buses, rules, and which function consumes which queue.
+
+Deliberately not looked at: queue and bucket policies, lifecycles, encryption and the like, which protect data in the
+cloud. What would change which events arrive where, and is not known here, is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from local.errors import TemplateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.template import Template
+
+_QUEUE_ATTRIBUTES: Final = (
+    "DelaySeconds",
+    "MaximumMessageSize",
+    "MessageRetentionPeriod",
+    "ReceiveMessageWaitTimeSeconds",
+    "VisibilityTimeout",
+)
+_DEFAULT_VISIBILITY_TIMEOUT: Final = 30
+_DEFAULT_BATCH_SIZE: Final = 10
+_MAX_PLAIN_BATCH_SIZE: Final = 10
+"""Without a batching window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """An SQS queue."""
+
+    name: str
+    arn: str
+    url: str
+    attributes: Mapping[str, str]
+    """As SetQueueAttributes takes them, apart from the redrive policy."""
+    redrive_policy: str | None
+    """JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """An S3 bucket."""
+
+    logical_id: str
+    name: str
+    queue_notifications: tuple[Mapping[str, Any], ...]
+    """As PutBucketNotificationConfiguration takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of an event bus, with those of its targets that are queues."""
+
+    name: str
+    bus: str
+    pattern: str
+    """JSON."""
+    targets: Mapping[str, str]
+    """ARNs of queues by the targets' ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A function that handles a queue's messages (AWS::Lambda::EventSourceMapping)."""
+
+    function: str
+    """Its logical id."""
+    queue: Queue
+    batch_size: int
+    batching_window: float
+    """Seconds to wait for a batch to fill."""
+    partial_failures: bool
+    """Whether the function reports which messages failed."""
+    max_concurrency: int | None
+    """None when the template sets no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventResources:
+    """Everything that events run through."""
+
+    buckets: tuple[Bucket, ...]
+    queues: tuple[Queue, ...]
+    buses: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    consumers: tuple[Consumer, ...]
+
+    def __bool__(self) -> bool:
+        """Whether there is anything that needs the services."""
+        return bool(self.buckets or self.queues or self.buses)
+
+
+def read_event_resources(template: Template, timeouts: Mapping[str, float]) -> EventResources:
+    """Read what a template declares for events.
+
+    Parameters
+    ----------
+    template
+        The template.
+    timeouts
+        Seconds of each function's Timeout, by logical id.
+
+    Raises
+    ------
+    TemplateError
+        If events would run through what the laptop cloud does not know.
+    """
+    queues = {
+        template.arn(name): _queue(template, name, properties)
+        for name, properties in template.resources("AWS::SQS::Queue").items()
+    }
+    for queue in queues.values():
+        if queue.redrive_policy and json.loads(queue.redrive_policy).get("deadLetterTargetArn") not in queues:
+            raise TemplateError(f"{queue.name}: its dead-letter queue is not in the template")
+    consumers = (
+        _consumer(template, name, properties, queues, timeouts)
+        for name, properties in template.resources("AWS::Lambda::EventSourceMapping").items()
+    )
+    return EventResources(
+        buckets=tuple(
+            _bucket(template, name, properties, queues)
+            for name, properties in template.resources("AWS::S3::Bucket").items()
+        ),
+        queues=tuple(queues.values()),
+        buses=tuple(template.resources("AWS::Events::EventBus")),
+        rules=tuple(
+            _rule(name, properties, queues) for name, properties in template.resources("AWS::Events::Rule").items()
+        ),
+        consumers=tuple(consumer for consumer in consumers if consumer is not None),
+    )
+
+
+def _queue(template: Template, name: str, properties: Mapping[str, Any]) -> Queue:
+    if _is_true(properties.get("FifoQueue", False)):
+        raise TemplateError(f"{name}: the laptop cloud knows standard queues only")
+    policy = properties.get("RedrivePolicy")
+    if policy is not None:
+        # A template's parameter arrives as text.
+        policy = {**policy, "maxReceiveCount": int(policy["maxReceiveCount"])}
+    return Queue(
+        name=template.name(name),
+        arn=template.arn(name),
+        url=template.queue_url(name),
+        attributes={key: str(properties[key]) for key in _QUEUE_ATTRIBUTES if key in properties},
+        redrive_policy=None if policy is None else json.dumps(policy),
+    )
+
+
+def _bucket(template: Template, name: str, properties: Mapping[str, Any], queues: Mapping[str, Queue]) -> Bucket:
+    notifications = properties.get("NotificationConfiguration", {})
+    if others := notifications.keys() - {"QueueConfigurations"}:
+        raise TemplateError(f"{name}: the laptop cloud sends a bucket's events to queues only, not {', '.join(others)}")
+    found = []
+    for configuration in notifications.get("QueueConfigurations", []):
+        if configuration["Queue"] not in queues:
+            raise TemplateError(f"{name}: the queue {configuration['Queue']} is not in the template")
+        wanted: dict[str, Any] = {"QueueArn": configuration["Queue"], "Events": [configuration["Event"]]}
+        if rules := configuration.get("Filter", {}).get("S3Key", {}).get("Rules"):
+            # S3 takes the names in any case, its server here in lower case only.
+            filters = [{"Name": str(rule["Name"]).lower(), "Value": str(rule["Value"])} for rule in rules]
+            wanted["Filter"] = {"Key": {"FilterRules": filters}}
+        found.append(wanted)
+    return Bucket(name, template.name(name), tuple(found))
+
+
+def _rule(name: str, properties: Mapping[str, Any], queues: Mapping[str, Queue]) -> Rule:
+    if "EventPattern" not in properties:
+        raise TemplateError(f"{name}: the laptop cloud knows rules with an EventPattern only")
+    targets = {str(target["Id"]): str(target["Arn"]) for target in properties.get("Targets", [])}
+    if functions := [arn for arn in targets.values() if ":lambda:" in arn]:
+        raise TemplateError(f"{name}: the laptop cloud sends events to queues only, not to {functions[0]}")
+    return Rule(
+        name=name,
+        bus=str(properties.get("EventBusName", "default")),
+        pattern=json.dumps(properties["EventPattern"]),
+        targets={key: arn for key, arn in targets.items() if arn in queues},
+    )
+
+
+def _consumer(
+    template: Template,
+    name: str,
+    properties: Mapping[str, Any],
+    queues: Mapping[str, Queue],
+    timeouts: Mapping[str, float],
+) -> Consumer | None:
+    functions = {key: function for function in timeouts for key in (function, template.arn(function))}
+    function = functions.get(str(properties["FunctionName"]))
+    queue = queues.get(str(properties.get("EventSourceArn")))
+    if function is None or queue is None:
+        raise TemplateError(f"{name}: the laptop cloud knows queues and functions of the template only")
+    if "FilterCriteria" in properties:
+        raise TemplateError(f"{name}: the laptop cloud does not know FilterCriteria")
+    batch_size = int(properties.get("BatchSize", _DEFAULT_BATCH_SIZE))
+    window = float(properties.get("MaximumBatchingWindowInSeconds", 0))
+    # Lambda refuses these two at deployment.
+    if batch_size > _MAX_PLAIN_BATCH_SIZE and window < 1:
+        raise TemplateError(f"{name}: a BatchSize over 10 needs a MaximumBatchingWindowInSeconds of at least 1")
+    visibility = int(queue.attributes.get("VisibilityTimeout", _DEFAULT_VISIBILITY_TIMEOUT))
+    if visibility < timeouts[function]:
+        raise TemplateError(
+            f"{name}: the VisibilityTimeout of {queue.name}, {visibility} s, is less than the Timeout of {function}"
+        )
+    if not _is_true(properties.get("Enabled", True)):
+        return None
+    limit = properties.get("ScalingConfig", {}).get("MaximumConcurrency")
+    return Consumer(
+        function=function,
+        queue=queue,
+        batch_size=batch_size,
+        batching_window=window,
+        partial_failures="ReportBatchItemFailures" in properties.get("FunctionResponseTypes", []),
+        max_concurrency=None if limit is None else int(limit),
+    )
+
+
+def _is_true(value: object) -> bool:
+    # A template's parameter arrives as text.
+    return str(value).lower() == "true"

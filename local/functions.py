@@ -1,0 +1,352 @@
+"""Runs Lambda functions, each in processes of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local.errors import (
+    FunctionCrashedError,
+    FunctionError,
+    FunctionTimeoutError,
+    IntegrationTimeoutError,
+    LocalError,
+    PayloadTooLargeError,
+)
+from local.layer_packages import installed_packages
+from local.template import REGION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.stack import Function
+
+MAX_PAYLOAD: Final = 6 * 1024 * 1024
+"""Bytes of an event or a result (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+MAX_PROCESSES: Final = 8
+"""For each function; further calls wait for one of them."""
+_INIT_TIMEOUT: Final = 10.0
+"""Seconds that Lambda gives a function to import its code."""
+_WATCH_INTERVAL: Final = 0.5
+"""Seconds between two looks at the source files."""
+_BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.py")
+_HEADER: Final = struct.Struct("!Ic")
+
+
+class _Process:
+    """One process of a function, which handles one event at a time."""
+
+    def __init__(self, function: Function, environment: Mapping[str, str], paths: list[str], log: Path) -> None:
+        self._function = function
+        self._log = log
+        self._closing = threading.Lock()
+        self._socket, child_socket = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        config = {
+            "arn": function.arn,
+            "handler": function.handler,
+            "lifeline": lifeline,
+            "memory_mb": function.memory_mb,
+            "paths": paths,
+            "socket": child_socket.fileno(),
+        }
+        try:
+            with child_socket, log.open("ab") as output:
+                self._process = subprocess.Popen(  # noqa: S603 - our own code
+                    [sys.executable, "-I", "-S", str(_BOOTSTRAP), json.dumps(config)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=dict(environment),
+                    cwd=function.code,
+                    pass_fds=(child_socket.fileno(), lifeline),
+                    # Ctrl-C is for the laptop cloud, which ends its functions in order.
+                    start_new_session=True,
+                )
+        finally:
+            os.close(lifeline)
+        try:
+            self._receive(time.monotonic() + _INIT_TIMEOUT)
+        except TimeoutError as error:
+            self.close()
+            raise FunctionTimeoutError(f"{function.name}: not imported within {_INIT_TIMEOUT:.0f} s") from error
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def invoke(self, event: bytes, deadline: float) -> bytes:
+        """Let the function handle an event, and kill it when it takes too long.
+
+        Parameters
+        ----------
+        event
+            JSON.
+        deadline
+            Reading of the monotonic clock at which the gateway gives up.
+
+        Returns
+        -------
+        bytes
+            The result, as JSON.
+        """
+        now = time.monotonic()
+        own_deadline = now + self._function.timeout
+        last = min(deadline, own_deadline)
+        deadline_ms = int((time.time() + self._function.timeout) * 1000)
+        prefix = f'{{"request_id":"{uuid.uuid4()}","deadline_ms":{deadline_ms},"event":'.encode()
+        try:
+            self._socket.settimeout(max(last - now, 0.001))
+            self._socket.sendall(_HEADER.pack(len(prefix) + len(event) + 1, b"V") + prefix + event + b"}")
+            return self._receive(last)
+        except TimeoutError as error:
+            self.close()
+            if own_deadline <= deadline:
+                with self._log.open("a", encoding="utf-8") as log:
+                    log.write(f"Task timed out after {self._function.timeout:.2f} seconds\n")
+                raise FunctionTimeoutError(self._function.name) from error
+            raise IntegrationTimeoutError(self._function.name) from error
+        except (FunctionCrashedError, OSError) as error:
+            self.close()
+            raise FunctionCrashedError(self._function.name) from error
+
+    def close(self) -> None:
+        """Kill the process, and whatever it started, and wait for its end."""
+        # The end of the laptop cloud and the thread whose invocation it ends both come here.
+        with self._closing:
+            if self._lifeline < 0:
+                return
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._socket.close()
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    def _receive(self, deadline: float) -> bytes:
+        data = bytearray()
+        needed = _HEADER.size
+        kind = b""
+        while len(data) < needed:
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            chunk = self._socket.recv(1 << 16)
+            if not chunk:
+                raise FunctionCrashedError(self._function.name)
+            data += chunk
+            if not kind and len(data) >= _HEADER.size:
+                size, kind = _HEADER.unpack_from(data)
+                needed += size
+        body = bytes(data[_HEADER.size :])
+        if kind == b"E":
+            error = json.loads(body)
+            raise FunctionError(error["errorType"], error["errorMessage"])
+        return body
+
+
+class FunctionPool:
+    """The processes of one function: started when needed, replaced when its code changes.
+
+    Parameters
+    ----------
+    function
+        What to run.
+    endpoints
+        Values of the endpoint variables. Each is passed on if the template declares it for this function: as on AWS, a
+        function has no other environment.
+    logs
+        Folder for its output.
+    """
+
+    def __init__(self, function: Function, endpoints: Mapping[str, str], logs: Path) -> None:
+        self._function = function
+        self._log = logs / f"{function.name}.log"
+        self.environment = _environment(function, endpoints)
+        self._changed = threading.Condition()
+        self._idle: deque[_Process] = deque()
+        self._processes: set[_Process] = set()
+        self._starting = 0
+        self._closed = False
+        self._version = 0
+        self._next_look = 0.0
+        self._sources: frozenset[tuple[str, int, int]] = frozenset()
+
+    @property
+    def paths(self) -> list[str]:
+        """What the function's process has on Python's path beside the standard library.
+
+        Raises
+        ------
+        LocalError
+            If what its layers require cannot be installed.
+        """
+        folders = [self._function.code]
+        for layer in self._function.layers:
+            folders.append(layer)
+            packages = installed_packages(layer)
+            if packages is not None:
+                folders.append(packages)
+        return [str(folder) for folder in folders]
+
+    def invoke(self, event: bytes, timeout: float) -> bytes:
+        """Invoke the function.
+
+        Parameters
+        ----------
+        event
+            JSON.
+        timeout
+            Seconds that the caller waits, whatever the function's own Timeout.
+
+        Returns
+        -------
+        bytes
+            The result, as JSON.
+
+        Raises
+        ------
+        FunctionError
+            If it raised.
+        FunctionCrashedError
+            If its process ended or could not be started.
+        FunctionTimeoutError
+            If it took longer than its Timeout.
+        IntegrationTimeoutError
+            If it took longer than the caller waits.
+        PayloadTooLargeError
+            If the event or the result is over 6 MB.
+        """
+        if len(event) > MAX_PAYLOAD:
+            raise PayloadTooLargeError(f"{self._function.name}: an event of {len(event)} bytes")
+        deadline = time.monotonic() + timeout
+        process, version = self._acquire(deadline)
+        try:
+            result = process.invoke(event, deadline)
+        finally:
+            self._release(process, version)
+        if len(result) > MAX_PAYLOAD:
+            raise PayloadTooLargeError(f"{self._function.name}: a result of {len(result)} bytes")
+        return result
+
+    def close(self) -> None:
+        """Kill all processes, busy ones too."""
+        with self._changed:
+            self._closed = True
+            self._idle.clear()
+            processes = list(self._processes)
+            self._changed.notify_all()
+        for process in processes:
+            process.close()
+
+    def _acquire(self, deadline: float) -> tuple[_Process, int]:
+        with self._changed:
+            self._look_for_changes()
+            while True:
+                if self._closed:
+                    raise FunctionCrashedError(self._function.name)
+                while self._idle:
+                    # The one used last, so that the others can be told to be superfluous.
+                    process = self._idle.pop()
+                    if process.alive:
+                        return process, self._version
+                    self._discard(process)
+                if len(self._processes) + self._starting < MAX_PROCESSES:
+                    self._starting += 1
+                    version = self._version
+                    break
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise IntegrationTimeoutError(self._function.name)
+        started: _Process | None = None
+        try:
+            started = _Process(self._function, self.environment, self.paths, self._log)
+        except (LocalError, OSError) as error:
+            raise FunctionCrashedError(f"{self._function.name}: {error}") from error
+        finally:
+            with self._changed:
+                self._starting -= 1
+                if started is not None:
+                    self._processes.add(started)
+                self._changed.notify()
+        return started, version
+
+    def _release(self, process: _Process, version: int) -> None:
+        with self._changed:
+            if self._closed or version != self._version or not process.alive:
+                self._discard(process)
+            else:
+                self._idle.append(process)
+            self._changed.notify()
+
+    def _discard(self, process: _Process) -> None:
+        self._processes.discard(process)
+        process.close()
+
+    def _look_for_changes(self) -> None:
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _WATCH_INTERVAL
+        sources = frozenset(
+            source for folder in (self._function.code, *self._function.layers) for source in _sources(folder)
+        )
+        if sources != self._sources:
+            self._sources = sources
+            self._version += 1
+            while self._idle:
+                self._discard(self._idle.pop())
+
+
+def _sources(folder: Path) -> list[tuple[str, int, int]]:
+    found: list[tuple[str, int, int]] = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if entry.name != "__pycache__":
+                    found += _sources(Path(entry.path))
+            else:
+                # An editor may take a file away between the listing and this line.
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat()
+                    found.append((entry.path, status.st_mtime_ns, status.st_size))
+    return found
+
+
+def _environment(function: Function, endpoints: Mapping[str, str]) -> dict[str, str]:
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+    return {
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_FORMAT": function.log_format,
+        "AWS_LAMBDA_LOG_LEVEL": function.log_level,
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+        "AWS_REGION": REGION,
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "LAMBDA_TASK_ROOT": str(function.code),
+        "LANG": "C.UTF-8",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "TZ": ":UTC",
+        "_HANDLER": function.handler,
+        **function.environment,
+        **{name: value for name, value in endpoints.items() if name in function.environment},
+    }

@@ -1,0 +1,198 @@
+"""API Gateway: takes requests to the functions of a stack, as a WSGI application."""
+
+from __future__ import annotations
+
+import http
+import logging
+import secrets
+import time
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import Map, Rule
+
+from local.authorizer import RefusedError, TokenAuthorizer
+from local.errors import IntegrationTimeoutError, InvocationError, TemplateError
+from local.functions import MAX_PAYLOAD
+from local.gateway_responses import GatewayResponses, Response
+from local.proxy import MalformedResultError, Request, encoded_path, proxy_event, proxy_response
+from local.template import ACCOUNT_ID, PARTITION, REGION
+from local.throttle import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from local.functions import FunctionPool
+    from local.stack import Api, Route
+
+MAX_BODY: Final = 10 * 1024 * 1024
+"""Bytes that API Gateway takes (https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html)."""
+RAW_HEADERS: Final = "local.raw_headers"
+"""WSGI variable with the headers as they were sent, names and values: WSGI's own form merges repeated names."""
+_MAX_HEADERS: Final = 10_240
+"""Bytes of request line and headers that API Gateway takes (likewise)."""
+_PARAMETER_TYPES: Final = {True: "path", False: "default"}
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Gateway:
+    """Serves an API.
+
+    Parameters
+    ----------
+    api
+        What the template declares.
+    pools
+        The functions, by logical id.
+    """
+
+    def __init__(self, api: Api, pools: Mapping[str, FunctionPool]) -> None:
+        self._api = api
+        self._pools = pools
+        self._responses = GatewayResponses(api.gateway_responses)
+        self._authorizers = {
+            name: TokenAuthorizer(authorizer, pools[authorizer.function])
+            for name, authorizer in api.authorizers.items()
+        }
+        self._throttle = TokenBucket(api.throttle.rate, api.throttle.burst) if api.throttle else None
+        self._routes: dict[tuple[str, str], Route] = {(route.resource, route.method): route for route in api.routes}
+        # Methods are not werkzeug's business: it would answer HEAD wherever there is GET.
+        self._resources = Map(
+            [_rule(resource) for resource in dict.fromkeys(route.resource for route in api.routes)],
+            strict_slashes=False,
+            merge_slashes=False,
+            redirect_defaults=False,
+        ).bind("localhost")
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request (PEP 3333)."""
+        request = _request(environ)
+        response = self._answer(request)
+        if request.method == "HEAD":
+            response = response._replace(body=b"")
+        headers = list(response.headers)
+        if response.status not in {http.HTTPStatus.NO_CONTENT, http.HTTPStatus.NOT_MODIFIED}:
+            headers.append(("Content-Length", str(len(response.body))))
+        start_response(f"{response.status} {reason(response.status)}", headers)
+        return [response.body]
+
+    def refusal(self, response_type: str, message: str | None, *, path: str, request_id: str | None = None) -> Response:
+        """Render a gateway response."""
+        context = {"path": path, "requestId": request_id or str(uuid.uuid4()), "stage": self._api.stage}
+        return self._responses.render(response_type, message, context)
+
+    def _answer(self, request: Request) -> Response:
+        try:
+            return self._respond(request)
+        except RefusedError as refused:
+            return self.refusal(
+                refused.response_type, refused.message, path=request.path, request_id=request.request_id
+            )
+
+    def _respond(self, request: Request) -> Response:
+        if _header_size(request) > _MAX_HEADERS:
+            raise RefusedError("DEFAULT_4XX", "Request Header Fields Too Large")
+        route, parameters = self._route(request)
+        if self._throttle is not None and not self._throttle.take():
+            raise RefusedError("THROTTLED", "Too Many Requests")
+        authorizer: Mapping[str, str] | None = None
+        if route.authorizer is not None:
+            headers = {name.lower(): values[-1] for name, values in request.headers.items()}
+            method_arn = (
+                f"arn:{PARTITION}:execute-api:{REGION}:{ACCOUNT_ID}:{self._api.api_id}/{self._api.stage}"
+                f"/{request.method}/{request.path.removeprefix('/')}"
+            )
+            authorizer = self._authorizers[route.authorizer].authorize(headers, method_arn)
+        if len(request.body) > MAX_BODY:
+            raise RefusedError("REQUEST_TOO_LARGE", "Request Too Long")
+        event = proxy_event(request, self._api, route, parameters, authorizer)
+        if len(event) > MAX_PAYLOAD:
+            raise RefusedError("REQUEST_TOO_LARGE", "Request Too Long")
+        try:
+            result = self._pools[route.function].invoke(event, route.timeout)
+            return proxy_response(result, request.request_id)
+        except IntegrationTimeoutError as error:
+            raise RefusedError("INTEGRATION_TIMEOUT", "Endpoint request timed out") from error
+        except (InvocationError, MalformedResultError) as error:
+            _LOG.warning("%s: %s: %s", request.request_id, type(error).__name__, error)
+            raise RefusedError("INTEGRATION_FAILURE", "Internal server error") from error
+
+    def _route(self, request: Request) -> tuple[Route, dict[str, str]]:
+        unknown = RefusedError("MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
+        if request.path.startswith("//"):
+            # werkzeug would take it for one slash.
+            raise unknown
+        try:
+            resource, parameters = self._resources.match(request.path)
+        except NotFound as error:
+            raise unknown from error
+        route = self._routes.get((resource, request.method)) or self._routes.get((resource, "ANY"))
+        if route is None:
+            raise unknown
+        return route, {name: str(value) for name, value in parameters.items()}
+
+
+def _rule(resource: str) -> Rule:
+    parts: list[str] = []
+    for part in resource.split("/"):
+        if part.startswith("{") and part.endswith("}"):
+            name = part[1:-1]
+            greedy = name.endswith("+")
+            parts.append(f"<{_PARAMETER_TYPES[greedy]}:{name.removesuffix('+')}>")
+        else:
+            parts.append(part)
+    try:
+        return Rule("/".join(parts), endpoint=resource)
+    except ValueError as error:
+        raise TemplateError(f"path {resource}: {error}") from error
+
+
+def _request(environ: WSGIEnvironment) -> Request:
+    raw: list[tuple[str, str]] = environ[RAW_HEADERS]
+    headers: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    for name, value in raw:
+        headers.setdefault(names.setdefault(name.lower(), name), []).append(value)
+    # What a client says of itself here, the gateway adds to or replaces.
+    for name in ("x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-amzn-trace-id"):
+        headers.pop(names.get(name, name), None)
+    headers["X-Amzn-Trace-Id"] = [f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}"]
+    headers["X-Forwarded-For"] = [environ["REMOTE_ADDR"]]
+    headers["X-Forwarded-Port"] = [environ["SERVER_PORT"]]
+    headers["X-Forwarded-Proto"] = ["http"]
+    body: bytes = environ["wsgi.input"].read()
+    return Request(
+        method=environ["REQUEST_METHOD"],
+        path=encoded_path(environ["REQUEST_URI"]),
+        query=environ["QUERY_STRING"],
+        headers=headers,
+        body=body,
+        remote_address=environ["REMOTE_ADDR"],
+        protocol=environ["SERVER_PROTOCOL"],
+        request_id=str(uuid.uuid4()),
+    )
+
+
+def _header_size(request: Request) -> int:
+    return (
+        len(request.path)
+        + len(request.query)
+        + sum(len(name) + len(value) for name, values in request.headers.items() for value in values)
+    )
+
+
+def reason(status: int) -> str:
+    """Give the reason phrase of a status."""
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def header_list(lines: Iterable[bytes]) -> list[tuple[str, str]]:
+    """Split header lines, already checked by the server, into names and values."""
+    pairs = (line.partition(b":") for line in lines)
+    return [(name.decode("latin-1"), value.strip(b" \t").decode("latin-1")) for name, _, value in pairs]

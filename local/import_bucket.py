@@ -1,0 +1,159 @@
+"""A folder that is the import bucket: what is dropped into it is uploaded, and reports appear in it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+LOGICAL_ID: Final = "ImportBucket"
+"""The bucket of the template that has the folder."""
+_INBOX: Final = "imports"
+_REPORTS: Final = "reports"
+_INTERVAL: Final = 0.5
+"""Seconds between two looks."""
+# In parts, one after another, so that no file is ever in memory as a whole.
+_TRANSFER: Final = TransferConfig(multipart_threshold=8 * 1024 * 1024, use_threads=False)
+
+
+class _State(NamedTuple):
+    """What tells one content of a file from another."""
+
+    size: int
+    modified_ns: int
+    inode: int
+
+
+class ImportBucketFolder:
+    """Keeps a folder and the bucket alike until it is closed.
+
+    What was uploaded is not remembered over a restart, since the bucket is empty then too: files that still are in the
+    inbox come again.
+
+    Parameters
+    ----------
+    folder
+        The folder; made with the inbox in it.
+    s3
+        Where the bucket is.
+    bucket
+        The bucket's name.
+    """
+
+    def __init__(self, folder: Path, s3: S3Client, bucket: str) -> None:
+        self._folder = folder
+        self._s3 = s3
+        self._bucket = bucket
+        self._seen: dict[str, _State] = {}
+        self._uploaded: dict[str, _State] = {}
+        self._mirrored: dict[str, str] = {}
+        self._said: set[str] = set()
+        for name in (_INBOX, _REPORTS):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        self._closing = threading.Event()
+        self._forget = threading.Event()
+        self._thread = threading.Thread(target=self._keep_alike, name="import bucket", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more. An upload that runs fails with the server."""
+        self._closing.set()
+
+    def forget(self) -> None:
+        """Take the bucket for empty: everything comes again."""
+        self._forget.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait until the last look is over, at most so many seconds."""
+        self._thread.join(timeout)
+
+    def _keep_alike(self) -> None:
+        while not self._closing.wait(_INTERVAL):
+            if self._forget.is_set():
+                self._forget.clear()
+                self._uploaded.clear()
+                self._mirrored.clear()
+            try:
+                self._upload_what_is_new()
+                self._fetch_reports()
+            except (OSError, Boto3Error, BotoCoreError, ClientError) as error:
+                if not self._closing.is_set():
+                    self._say(f"{error}")
+
+    def _upload_what_is_new(self) -> None:
+        found = dict(_files(self._folder / _INBOX))
+        before, self._seen = self._seen, found
+        self._uploaded = {name: state for name, state in self._uploaded.items() if name in found}
+        for name, state in found.items():
+            # A file that is still being written looks different at the next look.
+            if before.get(name) != state or self._uploaded.get(name) == state or self._closing.is_set():
+                continue
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                self._say(f"{name!r} cannot be imported: its name is not UTF-8")
+            else:
+                path = self._folder / _INBOX / name
+                try:
+                    self._s3.upload_file(str(path), self._bucket, f"{_INBOX}/{name}", Config=_TRANSFER)
+                except FileNotFoundError:
+                    # Taken away since.
+                    continue
+                except PermissionError as error:
+                    self._say(f"{name} cannot be imported: {error.strerror}")
+            # A change during the upload gives it another state, and it comes again.
+            self._uploaded[name] = state
+
+    def _fetch_reports(self) -> None:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{_REPORTS}/")
+        for item in (item for page in pages for item in page.get("Contents", [])):
+            key, tag = item["Key"], item["ETag"]
+            if self._mirrored.get(key) == tag or key.endswith("/"):
+                continue
+            if any(part in {"", ".", ".."} for part in key.split("/")):
+                self._say(f"{key} has no place in a folder")
+                continue
+            target = self._folder / PurePosixPath(key)
+            # Not among the reports, where somebody may look at it before it is whole.
+            partial = self._folder / ".partial"
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._s3.download_file(self._bucket, key, str(partial), Config=_TRANSFER)
+                partial.replace(target)
+                self._mirrored[key] = tag
+            except OSError as error:
+                self._say(f"{key} cannot be written: {error.strerror}")
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def _say(self, text: str) -> None:
+        # Once, since the next look finds the same.
+        if text not in self._said:
+            self._said.add(text)
+            print(f"import bucket: {text}", file=sys.stderr, flush=True)  # noqa: T201 - to the terminal
+
+
+def _files(folder: Path) -> Iterator[tuple[str, _State]]:
+    """Give the files below a folder by their relative names; not hidden ones, which programs write for themselves."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            if name.startswith(".") or not path.is_file():
+                continue
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            yield path.relative_to(folder).as_posix(), _State(status.st_size, status.st_mtime_ns, status.st_ino)

@@ -1,0 +1,128 @@
+"""The HTTP server: waitress on the loopback, with gateway responses in place of its own error pages."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, get_header_lines
+from waitress.server import create_server
+from waitress.task import ErrorTask, WSGITask
+
+from local.errors import LocalError
+from local.gateway import RAW_HEADERS, header_list, reason
+from local.proxy import encoded_path
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+    from local.cloud import Cloud
+
+HOST: Final = "127.0.0.1"
+# Bytes that are read of the headers and of a body. Far over the gateway's limits, which it checks itself: what is
+# refused unread is, for many clients, a broken connection in place of the answer.
+_MAX_HEADERS: Final = 256 * 1024
+_MAX_BODY: Final = 64 * 1024 * 1024
+_THREADS: Final = 64
+"""More than all processes of the functions, so that a slow function does not keep requests from the others."""
+_DRAIN: Final = 2
+"""Seconds that running requests are given at the end."""
+
+
+class _Parser(HTTPRequestParser):
+    """Keeps the headers as they were sent."""
+
+    raw_headers: list[tuple[str, str]]
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        lines = get_header_lines(header_plus.partition(b"\r\n")[2])
+        # waitress drops names with an underscore, which WSGI would confuse with others.
+        self.raw_headers = [(name, value) for name, value in header_list(lines) if "_" not in name]
+
+
+class _Task(WSGITask):
+    """Hands the headers to the application."""
+
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        request: Any = self.request
+        environ[RAW_HEADERS] = request.raw_headers
+        return environ
+
+
+def bind(port: int) -> socket.socket:
+    """Listen on a port of the loopback; 0 for any free one.
+
+    Raises
+    ------
+    LocalError
+        If the port is taken.
+    """
+    listening = socket.socket()
+    # So that a restart need not wait for old connections to be forgotten.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        raise LocalError(f"port {port}: {error.strerror}. Choose another: PORT=… make run") from error
+    return listening
+
+
+class Server:
+    """Serves a cloud over HTTP until it is closed.
+
+    Parameters
+    ----------
+    cloud
+        What answers.
+    listening
+        From `bind`.
+    """
+
+    def __init__(self, cloud: Cloud, listening: socket.socket) -> None:
+        class ErrorResponse(ErrorTask):
+            """Answers what is no request at all, or what went wrong in the gateway itself."""
+
+            def execute(self) -> None:
+                request: Any = self.request
+                target = getattr(request, "request_uri", "/")
+                response = cloud.http_error(request.error.code, encoded_path(target))
+                self.status = f"{response.status} {reason(response.status)}"
+                self.response_headers = list(response.headers)
+                self.set_close_on_finish()
+                self.content_length = len(response.body)
+                self.write(response.body)
+
+        class Channel(HTTPChannel):
+            """A connection."""
+
+            parser_class = _Parser
+            task_class = _Task
+            error_task_class = ErrorResponse
+
+        application: WSGIApplication = cloud
+        server: Any = create_server(
+            application,
+            sockets=[listening],
+            threads=_THREADS,
+            connection_limit=1000,
+            max_request_header_size=_MAX_HEADERS,
+            max_request_body_size=_MAX_BODY,
+            clear_untrusted_proxy_headers=False,
+            ident=None,
+            asyncore_use_poll=True,
+        )
+        server.channel_class = Channel
+        self._dispatcher = server.task_dispatcher
+        # A daemon, so that nothing but the end of the main thread decides when the process ends.
+        self._thread = threading.Thread(target=server.run, name="http", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Give running requests a moment, and end."""
+        self._dispatcher.shutdown(timeout=_DRAIN)

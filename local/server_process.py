@@ -1,0 +1,112 @@
+"""A server on the loopback in a process of its own, which ends with this one and is started again when it dies."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local.errors import LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOST: Final = "127.0.0.1"
+_START_TIMEOUT: Final = 20.0
+_STOP_TIMEOUT: Final = 1.5
+_RETRY_PAUSE: Final = 0.02
+_TIED_PROCESS: Final = Path(__file__).with_name("tied_process.py")
+
+
+class ServerProcess:
+    """Keeps a server running until it is closed.
+
+    Parameters
+    ----------
+    what
+        Its name in an error.
+    command
+        What to run, listening on the port.
+    port
+        From `free_port`.
+    log
+        File for its output.
+    """
+
+    def __init__(self, what: str, command: Sequence[str], port: int, log: Path) -> None:
+        self.starts = 0
+        """How often it was started."""
+        self._what = what
+        self._port = port
+        self._command = [sys.executable, "-I", "-S", str(_TIED_PROCESS), *command]
+        self._log = log
+        self._closing = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        # Linux ties a child to the thread that started it, so it is this one that lives as long as the server.
+        self._keeper = threading.Thread(target=self._keep_running, name=what, daemon=True)
+        self._keeper.start()
+
+    @property
+    def endpoint(self) -> str:
+        """The server's URL, the same for its whole life."""
+        return f"http://{HOST}:{self._port}"
+
+    def wait_until_ready(self) -> None:
+        """Wait until it listens.
+
+        Raises
+        ------
+        LocalError
+            If it does not come up.
+        """
+        deadline = time.monotonic() + _START_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection((HOST, self._port), timeout=1).close()
+            except OSError:
+                time.sleep(_RETRY_PAUSE)
+            else:
+                return
+        raise LocalError(f"the {self._what} does not start: see {self._log}")
+
+    def close(self) -> None:
+        """Stop the server."""
+        self._closing.set()
+        if self._process is not None:
+            self._process.terminate()
+        self._keeper.join(_STOP_TIMEOUT)
+        if self._keeper.is_alive() and self._process is not None:
+            self._process.kill()
+            self._keeper.join(_STOP_TIMEOUT)
+
+    def _keep_running(self) -> None:
+        while not self._closing.is_set():
+            with self._log.open("ab") as output:
+                self._process = subprocess.Popen(  # noqa: S603 - our own arguments
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    # Ctrl-C is for the laptop cloud, which ends its servers last.
+                    start_new_session=True,
+                )
+            self.starts += 1
+            with self._process:
+                # `close` may have missed a process that was only just starting.
+                if self._closing.is_set():
+                    self._process.terminate()
+                self._process.wait()
+            # A pause, so that a server that cannot start does not take the whole processor.
+            self._closing.wait(0.1)
+
+
+def free_port() -> int:
+    """Give a port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
