@@ -1,0 +1,1 @@
+"""What people type: `customers token create`, and so on, against the laptop or a deployed stack."""
