@@ -1,0 +1,83 @@
+"""Tokens with fewer scopes, and a look into the tables of a running service."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+import boto3
+import httpx
+import pytest
+
+from customers.token_store import TokenStore
+from customers.tokens import SCOPES, new_token, token_hash
+from tests.api.support import any_group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from local.stack import Stack
+    from tests.conftest import Service
+
+
+class Tables(NamedTuple):
+    """The tables of a running service."""
+
+    client: DynamoDBClient
+    customers: str
+    tokens: str
+    url: str
+
+    def new_token(self, scopes: Sequence[str] = SCOPES, *, expires_at: int | None = None) -> str:
+        """Make a token."""
+        token = new_token()
+        TokenStore(self.client, self.tokens).put(token_hash(token), scopes, "a test", expires_at)
+        return token
+
+    def revoke(self, token: str, second: int) -> None:
+        """End a token."""
+        self.client.update_item(
+            TableName=self.tokens,
+            Key={"token_hash": {"S": token_hash(token)}},
+            UpdateExpression="SET revoked_at = :second",
+            ExpressionAttributeValues={":second": {"N": str(second)}},
+        )
+
+    def caller(self, token: str | None) -> httpx.Client:
+        """Make a client that sends this token, or none."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=40)
+
+
+@pytest.fixture(scope="session")
+def tables_of(stack: Stack) -> Callable[[Service], Tables]:
+    def look_into(service: Service) -> Tables:
+        endpoints = json.loads((service.data / "endpoints.json").read_text())
+        client: DynamoDBClient = boto3.client(
+            "dynamodb",
+            endpoint_url=endpoints["dynamodb"],
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        return Tables(
+            client,
+            stack.functions["GetCustomer"].environment["CUSTOMERS_TABLE"],
+            stack.functions["Authorize"].environment["TOKENS_TABLE"],
+            service.url,
+        )
+
+    return look_into
+
+
+@pytest.fixture(scope="session")
+def tables(service: Service, tables_of: Callable[[Service], Tables]) -> Tables:
+    return tables_of(service)
+
+
+@pytest.fixture
+def group() -> int:
+    """Give a group that no other test uses."""
+    return any_group()

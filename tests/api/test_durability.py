@@ -1,0 +1,197 @@
+"""What was acknowledged survives the service's end, however it comes; and of a service that ends, nothing remains."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.api.support import (
+    COLLECTION,
+    SORTS,
+    Json,
+    any_group,
+    assert_problem,
+    create,
+    customer_body,
+    descendants,
+    group_path,
+    in_order,
+    path_of,
+    remaining,
+    wait_until,
+    walk,
+)
+from tests.conftest import STOP_SECONDS, Service, running_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WRITES = 40
+
+
+class Writer:
+    """Writes until the service dies, and remembers what was acknowledged.
+
+    Each of its threads has a group of its own, and at most one call on its way.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.acknowledged: dict[int, Json] = {}
+        """By id, as last acknowledged; what was acknowledged as deleted is gone."""
+        self.deleted: list[int] = []
+        self.on_its_way: dict[int, Json | None] = {}
+        """By id: the change that was sent last and not acknowledged; None for a deletion."""
+        self.list_groups: set[int] = set()
+        """Groups into which one list of 10 was sent each."""
+        self.enough = threading.Semaphore(0)
+
+    def create_and_change(self) -> None:
+        group = any_group()
+        with self._service.client() as client:
+            number = 0
+            while True:
+                number += 1
+                customer = create(client, group, first_name=f"N{number}", age=number % 100)
+                self.acknowledged[customer["id"]] = customer
+                self.enough.release()
+                for change in ({"last_name": f"L{number}"}, {"age": None, "email": f"e{number}@example.com"}):
+                    self.on_its_way[customer["id"]] = change
+                    response = client.patch(path_of(customer), json=change)
+                    assert response.status_code == 200
+                    self.acknowledged[customer["id"]] = response.json()
+                    del self.on_its_way[customer["id"]]
+                    self.enough.release()
+                if number % 4 == 0:
+                    self.on_its_way[customer["id"]] = None
+                    assert client.delete(path_of(customer)).status_code == 200
+                    del self.acknowledged[customer["id"]], self.on_its_way[customer["id"]]
+                    self.deleted.append(customer["id"])
+
+    def create_lists(self) -> None:
+        with self._service.client() as client:
+            while True:
+                group = any_group()
+                self.list_groups.add(group)
+                rows = {"customers": [customer_body(group, age=age) for age in range(10)]}
+                response = client.post(COLLECTION, params={"size": "list"}, json=rows)
+                assert response.status_code == 201
+                self.acknowledged |= {customer["id"]: customer for customer in response.json()["customers"]}
+                self.enough.release()
+
+
+def write_until_killed(service: Service, kill: str) -> Writer:
+    """Write with several threads, and kill the service in the middle of it."""
+    writer = Writer(service)
+    with ThreadPoolExecutor(4) as threads:
+        running = [
+            *(threads.submit(writer.create_and_change) for _ in range(3)),
+            threads.submit(writer.create_lists),
+        ]
+        for _ in range(WRITES):
+            assert writer.enough.acquire(timeout=30)
+        mine = [process.pid for process in descendants(service.process.pid)]
+        if kill == "everything":
+            # The parent held still, it can start nothing anew.
+            os.kill(service.process.pid, signal.SIGSTOP)
+            mine = [process.pid for process in descendants(service.process.pid)]
+            for pid in mine:
+                os.kill(pid, signal.SIGKILL)
+        service.process.kill()
+        service.process.wait()
+        for thread in running:
+            assert isinstance(thread.exception(timeout=50), httpx.TransportError)
+    assert len(mine) >= 4
+    wait_until(lambda: not remaining(mine), STOP_SECONDS)
+    return writer
+
+
+def assert_survived(client: httpx.Client, writer: Writer) -> None:
+    found: dict[int, Json] = {}
+    for customer_id, acknowledged in writer.acknowledged.items():
+        response = client.get(f"/api/customers/{customer_id}")
+        change = writer.on_its_way.get(customer_id, {})
+        if change is None and response.status_code == 404:
+            continue
+        assert response.status_code == 200
+        customer = found[customer_id] = response.json()
+        if change and customer != acknowledged:
+            assert customer == {
+                **acknowledged,
+                **change,
+                "version": acknowledged["version"] + 1,
+                "updated_at": customer["updated_at"],
+            }
+        else:
+            assert customer == acknowledged
+    for customer_id in writer.deleted:
+        assert_problem(client.get(f"/api/customers/{customer_id}"), 404)
+    for group in {customer["group_id"] for customer in found.values()}:
+        # Whoever is in an index is in the table, the same, and the other way round.
+        members = walk(client, group, age="true", limit=1000)
+        for member in members:
+            assert client.get(path_of(member)).json() == member
+        assert {customer["id"] for customer in found.values() if customer["group_id"] == group} <= {
+            member["id"] for member in members
+        }
+        for sort in SORTS:
+            assert walk(client, group, sort=sort, age="true", limit=20) == in_order(members, sort, "asc")
+    for group in writer.list_groups:
+        response = client.get(group_path(group))
+        assert response.status_code == 404 or len(response.json()["customers"]) == 10
+
+
+@pytest.mark.parametrize("kill", ["everything", "the parent alone"])
+def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, kill: str) -> None:
+    with running_service(tmp_path) as service:
+        writer = write_until_killed(service, kill)
+    assert writer.acknowledged
+    with running_service(tmp_path) as again:
+        assert again.token == service.token
+        with again.client() as client:
+            assert_survived(client, writer)
+            customer = create(client, any_group())
+            assert client.get(path_of(customer)).json() == customer
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_everything_in_time_and_loses_nothing(tmp_path: Path, group: int, number: signal.Signals) -> None:
+    with running_service(tmp_path) as service, service.client() as client:
+        customer = create(client, group)
+        others = [create(client, group) for _ in range(2)]
+        cursor = client.get(group_path(group), params={"limit": "1"}).json()["next_cursor"]
+        mine = [process.pid for process in descendants(service.process.pid)]
+        assert len(mine) >= 3
+        service.process.send_signal(number)
+        assert service.process.wait(STOP_SECONDS) == 0
+        assert remaining(mine) == []
+        with pytest.raises(httpx.TransportError):
+            client.get(path_of(customer))
+    assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
+    with running_service(tmp_path) as again, again.client() as client:
+        assert again.token == service.token
+        expected = in_order([customer, *others], "id", "asc")
+        assert walk(client, group, age="true") == expected
+        # A cursor belongs to the data, not to the process that gave it.
+        page = client.get(group_path(group), params={"cursor": cursor, "age": "true"})
+        assert page.json()["customers"] == expected[1:]
+
+
+def test_a_signal_ends_everything_in_time_even_while_calls_hang(tmp_path: Path) -> None:
+    with running_service(tmp_path) as service, service.client() as client:
+        customer = create(client, any_group())
+        mine = descendants(service.process.pid)
+        (engine,) = (process.pid for process in mine if "dynoxide" in process.command)
+        os.kill(engine, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as threads:
+            hanging = threads.submit(client.get, path_of(customer))
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(STOP_SECONDS) == 0
+            assert hanging.exception(timeout=10) is None or isinstance(hanging.exception(), httpx.TransportError)
+        assert remaining(process.pid for process in mine) == []

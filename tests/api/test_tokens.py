@@ -1,0 +1,252 @@
+"""Tokens from the command line to the gateway, with the authorizer's cache on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import string
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from customers.tokens import new_token
+from tests.conftest import ROOT, running_service, tokens_kept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import Handler, Service
+
+CACHE_SECONDS = 2
+TOKEN = re.compile(r"cust_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}")
+READ, WRITE, DELETE = ("GET", "/api/customers/1"), ("PATCH", "/api/customers/1"), ("DELETE", "/api/customers/1")
+
+
+@pytest.fixture(scope="module")
+def cached_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    data = tmp_path_factory.mktemp("tokens")
+    with running_service(data, "--in-memory", "--parameter", f"AuthorizerCacheSeconds={CACHE_SECONDS}") as running:
+        yield running
+
+
+def _customers(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "customers", *arguments],
+        env={**os.environ, "DATA_DIR": str(service.data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _make(service: Service, *options: str, scopes: str = "read,write,delete") -> str:
+    done = _customers(service, "token", "create", "--scopes", scopes, "--label", "a test", *options)
+    assert done.returncode == 0, done.stderr
+    assert TOKEN.fullmatch(done.stdout.strip()), "the token alone is on standard output"
+    assert done.stdout.strip() not in done.stderr
+    return done.stdout.strip()
+
+
+def _listed(service: Service, token: str) -> dict[str, Any]:
+    done = _customers(service, "token", "list", "--json")
+    assert token not in done.stdout
+    name = _id(token)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    (row,) = [row for row in rows if row["id"] == name]
+    return row
+
+
+def _id(token: str) -> str:
+    from customers.tokens import token_hash, token_id  # noqa: PLC0415
+
+    return token_id(token_hash(token))
+
+
+def _status(service: Service, token: str, call: tuple[str, str] = READ) -> int:
+    method, path = call
+    headers = {"Authorization": f"Bearer {token}"}
+    body = {"age": 1} if method == "PATCH" else None
+    return httpx.request(method, service.url + path, headers=headers, json=body, timeout=40).status_code
+
+
+def _seconds_until(service: Service, token: str, status: int, call: tuple[str, str] = READ) -> float:
+    """Give how long it takes until a call is answered with a status."""
+    started = time.monotonic()
+    while _status(service, token, call) != status:
+        assert time.monotonic() - started < 20
+    return time.monotonic() - started
+
+
+def test_a_rotated_token_and_its_successor_both_work_until_the_overlap_ends(cached_service: Service) -> None:
+    old = _make(cached_service, "--expires", "30d")
+    assert _status(cached_service, old) == 404
+    done = _customers(cached_service, "token", "rotate", _id(old), "--overlap", "8s")
+    new = done.stdout.strip()
+    assert _status(cached_service, old) == _status(cached_service, new) == 404
+    assert "ends at" in _listed(cached_service, old)["state"]
+    assert _seconds_until(cached_service, old, 401) <= 8 + CACHE_SECONDS + 1
+    assert _status(cached_service, new) == 404
+    assert _listed(cached_service, old)["state"] == "revoked"
+    successor = _listed(cached_service, new)
+    assert (successor["state"], successor["label"]) == ("valid", "a test")
+    assert successor["expires"] is not None, "the new one is valid as long as the old one was"
+    assert _customers(cached_service, "token", "rotate", _id(old)).returncode == 1, "what has ended is not rolled"
+
+
+def test_a_revoked_token_is_refused_when_the_cache_is_over(cached_service: Service) -> None:
+    token = _make(cached_service)
+    assert _status(cached_service, token) == 404
+    assert _customers(cached_service, "token", "revoke", _id(token)).returncode == 0
+    assert _status(cached_service, token) == 404, "the cache still knows it"
+    assert _seconds_until(cached_service, token, 401) <= CACHE_SECONDS + 1
+
+
+def test_an_expired_token_is_refused_to_the_second_after_the_cache(cached_service: Service) -> None:
+    made = time.time()
+    token = _make(cached_service, "--expires", "3s")
+    used = time.time()
+    assert _status(cached_service, token) == 404
+    _seconds_until(cached_service, token, 401)
+    ended = time.time()
+    # It expires 3 s after the second in which it was made, and the cache's answer is from before that.
+    assert int(made) + 3 <= ended <= used + 3 + CACHE_SECONDS + 1
+    assert _listed(cached_service, token)["state"] == "expired"
+
+
+def test_a_narrowed_token_is_forbidden_only_what_it_lost(cached_service: Service) -> None:
+    token = _make(cached_service)
+    assert [_status(cached_service, token, call) for call in (READ, WRITE, DELETE)] == [404, 404, 404]
+    assert _customers(cached_service, "token", "narrow", _id(token), "--scopes", "read,delete").returncode == 0
+    assert _seconds_until(cached_service, token, 403, WRITE) <= CACHE_SECONDS + 1
+    assert [_status(cached_service, token, call) for call in (READ, WRITE, DELETE)] == [404, 403, 404]
+    done = _customers(cached_service, "token", "narrow", _id(token), "--scopes", "write")
+    assert done.returncode == 1
+    assert "never widened" in done.stderr
+
+
+def test_the_list_shows_when_a_token_was_last_used(cached_service: Service) -> None:
+    token = _make(cached_service, scopes="read")
+    assert _listed(cached_service, token)["last_used"] is None
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    assert _status(cached_service, token) == 404
+    assert _listed(cached_service, token)["last_used"] >= day
+    shown = _customers(cached_service, "token", "list").stdout
+    assert _id(token) in shown, "an id is never cut"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("create", "--scopes", "everything", "--label", "x"), "no scope"),
+        (("create", "--scopes", ",", "--label", "x"), "no scope"),
+        (("create", "--scopes", "read", "--label", "x", "--expires", "soon"), "no length of time"),
+        (("revoke", "0" * 16), "no token"),
+    ],
+)
+def test_a_wrong_command_says_what_is_wrong(cached_service: Service, arguments: tuple[str, ...], says: str) -> None:
+    done = _customers(cached_service, "token", *arguments)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_service_the_command_says_how_to_start_one(tmp_path: Any) -> None:
+    done = subprocess.run(
+        [ROOT / "customers", "token", "list"],
+        env={**os.environ, "DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "make run" in done.stderr
+
+
+class Authorizer:
+    """The authorizer, in this process, and the number of look-ups that it makes."""
+
+    def __init__(self, handler: Handler, client: Any) -> None:
+        self._handler = handler
+        self.look_ups = 0
+        client.meta.events.register("before-call.dynamodb", self._count)
+
+    def lets_in(self, header: str) -> bool:
+        """Tell whether it lets a header's sender in. It may refuse in one way only."""
+        event = {"type": "TOKEN", "authorizationToken": header, "methodArn": "arn:aws:execute-api:r:1:api/prod/GET/x"}
+        try:
+            self._handler(event, None)
+        except Exception as error:
+            # The one form that the gateway takes for 401.
+            if (type(error), str(error)) != (Exception, "Unauthorized"):
+                raise
+            return False
+        return True
+
+    def _count(self, **_: object) -> None:
+        self.look_ups += 1
+
+
+@pytest.fixture(scope="module")
+def authorizer(function: Callable[[str], Handler]) -> Authorizer:
+    handler = function("Authorize")
+    return Authorizer(handler, handler.__globals__["store"]._client)  # noqa: SLF001
+
+
+def _mutations(token: str, number: int) -> Iterator[str]:
+    letters = string.ascii_letters + string.digits + "_- .:\x00é"
+    for _ in range(number):
+        match random.randrange(5):
+            case 0:
+                place = random.randrange(len(token))
+                yield token[:place] + random.choice(letters) + token[place + 1 :]
+            case 1:
+                yield token[: random.randrange(len(token))]
+            case 2:
+                place = random.randrange(len(token))
+                yield token[:place] + random.choice(letters) + token[place:]
+            case 3:
+                yield "cust_" + "".join(random.choices(string.ascii_letters + string.digits, k=50))
+            case _:
+                yield "".join(random.choices(letters, k=random.randrange(80)))
+
+
+def test_of_100000_mutated_tokens_none_is_let_in_and_none_is_looked_up(authorizer: Authorizer) -> None:
+    token = new_token()
+    before = authorizer.look_ups
+    tried = 0
+    for mutated in _mutations(token, 100_000):
+        # A second space behind the scheme changes nothing (RFC 9110, section 11.4: 1*SP).
+        if mutated.removeprefix(" ") != token:
+            tried += 1
+            scheme = random.choice(("", "Bearer ", "bearer ", "Basic "))
+            assert not authorizer.lets_in(scheme + mutated)
+    assert tried > 95_000
+    assert authorizer.look_ups == before, "form and checksum refuse them all, before the table"
+    assert not authorizer.lets_in(token), "a token of the right form that was never given out"
+    assert authorizer.look_ups == before + 1
+
+
+@settings(max_examples=500, deadline=None)
+@given(header=st.text(max_size=200))
+def test_no_header_of_any_shape_is_let_in(authorizer: Authorizer, header: str) -> None:
+    assert not authorizer.lets_in(header)
+
+
+@pytest.mark.parametrize("shape", ["{}x", "{} {}", "Basic {}", "Bearer", "Bearer,{}", '"{}"', "Token {}"])
+def test_other_shapes_of_the_header_are_401(client: httpx.Client, service: Service, shape: str) -> None:
+    header = shape.format(service.token, service.token)
+    assert client.get("/api/customers/1", headers={"Authorization": header}).status_code == 401
+
+
+def test_no_table_and_no_log_holds_a_token(client: httpx.Client, service: Service) -> None:
+    client.post("/api/customers/", json={}, headers={"Idempotency-Key": "a"})
+    client.get("/api/customers/1")
+    # The fixture looks once more when all tests are over.
+    assert tokens_kept(service) == []

@@ -1,0 +1,73 @@
+"""A function whose calls to the store can be made to fail: the real one, with botocore's own event hooks around it.
+
+The event's `fault` says what happens, at which call (counted from 0, the SDK's repetitions not): the process is killed,
+or hangs until its time is up, before or after the store has done its part; or the request or the answer gets lost, once
+or for the rest of the invocation. The calls made are appended to the fault's `calls_file`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+from botocore.httpsession import URLLib3Session
+
+_fault: dict[str, Any] = {}
+_calls: list[str] = []
+_real_store = URLLib3Session()
+
+
+def _load_app() -> Any:
+    spec = importlib.util.spec_from_file_location("real_app", Path(os.environ["REAL_CODE"]) / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _begin(event_name: str, **_: object) -> None:
+    _calls.append(event_name.rpartition(".")[2])
+    with Path(_fault["calls_file"]).open("a", encoding="ascii") as file:
+        file.write(_calls[-1] + "\n")
+
+
+def _send(request: Any, **_: object) -> Any:
+    kind, later = _fault["kind"], len(_calls) - 1 - _fault["call"]
+    if kind is None or later < 0 or (later > 0 and kind != "outage"):
+        return None
+    if kind != "outage":
+        _fault["kind"] = None
+    if kind == "lost request":
+        raise ConnectionClosedError(endpoint_url="store")
+    if kind in {"kill before", "hang before"}:
+        _end(kind)
+    response = _real_store.send(request)
+    if kind in {"kill after", "hang after"}:
+        _end(kind)
+    assert response is not None
+    raise ReadTimeoutError(endpoint_url="store")
+
+
+def _end(kind: str) -> None:
+    if kind.startswith("kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    threading.Event().wait()
+
+
+app = _load_app()
+client = app.store._client  # noqa: SLF001 (the function's own client, where its hooks are)
+client.meta.events.register_first("before-call.dynamodb", _begin)
+client.meta.events.register_first("before-send.dynamodb", _send)
+
+
+def lambda_handler(event: dict[str, Any], context: object) -> Any:
+    _fault.clear()
+    _fault.update(event.pop("fault"))
+    _calls.clear()
+    return app.lambda_handler(event, context)

@@ -1,0 +1,3 @@
+"""Shared code of the test service."""
+
+GREETING = "hello"

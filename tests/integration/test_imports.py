@@ -1,0 +1,334 @@
+"""A file or a message becomes customers, each row once, whatever fails and however often it is delivered."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from customers import import_chunks, queues
+from tests.integration.import_cloud import BUCKET, Fault, ImportCloud, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+NAMES = ["first_name", "last_name", "email", "group_id", "age"]
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_chunks, "_ROWS", 50)
+
+
+def _new_group() -> int:
+    return random.randrange(1, 2**53)
+
+
+def _rows(group_id: int, size: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "first_name": 'Jo "J"' if number % 7 else "José",
+            "last_name": "two, words",
+            "email": f"jo{number}@example.com",
+            "group_id": group_id,
+            "age": None if number % 3 == 0 else number % 150,
+        }
+        for number in range(size)
+    ]
+
+
+def _csv(rows: list[dict[str, Any]], delimiter: str = ",") -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, NAMES, delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+FORMS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
+    "csv": _csv,
+    "semicolons": lambda rows: _csv(rows, ";"),
+    "tabs": lambda rows: b"\xef\xbb\xbf" + _csv(rows, "\t"),
+    "lines": lambda rows: "\n".join(json.dumps(row) for row in rows).encode(),
+    "array": lambda rows: json.dumps(rows, indent=1).encode(),
+    "object": lambda rows: json.dumps({"customers": rows}).encode(),
+}
+
+
+def _counts(summary: dict[str, Any]) -> tuple[int, int, int]:
+    return summary["created"], summary["already_there"], summary["rejected"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_of_every_form_becomes_the_same_customers(
+    form: str,
+    packed: bool,  # noqa: FBT001
+    cloud: ImportCloud,
+) -> None:
+    group_id, name = _new_group(), f"{uuid4()} ü+%.txt"
+    rows = _rows(group_id, 120)
+    data = FORMS[form](rows)
+    cloud.put(f"imports/folder/{name}", gzip.compress(data) if packed else data)
+    cloud.run()
+    found = [
+        {
+            "first_name": item["first_name"]["S"],
+            "last_name": item["last_name"]["S"],
+            "email": item["email"]["S"],
+            "group_id": group_id,
+            "age": int(item["age"]["N"]) if "age" in item else None,
+        }
+        for item in cloud.group(group_id)
+    ]
+    assert sorted(found, key=lambda row: row["email"]) == sorted(rows, key=lambda row: row["email"])
+    summary = cloud.summary(f"folder/{name}")
+    assert (summary["status"], summary["rows"], *_counts(summary)) == ("completed", 120, 120, 0, 0)
+    assert summary["source"] == {"bucket": BUCKET, "key": f"imports/folder/{name}"}
+    assert summary["broken"] is summary["rejected_rows"] is None
+    assert [event["detail-type"] for event in cloud.events()] == ["Import started", "Import completed"]
+
+
+@pytest.mark.parametrize("form", ["csv", "semicolons", "lines", "array"])
+def test_bad_rows_are_reported_as_a_file_that_can_be_mended_and_dropped_in_again(form: str, cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    rows = _rows(group_id, 130)
+    for number in range(0, 130, 10):
+        rows[number] |= {"email": "no address", "first_name": ""}
+    cloud.put(f"imports/{name}", FORMS[form](rows))
+    cloud.run(twice=True)
+    assert _counts(cloud.summary(name)) == (117, 0, 13)
+    assert len(cloud.group(group_id)) == 117
+    (report,) = (data for key, data in cloud.reports(name).items() if key.startswith("rejected"))
+    assert report.count(b"email: Must be") == 13 or report.count(b'"invalid_email"') == 13
+    mended = report.replace(b"no address", b"mended@example.com")
+    mended = mended.replace(b'"first_name": ""', b'"first_name": "Jo"').replace(b',,"two', b',Jo,"two')
+    mended = mended.replace(b";;two", b";Jo;two")
+    cloud.put(f"imports/{name}-mended", mended)
+    cloud.run()
+    assert _counts(cloud.summary(f"{name}-mended")) == (13, 0, 0)
+    assert len(cloud.group(group_id)) == 130
+    kinds = [event["detail-type"] for event in cloud.events()]
+    assert set(kinds) == {"Import started", "Import completed"}
+
+
+def test_the_same_content_dropped_again_creates_nothing_and_says_so(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    data = _csv([*_rows(group_id, 70), {"first_name": ""}])
+    cloud.put(f"imports/{name}", data)
+    cloud.run()
+    assert _counts(cloud.summary(name)) == (70, 0, 1)
+    gone = cloud.group(group_id)[0]["id"]
+    cloud.dynamodb.delete_item(TableName="CustomersTable", Key={"id": gone})
+    cloud.put(f"imports/{name}", data)
+    cloud.run()
+    summary = cloud.summary(name)
+    assert _counts(summary) == (0, 70, 1)
+    assert summary["repeated"] is True
+    assert len(cloud.group(group_id)) == 69, "what was deleted stays deleted"
+
+
+def test_an_import_that_was_forgotten_meets_its_own_rows(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    cloud.put(f"imports/{name}", _csv(_rows(group_id, 70)))
+    (message,) = cloud.take("PlanQueue")
+    cloud.deliver(message)
+    cloud.run()
+    import_id = cloud.summary(name)["import_id"]
+    for chunk in range(3):
+        key = {"import_id": {"S": import_id}, "chunk": {"N": str(chunk)}}
+        cloud.dynamodb.delete_item(TableName="ImportsTable", Key=key)
+    cloud.deliver(message)
+    cloud.run()
+    assert _counts(cloud.summary(name)) == (0, 70, 0)
+    assert len(cloud.group(group_id)) == 70
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "row", "created"),
+    [
+        (b"", "empty", 1, 0),
+        (b"\xff\xfea\x00", "not_text", 1, 0),
+        (b"name,mail\na,b\n", "wrong_header", 1, 0),
+        (b"[%s, {" % json.dumps(_rows(5, 1)[0]).encode(), "cut_off", 2, 1),
+        (gzip.compress(_csv(_rows(5, 80)))[:-9], "gzip_cut_off", 81, 80),
+        (_csv(_rows(5, 2)) + b"x" * 100_000, "row_too_long", 3, 2),
+    ],
+)
+def test_a_file_that_is_broken_says_so_and_loses_none_of_the_rows_read(
+    data: bytes, code: str, row: int, created: int, cloud: ImportCloud
+) -> None:
+    name = str(uuid4())
+    cloud.put(f"imports/{name}", data)
+    cloud.run()
+    summary = cloud.summary(name)
+    assert (summary["status"], summary["created"]) == ("failed", created)
+    assert (summary["broken"]["code"], summary["broken"]["row"]) == (code, row)
+    events = cloud.events()
+    assert [event["detail-type"] for event in events] == ["Import started", "Import failed"]
+    assert events[1]["detail"]["broken"] == {"row": row, "code": code}
+
+
+def test_a_file_that_is_replaced_before_it_is_read_is_told_as_gone(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    cloud.put(f"imports/{name}", _csv(_rows(group_id, 3)))
+    cloud.put(f"imports/{name}", _csv(_rows(group_id, 4)))
+    cloud.run()
+    assert len(cloud.group(group_id)) == 4
+    statuses = {event["detail"]["status"] for event in cloud.events() if "status" in event["detail"]}
+    assert statuses == {"completed", "failed"}
+
+
+def test_a_message_becomes_customers(cloud: ImportCloud) -> None:
+    group_id = _new_group()
+    one = cloud.send(json.dumps(_rows(group_id, 1)[0], indent=2))
+    many = cloud.send(json.dumps({"customers": [*_rows(group_id, 300), {}, 7]}))
+    cloud.run(twice=True)
+    assert _counts(cloud.summary(f"messages/{one}")) == (1, 0, 0)
+    assert _counts(cloud.summary(f"messages/{many}")) == (300, 0, 2)
+    assert cloud.reports(f"messages/{many}")["rejected.jsonl"].count(b"\n") == 2
+    assert len(cloud.group(group_id)) == 301
+
+
+@pytest.mark.parametrize(
+    "body", ["no json", "[1]", '"x"', '{"customers": 1}', '{"customers": [], "more": 1}', "\ud800"]
+)
+def test_a_message_that_cannot_be_read_fails(body: str, cloud: ImportCloud) -> None:
+    done, calls = cloud.invoke(Message("ImportQueue", str(uuid4()), body))
+    assert not done
+    assert calls == ["sqs.ChangeMessageVisibility"], "it comes again at once"
+
+
+def test_what_cannot_be_read_ends_in_the_dead_letter_queue_whole(cloud: ImportCloud) -> None:
+    cloud.send("no json")
+    cloud.run()
+    assert [message.body for message in cloud.take("ImportDeadLetters")] == ["no json"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_every_function_may_die_at_every_call(when: str, cloud: ImportCloud) -> None:
+    at, died = 0, True
+    while died:
+        died = False
+        group_id, name = _new_group(), str(uuid4())
+        cloud.put(f"imports/{name}", gzip.compress(_csv([*_rows(group_id, 70), {"first_name": ""}])))
+        message_id = cloud.send(json.dumps({"customers": [*_rows(group_id, 30), {}]}))
+        for queue in ("PlanQueue", "ChunkQueue", "ImportQueue"):
+            for message in cloud.take(queue):
+                done, calls = cloud.invoke(message, Fault(at, when))
+                died |= len(calls) > at
+                if not done:
+                    cloud.deliver(message)
+        cloud.run()
+        ids = [item["id"]["N"] for item in cloud.group(group_id)]
+        assert len(set(ids)) == len(ids) == 100, f"{when} call {at}"
+        assert _counts(cloud.summary(name)) == (70, 0, 1), f"{when} call {at}"
+        assert _counts(cloud.summary(f"messages/{message_id}")) == (30, 0, 1), f"{when} call {at}"
+        kinds = {event["detail-type"] for event in cloud.events()}
+        assert kinds == {"Import started", "Import completed"}, f"{when} call {at}"
+        at += 1
+    assert at > 10
+
+
+def test_the_same_deliveries_at_once_count_once(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": ""}]))
+    (plan,) = cloud.take("PlanQueue")
+    handler = cloud.apps["ImportCustomers"].lambda_handler
+    with ThreadPoolExecutor(8) as threads:
+        plans = list(threads.map(lambda _: cloud.invoke(plan)[0], range(3)))
+        messages = list(cloud.take("ChunkQueue"))
+        answers = list(threads.map(lambda message: handler(message.event(), None), messages * 2))
+    assert all(plans)
+    assert len(messages) == 18
+    assert all(not answer["batchItemFailures"] for answer in answers)
+    assert len(cloud.group(group_id)) == 260
+    assert _counts(cloud.summary(name)) == (260, 0, 1)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_plan_whose_time_runs_low_is_continued(packed: bool, cloud: ImportCloud) -> None:  # noqa: FBT001
+    group_id, name = _new_group(), str(uuid4())
+    data = _csv(_rows(group_id, 260))
+    cloud.put(f"imports/{name}", gzip.compress(data) if packed else data)
+    cloud.milliseconds = 1000
+    try:
+        plans = 0
+        while messages := list(cloud.take("PlanQueue")):
+            plans += len(messages)
+            for message in messages:
+                cloud.deliver(message)
+    finally:
+        cloud.milliseconds = 900_000
+    assert plans >= 6
+    cloud.run()
+    assert len(cloud.group(group_id)) == 260
+    assert _counts(cloud.summary(name)) == (260, 0, 0)
+
+
+def test_a_chunk_that_keeps_failing_is_rejected_but_for_what_was_written(
+    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    cloud.put(f"imports/{name}", _csv(_rows(group_id, 70)))
+    store = cloud.apps["ImportCustomers"].store
+    insert, batches = store._insert_batch, []  # noqa: SLF001 (fails half-way)
+
+    def failing(items: list[Any]) -> Any:
+        batches.append(items)
+        if len(batches) > 1:
+            raise RuntimeError
+        return insert(items)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_insert_batch", failing)
+        (plan,) = cloud.take("PlanQueue")
+        cloud.deliver(plan)
+        first, second = cloud.take("ChunkQueue")
+        assert not cloud.invoke(first)[0]
+    cloud.deliver(second)
+    assert not cloud.reports(name)
+    cloud.deliver(first._replace(queue="ChunkDeadLetters"))
+    assert _counts(cloud.summary(name)) == (45, 0, 25)
+    assert len(cloud.group(group_id)) == 45
+    assert cloud.reports(name)["rejected.csv"].count(b"Could not be processed") == 25
+    cloud.deliver(first)
+    assert len(cloud.group(group_id)) == 45, "what is booked is booked"
+
+
+def test_a_file_that_cannot_be_planned_is_told_as_failed(cloud: ImportCloud) -> None:
+    name = str(uuid4())
+    cloud.put(f"imports/{name}", _csv(_rows(1, 3)))
+    (plan,) = cloud.take("PlanQueue")
+    cloud.deliver(plan._replace(queue="PlanDeadLetters"))
+    assert cloud.summary(name)["broken"]["code"] == "not_processed"
+    cloud.deliver(plan)
+    assert cloud.summary(name)["status"] == "failed"
+
+
+def test_no_event_and_no_log_line_shows_a_person(cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(queues.logger.registered_handler, "stream", written)
+    cloud.put(f"imports/{uuid4()}", b"SecretName,x@example.com\n")
+    cloud.put(f"imports/{uuid4()}", _csv([{**_rows(1, 1)[0], "first_name": "SecretName", "age": "SecretAge"}]))
+    cloud.send('{"first_name": "SecretName"')
+    cloud.run()
+    assert "Secret" not in json.dumps(cloud.events())
+    assert "message failed" in written.getvalue()
+    assert "Secret" not in written.getvalue()
+    list(cloud.take("ImportDeadLetters"))
+
+
+def test_a_report_of_any_size_is_written_in_parts(cloud: ImportCloud) -> None:
+    key, block = f"reports/{uuid4()}", b"0123456789" * 150_000
+    cloud.apps["PlanImport"].imports.bucket.write(key, (block for _ in range(12)), "text/csv")
+    assert cloud.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == block * 12
+    assert cloud.s3.head_object(Bucket=BUCKET, Key=key)["ETag"].endswith('-2"')

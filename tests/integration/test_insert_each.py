@@ -1,0 +1,88 @@
+"""Rows of an import are inserted each on its own: throttles are tried again, and own rows are known."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from botocore.exceptions import ClientError
+
+from customers import store as store_module
+from customers.errors import StoreUnavailableError
+from customers.store import CustomerStore, RequestName
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from customers.model import NewCustomer
+
+SINCE = "2020-01-01T00:00:00.000Z"
+
+
+def _rows(size: int) -> dict[int, NewCustomer]:
+    group_id = random.randrange(1, 2**53)
+    row: NewCustomer = {"first_name": "Jo", "last_name": "Doe", "email": "jo@example.com", "group_id": group_id}
+    return {index: {**row, "age": index % 100} for index in range(1, size + 1)}
+
+
+class Throttled:
+    """A client that refuses some statements of each batch, or the whole of it, while it may."""
+
+    def __init__(self, client: DynamoDBClient, batches: int, *, whole: bool) -> None:
+        self._client = client
+        self._batches = batches
+        self._whole = whole
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def batch_execute_statement(self, **arguments: Any) -> Any:
+        if self._batches == 0:
+            return self._client.batch_execute_statement(**arguments)
+        self._batches -= 1
+        if self._whole:
+            answer: Any = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+            raise ClientError(answer, "BatchExecuteStatement")
+        statements = arguments["Statements"]
+        done = self._client.batch_execute_statement(Statements=statements[::2])["Responses"]
+        refused = {"Error": {"Code": "ThrottlingError"}}
+        return {"Responses": [done[i // 2] if i % 2 == 0 else refused for i in range(len(statements))]}
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_LONGEST_PAUSE", 0.01)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_is_throttled_is_tried_again(whole: bool, dynamodb: DynamoDBClient) -> None:  # noqa: FBT001
+    client: Any = Throttled(dynamodb, 9, whole=whole)
+    store, request, rows = CustomerStore(client, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(60)
+    assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
+    assert store.created_by(request, [*rows, 999]) == set(rows)
+
+
+def test_a_table_that_keeps_refusing_is_unavailable(dynamodb: DynamoDBClient) -> None:
+    client: Any = Throttled(dynamodb, 10_000, whole=True)
+    with pytest.raises(StoreUnavailableError):
+        CustomerStore(client, "CustomersTable").insert_each(RequestName(uuid4().hex, ""), _rows(3), SINCE)
+
+
+def test_rows_that_are_there_are_the_imports_own_if_it_had_started(dynamodb: DynamoDBClient) -> None:
+    store, request, rows = CustomerStore(dynamodb, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(130)
+    half = {index: row for index, row in rows.items() if index % 2}
+    store.insert_each(request, half, SINCE)
+    assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
+    assert store.insert_each(request, rows, "2999-01-01T00:00:00.000Z") == dict.fromkeys(rows, False)
+
+
+def test_an_id_that_is_anothers_is_drawn_again(dynamodb: DynamoDBClient) -> None:
+    store, request, rows = CustomerStore(dynamodb, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(3)
+    stranger = {"id": {"N": str(request.id(2, 0))}, "create_token": {"S": "x"}, "created_at": {"S": SINCE}}
+    dynamodb.put_item(TableName="CustomersTable", Item=stranger)
+    for _ in range(2):
+        assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
+    assert store.get(request.id(2, 1))["age"] == 2
+    dynamodb.delete_item(TableName="CustomersTable", Key={"id": stranger["id"]})

@@ -1,0 +1,470 @@
+"""The laptop cloud hands messages and files to functions as SQS, S3 and Lambda would."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+import httpx
+import pytest
+
+from local.consumers import failed_messages
+from local.errors import TemplateError
+from local.stack import read_stack
+from local.template import Template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+_ROOT = Path(__file__).parents[2]
+_APP = Path(__file__).with_name("local_events_app")
+_STOP_SECONDS = 5
+_PATIENCE = 30
+
+
+@dataclass
+class _Cloud:
+    """A running laptop cloud, seen from outside."""
+
+    process: subprocess.Popen[str]
+    url: str
+    data: Path
+    sqs: SQSClient
+    s3: S3Client
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, app: Path, data: Path) -> Self:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "--template", str(app / "template.yaml")],
+            cwd=_ROOT,
+            env={**os.environ, "DATA_DIR": str(data), "PORT": "0"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        url = next((line.split()[1] for line in process.stdout if line.startswith("ready")), None)
+        if url is None:
+            process.communicate()
+            raise AssertionError("it ended before it was ready")
+        endpoint = json.loads((data / "endpoints.json").read_text())["aws"]
+        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
+        sqs = session.client("sqs", endpoint_url=endpoint)
+        return cls(process, url, data, sqs, session.client("s3", endpoint_url=endpoint))
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.sqs.close()
+        self.s3.close()
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(_STOP_SECONDS)
+        finally:
+            self.process.kill()
+            self.process.communicate()
+
+    def queue(self, name: str) -> str:
+        return self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+
+    def send(self, queue: str, *bodies: object) -> list[str]:
+        """Send messages, and give their ids."""
+        url = self.queue(queue)
+        return [self.sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))["MessageId"] for body in bodies]
+
+    def take(self, queue: str) -> list[dict[str, Any]]:
+        """Take what is in a queue that no function consumes."""
+        url = self.queue(queue)
+        messages: list[Any] = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        for message in messages:
+            self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return messages
+
+    def look(self) -> list[dict[str, Any]]:
+        """Give everything that the functions noted so far."""
+        while messages := self.take("Journal"):
+            self.notes += [json.loads(message["Body"]) for message in messages]
+        return self.notes
+
+    def received(self, message: str) -> list[dict[str, Any]]:
+        """Give every delivery of a message: its record, with `at`, its batch's time, and `batch`, its batch's ids."""
+        return [
+            {**record, "at": note["start"], "batch": [other["messageId"] for other in note["records"]]}
+            for note in self.look()
+            for record in note.get("records", [])
+            if record["messageId"] == message
+        ]
+
+    def ended(self, message: str) -> bool:
+        return any(message in note.get("ended", []) for note in self.look())
+
+    def left(self, queue: str) -> int:
+        """Count the messages of a queue, in flight and delayed ones too."""
+        attributes: Any = self.sqs.get_queue_attributes(QueueUrl=self.queue(queue), AttributeNames=["All"])[
+            "Attributes"
+        ]
+        return sum(int(attributes[f"ApproximateNumberOfMessages{kind}"]) for kind in ("", "NotVisible", "Delayed"))
+
+    def uploaded(self, key: str) -> list[dict[str, Any]]:
+        return [note for note in self.look() if note.get("key") == key]
+
+
+@contextmanager
+def _running(data: Path, app: Path = _APP) -> Iterator[_Cloud]:
+    cloud = _Cloud.start(app, data)
+    try:
+        yield cloud
+    finally:
+        assert cloud.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Cloud]:
+    with _running(tmp_path_factory.mktemp("events")) as cloud:
+        yield cloud
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_function_gets_the_event_of_sqs(cloud: _Cloud) -> None:
+    body = '{"text": "Élodie"}'
+    message = cloud.sqs.send_message(
+        QueueUrl=cloud.queue("Work"),
+        MessageBody=body,
+        MessageAttributes={
+            "Kind": {"DataType": "String", "StringValue": "test"},
+            "Raw": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+        },
+    )["MessageId"]
+    _until(lambda: bool(cloud.received(message)))
+    (record,) = cloud.received(message)
+    attributes = record["attributes"]
+    assert record["body"] == body
+    assert record["md5OfBody"] == hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
+    assert (record["eventSource"], record["awsRegion"]) == ("aws:sqs", "us-east-1")
+    assert record["eventSourceARN"] == "arn:aws:sqs:us-east-1:123456789012:Work"
+    assert attributes["ApproximateReceiveCount"] == "1"
+    assert abs(int(attributes["SentTimestamp"]) / 1000 - time.time()) < _PATIENCE
+    assert {"SenderId", "ApproximateFirstReceiveTimestamp"} <= attributes.keys()
+    assert record["messageAttributes"] == {
+        "Kind": {"stringValue": "test", "stringListValues": [], "binaryListValues": [], "dataType": "String"},
+        "Raw": {"binaryValue": "AP8=", "stringListValues": [], "binaryListValues": [], "dataType": "Binary"},
+    }
+    assert record["receiptHandle"]
+    _until(lambda: cloud.left("Work") == 0)
+
+
+def test_a_batch_is_no_larger_than_the_batch_size(cloud: _Cloud) -> None:
+    messages = cloud.send("Work", *({"n": n} for n in range(20)))
+    _until(lambda: all(map(cloud.ended, messages)))
+    assert all(len(cloud.received(message)) == 1 for message in messages)
+    assert max(len(cloud.received(message)[0]["batch"]) for message in messages) <= 3
+
+
+def test_a_batching_window_gathers_more_than_one_call_gives(cloud: _Cloud) -> None:
+    url = cloud.queue("Reported")
+    for start in (0, 10):
+        entries = [{"Id": str(n), "MessageBody": json.dumps({"n": start + n})} for n in range(10)]
+        cloud.sqs.send_message_batch(QueueUrl=url, Entries=entries)  # type: ignore[arg-type]
+
+    def sizes() -> list[int]:
+        batches = [note["records"] for note in cloud.look() if note.get("function") == "Partial" and "records" in note]
+        return [len(batch) for batch in batches if "n" in batch[0]["told"]]
+
+    _until(lambda: sum(sizes()) == 20)
+    assert max(sizes()) > 10
+
+
+def test_only_the_messages_that_failed_come_again_after_the_visibility_timeout(cloud: _Cloud) -> None:
+    good, bad, other = cloud.send("Reported", {}, {"do": "fail"}, {})
+    _until(lambda: len(cloud.received(bad)) == 2)
+    first, second = cloud.received(bad)
+    assert [first["attributes"]["ApproximateReceiveCount"], second["attributes"]["ApproximateReceiveCount"]] == [
+        "1",
+        "2",
+    ]
+    assert second["at"] - first["at"] > 1.9
+    assert [len(cloud.received(message)) for message in (good, other)] == [1, 1]
+    cloud.sqs.purge_queue(QueueUrl=cloud.queue("Reported"))
+
+
+def test_a_malformed_report_leaves_the_whole_batch(cloud: _Cloud) -> None:
+    (message,) = cloud.send("Reported", {"do": "misreport"})
+    _until(lambda: len(cloud.received(message)) == 2)
+    # The first deletion of all messages may be less than a minute ago, which SQS refuses.
+    (handle,) = {record["receiptHandle"] for record in cloud.received(message)[-1:]}
+    cloud.sqs.delete_message(QueueUrl=cloud.queue("Reported"), ReceiptHandle=handle)
+
+
+@pytest.mark.parametrize("told", [{"do": "fail"}, {"do": "hang"}])
+def test_a_message_that_always_fails_ends_in_the_dead_letter_queue(cloud: _Cloud, told: dict[str, Any]) -> None:
+    (message,) = cloud.send("Work", told)
+    found: list[dict[str, Any]] = []
+
+    def dead() -> bool:
+        found.extend(cloud.take("DeadLetters"))
+        return bool(found)
+
+    _until(dead)
+    assert [(letter["MessageId"], letter["Body"]) for letter in found] == [(message, json.dumps(told))]
+    deliveries = cloud.received(message)
+    assert [record["attributes"]["ApproximateReceiveCount"] for record in deliveries] == ["1", "2"]
+    assert deliveries[1]["at"] - deliveries[0]["at"] > 1.9
+    assert cloud.left("Work") == 0
+
+
+def test_no_more_batches_run_at_a_time_than_allowed(cloud: _Cloud) -> None:
+    messages = cloud.send("Few", *[{"do": "wait", "seconds": 0.5}] * 6)
+    _until(lambda: all(map(cloud.ended, messages)))
+    starts = [(cloud.received(message)[0]["at"], 1) for message in messages]
+    ends = [(note["end"], -1) for note in cloud.look() if set(note.get("ended", [])) & set(messages)]
+    running = most = 0
+    for _, change in sorted(starts + ends):
+        running += change
+        most = max(most, running)
+    assert most == 2
+
+
+def test_a_disabled_consumer_leaves_its_queue_alone_and_a_delay_is_kept(cloud: _Cloud) -> None:
+    sent = time.monotonic()
+    cloud.send("Unread", {})
+    _until(lambda: bool(cloud.take("Unread")))
+    assert time.monotonic() - sent >= 0.9
+
+
+def test_sending_and_deleting_at_once_loses_nothing(cloud: _Cloud) -> None:
+    entries = [{"Id": str(n), "MessageBody": "{}"} for n in range(10)]
+    sent = [
+        message["MessageId"]
+        for _ in range(15)
+        for message in cloud.sqs.send_message_batch(QueueUrl=cloud.queue("Work"), Entries=entries)["Successful"]  # type: ignore[arg-type]
+    ]
+    _until(lambda: all(map(cloud.ended, sent)))
+    _until(lambda: cloud.left("Work") == 0)
+
+
+def test_an_event_reaches_the_queue_of_its_rule(cloud: _Cloud) -> None:
+    cloud.send("Work", {"do": "announce"})
+    found: list[dict[str, Any]] = []
+
+    def announced() -> bool:
+        found.extend(json.loads(message["Body"]) for message in cloud.take("Announced"))
+        return bool(found)
+
+    _until(announced)
+    assert [(event["source"], event["detail-type"]) for event in found] == [("test", "wanted")]
+
+
+def test_names_and_endpoints_are_the_local_ones(cloud: _Cloud) -> None:
+    environment = httpx.post(f"{cloud.url}/open", timeout=_PATIENCE).json()
+    endpoints = json.loads((cloud.data / "endpoints.json").read_text())
+    services = ("", "_EVENTBRIDGE", "_S3", "_SQS")
+    assert {environment[f"AWS_ENDPOINT_URL{service}"] for service in services} == {endpoints["aws"]}
+    assert environment["AWS_ENDPOINT_URL_DYNAMODB"] == endpoints["dynamodb"]
+    names = ("BUCKET", "BUCKET_ARN", "BUS", "BUS_NAME", "QUEUE_NAME")
+    assert [environment[name] for name in names] == ["importbucket", "arn:aws:s3:::importbucket", "Bus", "Bus", "Work"]
+    assert endpoints["outputs"]["QueueUrl"].endswith("/123456789012/Work")
+
+
+@pytest.mark.parametrize("size", [0, 100, 20 * 1024 * 1024])
+def test_a_dropped_file_is_imported_once_and_its_report_appears(cloud: _Cloud, size: int) -> None:
+    name = f"a folder/+{size} é.csv"
+    dropped = cloud.data / "import-bucket" / "imports" / name
+    dropped.parent.mkdir(exist_ok=True)
+    with dropped.open("wb") as output:
+        output.truncate(size)
+    report = cloud.data / "import-bucket" / "reports" / name / "summary.json"
+    _until(report.exists)
+    assert json.loads(report.read_text()) == {"size": size}
+    (uploaded,) = cloud.uploaded(f"imports/{name}")
+    assert uploaded["size"] == size
+    kind = "CompleteMultipartUpload" if size > 8 * 1024 * 1024 else "Put"
+    assert uploaded["event"] == f"ObjectCreated:{kind}"
+
+
+def test_a_changed_file_is_imported_again_and_its_report_replaced(cloud: _Cloud) -> None:
+    dropped = cloud.data / "import-bucket" / "imports" / "changing.csv"
+    report = cloud.data / "import-bucket" / "reports" / "changing.csv" / "summary.json"
+    dropped.write_text("a")
+    _until(report.exists)
+    dropped.write_text("abc")
+    _until(lambda: json.loads(report.read_text()) == {"size": 3})
+
+
+def test_a_file_is_not_imported_while_it_is_written(cloud: _Cloud) -> None:
+    dropped = cloud.data / "import-bucket" / "imports" / "slow.csv"
+    end = time.monotonic() + 2
+    with dropped.open("w") as output:
+        while time.monotonic() < end:
+            output.write("x")
+            output.flush()
+            time.sleep(0.05)
+    size = dropped.stat().st_size
+    _until(lambda: bool(cloud.uploaded("imports/slow.csv")))
+    assert [note["size"] for note in cloud.uploaded("imports/slow.csv")] == [size]
+
+
+def test_a_hidden_file_is_left_alone(cloud: _Cloud) -> None:
+    folder = cloud.data / "import-bucket" / "imports"
+    (folder / ".hidden.csv").write_text("a")
+    (folder / "shown.csv").write_text("a")
+    _until(lambda: bool(cloud.uploaded("imports/shown.csv")))
+    assert not cloud.uploaded("imports/.hidden.csv")
+
+
+def test_a_report_stays_in_its_folder(cloud: _Cloud) -> None:
+    for key in ("reports/../../escaped", "reports/x/../../../escaped", "reports/after.json"):
+        cloud.s3.put_object(Bucket="importbucket", Key=key, Body=b"x")
+    _until((cloud.data / "import-bucket" / "reports" / "after.json").exists)
+    assert not list(cloud.data.parent.rglob("escaped"))
+
+
+def test_a_restart_imports_what_is_still_there_again(tmp_path: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+        cloud = _Cloud.start(_APP, tmp_path)
+        try:
+            (tmp_path / "import-bucket" / "imports" / "kept.csv").write_text("abc")
+            _until(lambda cloud=cloud: bool(cloud.uploaded("imports/kept.csv")))  # type: ignore[misc]
+        finally:
+            cloud.stop(number)
+
+
+def _copy_app(folder: Path) -> None:
+    shutil.copytree(_APP, folder)
+    (folder / "layer").symlink_to(_ROOT / "layers" / "customers")
+    template = folder / "template.yaml"
+    template.write_text(template.read_text().replace("../../../layers/customers", "layer"))
+
+
+def test_services_that_die_come_back_with_everything(tmp_path: Path) -> None:
+    with _running(tmp_path) as cloud:
+        (tmp_path / "import-bucket" / "imports" / "kept.csv").write_text("abc")
+        report = tmp_path / "import-bucket" / "reports" / "kept.csv" / "summary.json"
+        _until(report.exists)
+        report.unlink()
+        port = cloud.sqs.meta.endpoint_url.rpartition(":")[2]
+        (server,) = [pid for pid in _descendants(cloud.process.pid) if _command(pid).endswith(port)]
+        os.kill(server, signal.SIGKILL)
+        _until(report.exists)
+        (message,) = cloud.send("Work", {})
+        _until(lambda: cloud.ended(message))
+
+
+def _command(pid: int) -> str:
+    return subprocess.run(
+        ["ps", "-ww", "-o", "command=", "-p", str(pid)], check=False, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_changed_code_handles_the_next_message(tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    _copy_app(app)
+    template = app / "template.yaml"
+    text = template.read_text()
+    with _running(tmp_path / "data", app) as cloud:
+
+        def greeting() -> str:
+            (message,) = cloud.send("Work", {})
+            _until(lambda: bool(cloud.received(message)))
+            return next(str(note["greeting"]) for note in cloud.look() if message in str(note.get("records")))
+
+        assert greeting() == "hello"
+        code = app / "functions" / "work" / "app.py"
+        code.write_text(code.read_text().replace('"hello"', '"good morning"'))
+        _until(lambda: greeting() == "good morning")
+        # A queue that the template gains is there and consumed without a restart.
+        added = "  More:\n    Type: AWS::SQS::Queue\n  Few:\n"
+        template.write_text(text.replace("  Few:\n", added).replace("!GetAtt Few.Arn", "!GetAtt More.Arn"))
+        _until(lambda: "More" in str(cloud.sqs.list_queues()))
+        (message,) = cloud.send("More", {})
+        _until(lambda: cloud.ended(message))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_running(tmp_path: Path, number: int) -> None:
+    cloud = _Cloud.start(_APP, tmp_path)
+    cloud.send("Few", {"do": "hang"})
+    _until(lambda: any(note.get("function") == "Narrow" for note in cloud.look()))
+    children = _descendants(cloud.process.pid)
+    assert len(children) >= 3
+    assert cloud.stop(number) == (-number if number == signal.SIGKILL else 0)
+    _until(lambda: not any(map(_runs, children)))
+
+
+def _descendants(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+    pairs = (line.split() for line in found.splitlines())
+    parents = {int(child): int(parent) for child, parent in pairs}
+    direct = [child for child, parent in parents.items() if parent == pid]
+    return direct + [grandchild for child in direct for grandchild in _descendants(child)]
+
+
+def _runs(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], check=False, capture_output=True, text=True).stdout
+    return bool(state.strip()) and not state.startswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("result", "failed"),
+    [
+        ("null", set()),
+        ("{}", set()),
+        ('{"batchItemFailures": null}', set()),
+        ('{"batchItemFailures": []}', set()),
+        ('{"batchItemFailures": [{"itemIdentifier": "a"}]}', {"a"}),
+        ('{"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "x"}]}', None),
+        ('{"batchItemFailures": [{"itemIdentifier": ""}]}', None),
+        ('{"batchItemFailures": [{"itemIdentifier": null}]}', None),
+        ('{"batchItemFailures": [{"itemIdentifier": ["a"]}]}', None),
+        ('{"batchItemFailures": [{"id": "a"}]}', None),
+        ('{"batchItemFailures": ["a"]}', None),
+        ('{"batchItemFailures": "a"}', None),
+        ('"text"', None),
+    ],
+)
+def test_a_report_is_read_as_lambda_reads_it(result: str, failed: set[str] | None) -> None:
+    assert failed_messages(result.encode(), {"a", "b"}) == failed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("BatchSize: 3", "BatchSize: 30", "MaximumBatchingWindowInSeconds"),
+        ("VisibilityTimeout: 2", "VisibilityTimeout: 1", "less than the Timeout"),
+        ("BatchSize: 3", "FilterCriteria: {Filters: []}", "FilterCriteria"),
+        ("!GetAtt DeadLetters.Arn", "arn:aws:sqs:us-east-1:123456789012:Elsewhere", "dead-letter queue"),
+        ("DelaySeconds: 1", "FifoQueue: true", "standard queues"),
+        ("QueueConfigurations:", "TopicConfigurations:", "TopicConfigurations"),
+        ("- Id: queue\n          Arn: !GetAtt Announced.Arn", "- {Id: f, Arn: !GetAtt Whole.Arn}", "to queues only"),
+    ],
+)
+def test_what_cannot_be_served_as_on_aws_is_an_error(tmp_path: Path, old: str, new: str, message: str) -> None:
+    _copy_app(tmp_path / "app")
+    template = tmp_path / "app" / "template.yaml"
+    text = template.read_text()
+    assert old in text
+    template.write_text(text.replace(old, new))
+    with pytest.raises(TemplateError, match=message):
+        read_stack(Template(template, {}, stack_id="x"))
+
+
+def test_a_template_without_events_needs_no_services() -> None:
+    stack = read_stack(Template(_APP.with_name("local_app") / "template.yaml", {}, stack_id="x"))
+    assert not stack.events

@@ -1,0 +1,337 @@
+"""The store on a real engine whose network fails: each write takes place once, and the answer tells the truth."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any, Final
+
+import botocore.session
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+from botocore.httpsession import URLLib3Session
+
+from customers import dynamodb
+from customers.errors import KeyReusedError, NotFoundError, StoreUnavailableError, VersionMismatchError
+from customers.store import CustomerStore, RequestName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from botocore.awsrequest import AWSPreparedRequest
+    from botocore.session import Session
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from customers.customer import Customer
+    from customers.model import NewCustomer
+    from local.stack import Stack
+
+type Hook = Callable[..., AWSResponse | None]
+
+LOSSES: Final = (ReadTimeoutError, ConnectionClosedError)
+PAGE: Final = 1000
+
+
+class Body:
+    """A response's body, as botocore reads it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._data
+
+
+def error_answer(code: str, status: int = 400, **members: object) -> Callable[[AWSPreparedRequest], AWSResponse]:
+    """Make DynamoDB's answer that a request failed."""
+
+    def answer(request: AWSPreparedRequest) -> AWSResponse:
+        body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "for a test", **members}
+        headers = HTTPHeaders()
+        headers["Content-Type"] = "application/x-amz-json-1.0"
+        return AWSResponse(request.url, status, headers, Body(json.dumps(body).encode()))
+
+    return answer
+
+
+class Table:
+    """The store under test, with what the tests do to its network and see of its table."""
+
+    def __init__(self, name: str, engine: DynamoDBClient) -> None:
+        self.client = dynamodb.client()
+        self.store = CustomerStore(self.client, name)
+        self.group = random.randrange(1, 2**53)
+        self.requests = 0
+        self._name = name
+        self._engine = engine
+        self._faults: list[Hook] = []
+        self.client.meta.events.register("before-send.dynamodb", self._send)  # type: ignore[arg-type]
+
+    def next(self, *faults: Hook) -> None:
+        """Let the next requests fail, one after the other."""
+        self.requests = 0
+        self._faults = list(faults)
+
+    def _send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+        self.requests += 1
+        return self._faults.pop(0)(request) if self._faults else None
+
+    def new(self, **changes: Any) -> NewCustomer:
+        customer = {"first_name": "John", "last_name": "Doe", "email": "john.doe@example.com", "group_id": self.group}
+        return {**customer, **changes}  # type: ignore[typeddict-item]  # the test's own fields
+
+    def create(self, **changes: Any) -> Customer:
+        (customer,) = self.store.create([self.new(**changes)])
+        return customer
+
+    def all(self) -> list[Customer]:
+        page = self.store.page(self.group, "age", descending=False, limit=PAGE, after=None)
+        return [self.store.get(customer["id"]) for customer in page.customers]
+
+    def write(self, customer_id: int, **values: str) -> None:
+        """Write as somebody else."""
+        self._engine.update_item(
+            TableName=self._name,
+            Key={"id": {"N": str(customer_id)}},
+            UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in values),
+            ExpressionAttributeValues={f":{name}": {"S": value} for name, value in values.items()},
+        )
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    """Give a session that all tests share, since it reads the service's description once."""
+    return botocore.session.get_session()
+
+
+@pytest.fixture
+def table(
+    engine: str, stack: Stack, dynamodb: DynamoDBClient, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> Table:
+    # Every test has a client of its own: a client that has failed often repeats no more.
+    monkeypatch.setattr("botocore.session.get_session", lambda: session)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    # botocore's pauses between its tries.
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    return Table(stack.functions["GetCustomer"].environment["CUSTOMERS_TABLE"], dynamodb)
+
+
+def lost_answer(loss: type[ReadTimeoutError | ConnectionClosedError]) -> Hook:
+    """Make a fault: the engine does what is asked, and its answer never arrives."""
+
+    def send(request: AWSPreparedRequest) -> AWSResponse:
+        URLLib3Session().send(request)
+        raise loss(endpoint_url=request.url)
+
+    return send
+
+
+def lost_request(loss: type[ReadTimeoutError | ConnectionClosedError]) -> Hook:
+    """Make a fault: the request never arrives."""
+
+    def send(request: AWSPreparedRequest) -> AWSResponse:
+        raise loss(endpoint_url=request.url)
+
+    return send
+
+
+@pytest.fixture(params=[fault(loss) for fault in (lost_answer, lost_request) for loss in LOSSES], ids=[
+    f"{fault} {loss.__name__}" for fault in ("answer", "request") for loss in LOSSES
+])  # fmt: skip
+def loss(request: pytest.FixtureRequest) -> Hook:
+    hook: Hook = request.param
+    return hook
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_customers_whose_answer_was_lost_are_created_once(count: int, table: Table, loss: Hook) -> None:
+    table.next(loss)
+    created = table.store.create([table.new(age=age) for age in range(count)])
+    assert table.requests == 2
+    assert table.all() == created
+    assert [(customer["age"], customer["version"]) for customer in created] == [(age, 1) for age in range(count)]
+
+
+@pytest.mark.parametrize("versions", [None, [1], [1, 7]])
+def test_a_change_whose_answer_was_lost_is_applied_once(
+    versions: Sequence[int] | None, table: Table, loss: Hook
+) -> None:
+    before = table.create(age=1)
+    table.next(loss)
+    after = table.store.update(before["id"], {"first_name": "Jane", "age": None}, versions)
+    assert table.requests == 2
+    changed = {"first_name": "Jane", "age": None, "version": 2, "updated_at": after["updated_at"]}
+    assert after == {**before, **changed}
+    assert table.all() == [after]
+
+
+@pytest.mark.parametrize("versions", [None, [1], [1, 7]])
+def test_a_deletion_whose_answer_was_lost_has_taken_place(
+    versions: Sequence[int] | None, table: Table, loss: Hook
+) -> None:
+    customer = table.create()
+    table.next(loss)
+    table.store.delete(customer["id"], versions)
+    assert table.requests == 2
+    assert table.all() == []
+    with pytest.raises(NotFoundError):
+        table.store.delete(customer["id"], versions)
+
+
+def test_a_change_at_another_version_is_refused_even_at_a_repetition(table: Table, loss: Hook) -> None:
+    before = table.create(age=1)
+    for write in (
+        lambda: table.store.update(before["id"], {"age": 2}, [7]),
+        lambda: table.store.delete(before["id"], [7]),
+    ):
+        table.next(loss)
+        with pytest.raises(VersionMismatchError) as caught:
+            write()
+        assert caught.value.current == 1
+    assert table.all() == [before]
+
+
+def test_a_change_of_nobody_is_refused_even_at_a_repetition(table: Table, loss: Hook) -> None:
+    gone = table.create()
+    table.store.delete(gone["id"], None)
+    table.next(loss)
+    with pytest.raises(NotFoundError):
+        table.store.update(gone["id"], {"age": 2}, None)
+    assert table.all() == []
+
+
+CALLS: Final[dict[str, Callable[[Table, int], object]]] = {
+    "get": lambda table, customer_id: table.store.get(customer_id),
+    "create one": lambda table, _: table.store.create([table.new()]),
+    "create a list": lambda table, _: table.store.create([table.new(), table.new()]),
+    "update": lambda table, customer_id: table.store.update(customer_id, {"age": 2}, None),
+    "delete": lambda table, customer_id: table.store.delete(customer_id, None),
+    "page": lambda table, _: table.store.page(table.group, "id", descending=False, limit=1, after=None),
+}
+FAILURES: Final = {
+    "throttled": error_answer("ThrottlingException"),
+    "over the throughput": error_answer("ProvisionedThroughputExceededException"),
+    "over the account's limit": error_answer("RequestLimitExceeded"),
+    "server error": error_answer("InternalServerError", 500),
+    "unavailable": error_answer("ServiceUnavailable", 503),
+    "no answer": lost_request(ReadTimeoutError),
+    "connection closed": lost_request(ConnectionClosedError),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_table_that_keeps_refusing_is_unavailable_and_unchanged(call: str, failure: str, table: Table) -> None:
+    customer = table.create()
+    table.next(*[FAILURES[failure]] * 3)
+    with pytest.raises(StoreUnavailableError):
+        CALLS[call](table, customer["id"])
+    assert table.requests == 3
+    assert table.all() == [customer]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_table_that_refuses_once_is_asked_again(call: str, table: Table) -> None:
+    customer = table.create()
+    table.next(FAILURES["throttled"])
+    CALLS[call](table, customer["id"])
+    assert table.requests == 2
+
+
+@pytest.mark.parametrize("reason", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_a_list_cancelled_for_a_passing_reason_is_unavailable(reason: str, table: Table) -> None:
+    reasons = [{"Code": "None"}, {"Code": reason, "Message": "for a test"}]
+    table.next(error_answer("TransactionCanceledException", CancellationReasons=reasons))
+    with pytest.raises(StoreUnavailableError):
+        table.store.create([table.new(), table.new()])
+    assert table.all() == []
+
+
+def test_what_does_not_pass_is_not_taken_for_unavailability(table: Table) -> None:
+    table.next(error_answer("AccessDeniedException"))
+    with pytest.raises(table.client.exceptions.ClientError, match="AccessDenied"):
+        table.store.create([table.new()])
+    assert table.requests == 1
+
+
+def drawing(monkeypatch: pytest.MonkeyPatch, *ids: int) -> None:
+    draws = iter([customer_id - 1 for customer_id in ids])
+    monkeypatch.setattr("customers.store.secrets.randbelow", lambda _: next(draws))
+
+
+def test_an_id_that_is_taken_is_drawn_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = table.create(age=1), table.create(age=2)
+    drawing(monkeypatch, first["id"], second["id"], 2**53 - 1)
+    third = table.create(age=3)
+    try:
+        assert third["id"] == 2**53 - 1
+        assert table.all() == [first, second, third]
+    finally:
+        table.store.delete(third["id"], None)
+
+
+def test_a_list_with_an_id_that_is_taken_is_created_whole(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = table.create(age=0)
+    drawing(monkeypatch, 2**53 - 2, taken["id"], 2**53 - 3, 2**53 - 4)
+    created = table.store.create([table.new(age=1), table.new(age=2)])
+    try:
+        assert {customer["id"] for customer in created} <= {2**53 - 2, 2**53 - 3, 2**53 - 4}
+        assert table.all() == [taken, *created]
+    finally:
+        for customer in created:
+            table.store.delete(customer["id"], None)
+
+
+def name_of(payload: str = "asked") -> RequestName:
+    return RequestName(f"{random.getrandbits(256):064x}", payload)
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_a_named_request_that_comes_again_gets_its_customers_as_they_are_by_now(count: int, table: Table) -> None:
+    name, new = name_of(), [table.new(age=age) for age in range(count)]
+    created = table.store.create(new, name)
+    changed = table.store.update(created[0]["id"], {"first_name": "Jane"}, None)
+    assert table.store.create(new, name) == [changed, *created[1:]]
+    assert table.all() == [changed, *created[1:]]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_named_request_meets_its_rows_also_behind_ids_that_others_have(
+    count: int, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, new = name_of(), [table.new(age=age) for age in range(count)]
+    with monkeypatch.context() as patch:
+        drawing(patch, name.id(count - 1, 0), name.id(count - 1, 1))
+        others = [table.create(age=150) for _ in range(2)]
+    created = table.store.create(new, name)
+    assert [customer["id"] for customer in created] == [
+        *(name.id(index, 0) for index in range(count - 1)),
+        name.id(count - 1, 2),
+    ]
+    assert table.store.create(new, name) == created
+    by_id = {customer["id"]: customer for customer in table.all()}
+    assert by_id == {customer["id"]: customer for customer in [*created, *others]}
+
+
+def test_a_name_that_comes_again_with_something_else_is_refused(table: Table) -> None:
+    name = name_of()
+    created = table.store.create([table.new()], name)
+    for new in ([table.new(age=1)], [table.new(), table.new()]):
+        with pytest.raises(KeyReusedError):
+            table.store.create(new, name._replace(payload="something else"))
+    assert table.all() == created
+
+
+def test_a_name_is_known_however_old_its_rows_are(table: Table) -> None:
+    name, new = name_of(), [table.new(age=1), table.new(age=2)]
+    created = table.store.create(new, name)
+    for customer in created:
+        table.write(customer["id"], created_at="2016-01-02T03:04:05.678Z")
+    again = table.store.create(new, name)
+    assert again == table.all()
+    assert [customer["id"] for customer in again] == [customer["id"] for customer in created]

@@ -1,0 +1,107 @@
+"""Cursors: opaque, unforgeable, and good for one walk only."""
+
+from __future__ import annotations
+
+import base64
+import string
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from customers.cursor import CursorSealer
+
+SEALER = CursorSealer("key")
+WALK = "1 last_name asc"
+ALPHABET = string.ascii_letters + string.digits + "-_"
+# A lone surrogate cannot be stored, and so cannot be a position.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(TEXTS, TEXTS)
+def test_a_cursor_opens_to_what_was_sealed(position: str, walk: str) -> None:
+    assert SEALER.open(SEALER.seal(position, walk), walk) == position
+
+
+@given(TEXTS)
+def test_a_cursor_goes_into_a_url_as_it_is(position: str) -> None:
+    assert set(SEALER.seal(position, WALK)) <= set(ALPHABET)
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_a_cursor_opens_for_its_own_walk_only(position: str, walk: str, other: str) -> None:
+    assume(walk != other)
+    assert SEALER.open(SEALER.seal(position, walk), other) is None
+
+
+@given(TEXTS, st.text(string.ascii_letters, min_size=1))
+def test_what_a_position_begins_with_cannot_be_moved_into_the_walk(walk: str, position: str) -> None:
+    # Who knows the position knows the key stream, and can encrypt the rest of the position for the same tag.
+    raw = base64.urlsafe_b64decode(SEALER.seal(position, walk) + "==")
+    tag, sealed = raw[: -len(position)], raw[-len(position) :]
+    for moved in range(1, len(position) + 1):
+        stream = bytes(one ^ other for one, other in zip(sealed, position.encode(), strict=True))
+        rest = bytes(one ^ other for one, other in zip(stream, position[moved:].encode(), strict=False))
+        forged = base64.urlsafe_b64encode(tag + rest).rstrip(b"=").decode()
+        assert SEALER.open(forged, walk + position[:moved]) is None
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_a_cursor_opens_with_its_own_key_only(position: str, key: str, other: str) -> None:
+    assume(key != other)
+    assert CursorSealer(other).open(CursorSealer(key).seal(position, WALK), WALK) is None
+
+
+@given(TEXTS, st.data())
+def test_a_changed_cursor_does_not_open(position: str, data: st.DataObject) -> None:
+    cursor = SEALER.seal(position, WALK)
+    place = data.draw(st.integers(0, len(cursor) - 1))
+    character = data.draw(st.characters())
+    changed = data.draw(
+        st.sampled_from([
+            cursor[:place] + character + cursor[place + 1 :],
+            cursor[:place] + character + cursor[place:],
+            cursor[:place] + cursor[place + 1 :],
+            cursor[:place],
+            cursor[place:],
+            cursor + character,
+            cursor + "=" * data.draw(st.integers(1, 4)),
+        ])
+    )  # fmt: skip
+    assume(changed != cursor)
+    assert SEALER.open(changed, WALK) is None
+
+
+def test_no_other_character_at_any_place_makes_a_cursor_that_opens() -> None:
+    # Also those that only set the spare bits of base64, or are its other alphabet.
+    for position in ("123", "doe\x1f0000000000000123", "d\u00f6\x1f0000000000000123"):
+        cursor = SEALER.seal(position, WALK)
+        for place in range(len(cursor)):
+            for character in ALPHABET + "+/=. \n":
+                changed = cursor[:place] + character + cursor[place + 1 :]
+                assert (SEALER.open(changed, WALK) is None) == (changed != cursor)
+
+
+@given(st.text(ALPHABET + "+/= ") | st.text() | st.text(st.characters(categories=["Cs", "Ll"])))
+def test_an_arbitrary_text_is_no_cursor(text: str) -> None:
+    assert SEALER.open(text, WALK) is None
+
+
+@given(st.binary(max_size=80))
+def test_arbitrary_bytes_are_no_cursor(raw: bytes) -> None:
+    assert SEALER.open(base64.urlsafe_b64encode(raw).rstrip(b"=").decode(), WALK) is None
+
+
+@given(st.text(string.ascii_letters, min_size=6))
+def test_a_cursor_does_not_show_what_it_holds(position: str) -> None:
+    cursor = SEALER.seal(position, WALK)
+    raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    for place in range(len(position) - 3):
+        part = position[place : place + 4].encode()
+        assert part not in raw
+        assert base64.urlsafe_b64encode(part)[:4] not in cursor.encode()
+
+
+def test_equal_beginnings_do_not_make_equal_cursors() -> None:
+    one, other = (SEALER.seal(f"doe\x1f{number:016d}", WALK) for number in (1, 2))
+    same = sum(first == second for first, second in zip(one, other, strict=True))
+    assert same < len(one) / 3

@@ -1,0 +1,580 @@
+"""The HTTP layer: what it reads from an event, and what it answers, whatever happens."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from customers import http
+from customers.errors import (
+    CustomersError,
+    FieldError,
+    InvalidError,
+    KeyReusedError,
+    NotFoundError,
+    StillRunningError,
+    StoreUnavailableError,
+    VersionMismatchError,
+)
+from customers.http import Request, Response, endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from customers.customer import Customer
+
+ROOT: Final = Path(__file__).parents[2]
+MAX_ID: Final = 2**53 - 1
+CUSTOMER: Final[Customer] = {
+    "id": 123,
+    "first_name": "John",
+    "last_name": "Doe",
+    "email": "john.doe@example.com",
+    "group_id": 1,
+    "age": 42,
+    "created_at": "2026-01-02T03:04:05.678Z",
+    "updated_at": "2026-01-02T03:04:05.678Z",
+    "version": 7,
+}
+
+
+def event(
+    headers: Mapping[str, str | list[str]] | None = None,
+    query: Mapping[str, str | list[str]] | None = None,
+    body: bytes | str | None = None,
+    path: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    def lists(values: Mapping[str, str | list[str]] | None) -> dict[str, list[str]] | None:
+        # API Gateway sends null for none.
+        return {name: value if isinstance(value, list) else [value] for name, value in (values or {}).items()} or None
+
+    return {
+        "resource": "/api/customers/{customer_id}",
+        "path": "/api/customers/123",
+        "httpMethod": "PATCH",
+        "multiValueHeaders": lists(headers),
+        "multiValueQueryStringParameters": lists(query),
+        "pathParameters": path,
+        "requestContext": {"requestId": "request", "path": "/prod/api/customers/123", "authorizer": {"token_id": "id"}},
+        "body": base64.b64encode(body).decode() if isinstance(body, bytes) else body,
+        "isBase64Encoded": isinstance(body, bytes),
+    }
+
+
+def request(**parts: Any) -> Request:
+    return Request(event(**parts), None)
+
+
+def errors_of(check: Callable[[], object]) -> list[FieldError]:
+    with pytest.raises(InvalidError) as caught:
+        check()
+    return caught.value.errors
+
+
+def where_and_code(errors: list[FieldError]) -> list[str]:
+    texts = []
+    for error in errors:
+        (where,) = (value for kind, value in error.items() if kind in {"pointer", "parameter", "header"})
+        texts.append(f"{where} {error['code']}")
+    return sorted(texts)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Give all that is logged, as it is written."""
+    stream = io.StringIO()
+    monkeypatch.setattr(http.logger.registered_handler, "stream", stream)
+    yield stream
+    for line in stream.getvalue().splitlines():
+        json.loads(line)
+
+
+# Headers
+
+
+@pytest.mark.parametrize("name", ["If-Match", "if-match", "IF-MATCH", "iF-mAtCh"])
+def test_the_case_of_a_header_does_not_matter(name: str) -> None:
+    sent = request(headers={name: '"7"'})
+    assert sent.header("If-Match") == sent.header("if-match") == '"7"'
+    assert sent.expected_versions() == [7]
+
+
+def test_the_lines_of_a_header_are_one_list() -> None:
+    assert request(headers={"If-Match": ['"1"', '"2", "3"']}).expected_versions() == [1, 2, 3]
+    assert request(headers={"If-None-Match": ['"1"', '"7"']}).has(CUSTOMER)
+
+
+def test_a_header_that_was_not_sent_is_none() -> None:
+    assert request().header("If-Match") is None
+    assert request(headers={"If-None-Match": '"7"'}).header("If-Match") is None
+
+
+@pytest.mark.parametrize(("value", "versions"), [
+    ("*", None),
+    (" * ", None),
+    ('"1"', [1]),
+    ('"2", "1"', [1, 2]),
+    ('"1","2"', [1, 2]),
+    ('"1" , "1"', [1]),
+    ('W/"1"', []),
+    ('W/"1", "2"', [2]),
+    ("", []),
+    ('""', []),
+    ('"0"', []),
+    ('"01"', []),
+    ('"-1"', []),
+    ('"1.0"', []),
+    ('"+1"', []),
+    ('"\u0661"', []),
+    ('"abc"', []),
+    ('"*"', []),
+    ("1", []),
+    ('"99999999999999999999"', []),
+    ('"1, 2"', []),
+])  # fmt: skip
+def test_if_match_names_versions_by_strong_tags(value: str, versions: list[int] | None) -> None:
+    assert request(headers={"If-Match": value}).expected_versions() == versions
+
+
+def test_without_if_match_any_version_will_do() -> None:
+    assert request().expected_versions() is None
+
+
+@given(st.text() | st.text('"W/*, 0123456789', max_size=40))
+def test_an_arbitrary_if_match_names_versions_or_none_and_never_raises(value: str) -> None:
+    versions = request(headers={"If-Match": value}).expected_versions()
+    assert versions is None or all(f'"{version}"' in value for version in versions)
+    assert (versions is None) == (value.strip() == "*")
+
+
+@given(st.sets(st.integers(1, 10**6), min_size=1, max_size=90))
+def test_if_match_takes_up_to_ninety_tags(versions: set[int]) -> None:
+    value = ", ".join(f'"{version}"' for version in versions)
+    assert request(headers={"If-Match": value}).expected_versions() == sorted(versions)
+
+
+def test_more_tags_in_if_match_are_an_error() -> None:
+    sent = request(headers={"If-Match": ", ".join(f'"{version}"' for version in range(1, 92))})
+    sent.expected_versions()
+    assert where_and_code(errors_of(sent.check)) == ["If-Match too_many_tags"]
+
+
+@pytest.mark.parametrize(("value", "has"), [
+    ('"7"', True),
+    ('W/"7"', True),
+    ("*", True),
+    ('"1", W/"7"', True),
+    ('"1","7"', True),
+    ('"1"', False),
+    ('"77"', False),
+    ("7", False),
+    ("", False),
+    ('"07"', False),
+    ('"*"', False),
+])  # fmt: skip
+def test_if_none_match_compares_weakly(value: str, has: bool) -> None:  # noqa: FBT001 (a table's column)
+    assert request(headers={"If-None-Match": value}).has(CUSTOMER) is has
+
+
+def test_without_if_none_match_the_caller_has_nothing() -> None:
+    assert request(headers={"If-Match": '"7"'}).has(CUSTOMER) is False
+
+
+@given(st.text())
+def test_an_arbitrary_if_none_match_never_raises(value: str) -> None:
+    assert request(headers={"If-None-Match": value}).has(CUSTOMER) in {True, False}
+
+
+@pytest.mark.parametrize("key", ["a", "!~", "a" * 255, "00000000-0000-4000-8000-00000000c0de"])
+def test_a_visible_idempotency_key_is_taken_as_it_is(key: str) -> None:
+    sent = request(headers={"idempotency-key": key})
+    assert sent.idempotency_key() == key
+    sent.check()
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "a\t", "a" * 256, "\u00e9", "\x7f", ["a", "b"]])
+def test_any_other_idempotency_key_is_an_error(key: str | list[str]) -> None:
+    sent = request(headers={"Idempotency-Key": key})
+    assert sent.idempotency_key() is None
+    assert where_and_code(errors_of(sent.check)) == ["Idempotency-Key invalid_key"]
+
+
+# Parameters
+
+
+def test_parameters_have_their_defaults_when_they_are_not_sent() -> None:
+    sent = request()
+    assert sent.choice("sort", ("id", "email")) == "id"
+    assert sent.flag("age") is False
+    assert sent.integer("limit", 1, 1000, default=100) == 100
+    assert sent.text("cursor") is None
+    sent.check()
+
+
+def test_parameters_are_taken_as_sent() -> None:
+    sent = request(query={"sort": "email", "age": "true", "limit": "1000", "cursor": "a"})
+    assert sent.choice("sort", ("id", "email")) == "email"
+    assert sent.flag("age") is True
+    assert sent.integer("limit", 1, 1000, default=100) == 1000
+    assert sent.text("cursor") == "a"
+    sent.check()
+
+
+@given(st.text() | st.text("0123456789+-_. \u0661"))
+def test_an_integer_is_written_in_ascii_digits_and_within_its_range(value: str) -> None:
+    sent = request(query={"limit": value})
+    limit = sent.integer("limit", 1, 1000, default=100)
+    if value.isascii() and value.isdecimal() and 1 <= int(value) <= 1000:
+        assert limit == int(value)
+        sent.check()
+    else:
+        assert where_and_code(errors_of(sent.check)) == ["limit not_in_range"]
+
+
+@pytest.mark.parametrize("value", ["", "True", "TRUE", "1", "yes", " true", "null"])
+def test_a_flag_is_true_or_false_and_nothing_else(value: str) -> None:
+    sent = request(query={"age": value})
+    sent.flag("age")
+    assert where_and_code(errors_of(sent.check)) == ["age not_a_choice"]
+
+
+@pytest.mark.parametrize("value", ["", "ID", "id ", "idx", "id,email"])
+def test_a_choice_is_one_of_its_words(value: str) -> None:
+    sent = request(query={"sort": value})
+    sent.choice("sort", ("id", "email"))
+    assert where_and_code(errors_of(sent.check)) == ["sort not_a_choice"]
+
+
+def test_all_that_is_wrong_is_told_at_once_wherever_it_is() -> None:
+    sent = request(
+        headers={"Idempotency-Key": "not visible"},
+        query={"size": "some", "dry_run": "maybe", "limit": ["1", "2"], "expand": "all", "": "x"},
+        body=b"{",
+    )
+    sent.choice("size", ("one", "list"))
+    sent.flag("dry_run")
+    sent.integer("limit", 1, 9, default=1)
+    sent.idempotency_key()
+    assert where_and_code(errors_of(lambda: sent.body(lambda value: value))) == sorted([
+        " unknown_parameter",
+        "# invalid_json",
+        "Idempotency-Key invalid_key",
+        "dry_run not_a_choice",
+        "expand unknown_parameter",
+        "limit repeated_parameter",
+        "size not_a_choice",
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["1", "123", str(MAX_ID)])
+def test_an_id_in_the_path_is_a_positive_integer(value: str) -> None:
+    assert request(path={"customer_id": value}).id_in_path("customer_id") == int(value)
+
+
+@given(st.text() | st.text("0123456789+-._ \n\u0661") | st.integers(min_value=MAX_ID + 1).map(str))
+def test_anything_else_in_the_path_is_not_found(value: str) -> None:
+    if value.isascii() and value.isdecimal() and not value.startswith("0") and int(value) <= MAX_ID:
+        return
+    with pytest.raises(NotFoundError):
+        request(path={"customer_id": value}).id_in_path("customer_id")
+
+
+# Bodies
+
+
+def body_of(sent: Request, *, merge_patch: bool = False) -> Any:
+    return sent.body(lambda value: value, merge_patch=merge_patch)
+
+
+@pytest.mark.parametrize("media_type", [
+    None,
+    "application/json",
+    "Application/JSON",
+    "application/json; charset=utf-8",
+    "application/json;charset=UTF-8",
+    'application/json; charset="utf-8"',
+    "application/json ; charset=utf8",
+    "application/json;",
+    "application/json; odata=verbose",
+    "application/json; version=1; charset=utf-8",
+    " application/json",
+    "",
+])  # fmt: skip
+def test_json_is_taken_however_its_type_is_written(media_type: str | None) -> None:
+    headers = {} if media_type is None else {"content-type": media_type}
+    for body in (b'{"a": "\xc3\xa9"}', '{"a": "\u00e9"}'):
+        assert body_of(request(headers=headers, body=body)) == {"a": "\u00e9"}
+
+
+@pytest.mark.parametrize("media_type", [
+    "text/plain",
+    "application/xml",
+    "application/jsonp",
+    "application/json-patch+json",
+    "application/problem+json",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "application/json; charset=latin-1",
+    "application/json, text/plain",
+    "json",
+    "*/*",
+    ";",
+])  # fmt: skip
+@pytest.mark.parametrize("merge_patch", [False, True])
+def test_another_media_type_is_not_read(media_type: str, merge_patch: bool) -> None:  # noqa: FBT001 (a table's column)
+    with pytest.raises(http.UnsupportedMediaTypeError):
+        body_of(request(headers={"Content-Type": media_type}, body=b"{}"), merge_patch=merge_patch)
+
+
+@pytest.mark.parametrize("media_type", ["application/merge-patch+json", "application/Merge-Patch+JSON; charset=UTF-8"])
+def test_a_merge_patch_is_taken_where_one_is_due(media_type: str) -> None:
+    sent = event(headers={"Content-Type": media_type}, body=b"{}")
+    assert body_of(Request(sent, None), merge_patch=True) == {}
+    with pytest.raises(http.UnsupportedMediaTypeError):
+        body_of(Request(sent, None))
+
+
+@given(st.text(max_size=60) | st.text('aj/+;= "\tcharsetjsonutf-8', max_size=60))
+def test_an_arbitrary_media_type_is_judged_in_no_time_and_never_raises_anything_else(media_type: str) -> None:
+    try:
+        assert body_of(request(headers={"Content-Type": media_type}, body=b"{}")) == {}
+    except http.UnsupportedMediaTypeError:
+        return
+
+
+def test_the_size_of_a_body_counts_its_bytes() -> None:
+    longest = json.dumps("\u00e9" * ((http.MAX_BODY_BYTES - 2) // 2), ensure_ascii=False).encode()
+    assert len(longest) == http.MAX_BODY_BYTES
+    assert body_of(request(body=longest))
+    assert body_of(request(body=longest.decode()))
+    for body in (longest + b" ", longest.decode() + " "):
+        with pytest.raises(http.PayloadTooLargeError):
+            body_of(request(body=body))
+
+
+@pytest.mark.parametrize("body", [None, b"", "", b"\xff", "\udcff", '"\udcff"', b"\x00"])
+def test_a_body_that_is_no_json_is_an_error_of_the_whole_body(body: bytes | str | None) -> None:
+    assert where_and_code(errors_of(lambda: body_of(request(body=body)))) == ["# invalid_json"]
+
+
+def test_a_request_is_known_by_what_it_asks_for() -> None:
+    asked = event(query={"size": "list", "on_error": "keep"}, body=b"{}")
+    other_order = event(query={"on_error": "keep", "size": "list"}, body="{}", headers={"X-Other": "1"})
+    assert Request(asked, None).fingerprint() == Request(other_order, None).fingerprint()
+    others = [
+        event(query={"size": "list"}, body=b"{}"),
+        event(query={"size": "list", "on_error": ["keep", "keep"]}, body=b"{}"),
+        event(query={"size": "list", "on_error": "keep"}, body=b"{ }"),
+        event(query={"size": "list", "on_error": "keep"}),
+        {**asked, "httpMethod": "POST"},
+    ]
+    assert len({Request(one, None).fingerprint() for one in [asked, *others]}) == 1 + len(others)
+
+
+# Answers
+
+
+def answer_to(error: Exception | None = None, response: Response | None = None) -> dict[str, Any]:
+    @endpoint
+    def handle(_request: Request) -> Response:
+        if error is not None:
+            raise error
+        assert response is not None
+        return response
+
+    return handle(event(), None)
+
+
+PROBLEMS: Final[list[tuple[CustomersError, int, str, dict[str, str]]]] = [
+    (InvalidError([FieldError(parameter="a", code="b", detail="C.")]), 400, "invalid-request", {}),
+    (NotFoundError("There is no such customer."), 404, "not-found", {}),
+    (StillRunningError(), 409, "still-running", {"Retry-After": "1"}),
+    (VersionMismatchError(7), 412, "version-mismatch", {"ETag": '"7"'}),
+    (http.PayloadTooLargeError("Too much."), 413, "payload-too-large", {}),
+    (http.UnsupportedMediaTypeError("Send JSON."), 415, "unsupported-media-type", {}),
+    (KeyReusedError(), 422, "key-reused", {}),
+    (StoreUnavailableError(), 503, "unavailable", {"Retry-After": "1"}),
+]
+
+
+def subclasses(parent: type[Exception]) -> set[type[Exception]]:
+    return {parent} | {one for child in parent.__subclasses__() for one in subclasses(child)}
+
+
+def test_every_error_of_the_service_has_its_problem() -> None:
+    of_the_service = {one for one in subclasses(CustomersError) if one.__module__.startswith("customers.")}
+    # What can go wrong with an import never reaches HTTP.
+    of_the_api = {one for one in of_the_service if not one.__module__.startswith("customers.import")}
+    assert of_the_api - {CustomersError} == {type(error) for error, *_ in PROBLEMS}
+
+
+@pytest.mark.parametrize(("error", "status", "name", "headers"), PROBLEMS, ids=[one[2] for one in PROBLEMS])
+def test_an_error_is_answered_with_its_problem(
+    error: CustomersError, status: int, name: str, headers: dict[str, str], log: io.StringIO
+) -> None:
+    answer = answer_to(error)
+    assert answer["statusCode"] == status
+    assert answer["headers"] == {
+        "X-Request-Id": "request", "Content-Type": "application/problem+json", **headers,
+    }  # fmt: skip
+    problem = json.loads(answer["body"])
+    members = {"type", "title", "status", "detail", "instance", "request_id"}
+    assert problem.keys() == members | ({"errors"} if status == 400 else set())
+    assert problem["type"] == f"/problems/{name}"
+    assert (problem["status"], problem["instance"]) == (status, "/prod/api/customers/123")
+    assert problem["request_id"] == "request"
+    assert problem["title"]
+    assert problem["detail"]
+    assert f'"status":{status}' in log.getvalue()
+
+
+class SecretError(Exception):
+    """Carries what nobody may see."""
+
+
+class OtherCustomersError(CustomersError):
+    """Of the service, but foreseen by nobody."""
+
+
+@pytest.mark.parametrize("kind", [SecretError, OtherCustomersError, KeyError, RecursionError, UnicodeError])
+def test_the_unforeseen_is_500_and_its_text_is_neither_shown_nor_logged(
+    kind: type[Exception], log: io.StringIO
+) -> None:
+    cause = ValueError("john.doe@example.com in a cause")
+    error = kind("john.doe@example.com in CustomersTable")
+    error.__cause__ = cause
+    answer = answer_to(error)
+    assert answer["statusCode"] == 500
+    assert answer["headers"]["Content-Type"] == "application/problem+json"
+    problem = json.loads(answer["body"])
+    assert (problem["type"], problem["status"], problem["title"]) == ("/problems/internal-error", 500, "Internal error")
+    assert problem["request_id"] == "request"
+    for secret in ("john", "example.com", "CustomersTable", "Traceback"):
+        assert secret not in answer["body"]
+        assert secret not in log.getvalue()
+    assert kind.__name__ not in answer["body"]
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    (logged,) = (line for line in lines if line["level"] == "ERROR")
+    assert logged["exception_type"] == kind.__name__
+    assert logged["request_id"] == "request"
+    assert any("handle" in frame for frame in logged["frames"])
+
+
+def test_a_call_is_logged_once_without_what_it_was_about(log: io.StringIO) -> None:
+    answer_to(response=Response(200, CUSTOMER))
+    (line,) = (json.loads(line) for line in log.getvalue().splitlines())
+    assert line["route"] == "PATCH /api/customers/{customer_id}"
+    assert (line["status"], line["request_id"], line["token_id"]) == (200, "request", "id")
+    assert line["milliseconds"] >= 0
+    assert "john" not in log.getvalue().lower()
+
+
+@pytest.mark.usefixtures("log")
+def test_an_answer_is_json_in_utf_8_with_its_request_id() -> None:
+    answer = answer_to(response=Response(200, {"name": "\u00c9lodie \U0001f600"}, {"ETag": '"1"'}))
+    assert answer == {
+        "statusCode": 200,
+        "headers": {"X-Request-Id": "request", "ETag": '"1"', "Content-Type": "application/json"},
+        "body": '{"name":"\u00c9lodie \U0001f600"}',
+    }
+
+
+@pytest.mark.usefixtures("log")
+def test_an_answer_without_a_body_has_no_type() -> None:
+    answer = answer_to(response=Response(304, headers={"ETag": '"1"'}))
+    assert answer["body"] == ""
+    assert answer["headers"] == {"X-Request-Id": "request", "ETag": '"1"'}
+
+
+@pytest.mark.parametrize(("path", "full_path", "shown"), [
+    ("/api/customers/1", "/prod/api/customers/1", "/prod/api/customers/1"),
+    ("/api/customers/1/", "/prod/api/customers/1/", "/prod/api/customers/1/"),
+    ("/api/customers/1", "/api/customers/1", "/api/customers/1"),
+    ("/api/customers/1", "/api/customers/{customer_id}", "/api/customers/1"),
+    ("/api/customers/1", None, "/api/customers/1"),
+])  # fmt: skip
+def test_the_path_is_shown_as_the_client_sent_it(path: str, full_path: str | None, shown: str) -> None:
+    sent = event()
+    sent["path"] = path
+    sent["requestContext"]["path"] = full_path
+    assert Request(sent, None).path == shown
+
+
+# Imports, each in an interpreter of its own
+
+
+def modules_after(program: str) -> set[str]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "layers" / "customers"),
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "CUSTOMERS_TABLE": "customers",
+        "TOKENS_TABLE": "tokens",
+        "ANSWERS_TABLE": "answers",
+        "CURSOR_KEY": "key",
+    }
+    program += "\nimport sys; print(); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def roots(modules: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+def test_the_model_knows_nothing_of_aws_or_of_http() -> None:
+    modules = modules_after("import customers.model; customers.model.new_customer")
+    assert "pydantic" in modules
+    assert not roots(modules) & {"boto3", "botocore", "s3transfer", "aws_lambda_powertools", "urllib3"}
+    assert not modules & {"customers.http", "customers.store", "customers.dynamodb"}
+
+
+@pytest.mark.parametrize("module", ["sorting", "cursor", "tokens", "errors", "customer"])
+def test_the_rest_of_the_domain_needs_the_standard_library_alone(module: str) -> None:
+    modules = modules_after(f"import customers.{module}")
+    assert not roots(modules) & {"boto3", "botocore", "aws_lambda_powertools", "pydantic", "email_validator"}
+
+
+@pytest.mark.parametrize(
+    "folder", ["authorize", "create_customers", "delete_customer", "get_customer", "list_group", "update_customer"]
+)
+def test_a_function_loads_what_its_endpoint_needs_and_no_more(folder: str) -> None:
+    # One event is answered too, so that what is imported late counts. None of these reaches a table.
+    name = {
+        "authorize": "malformed",
+        "update_customer": "empty_object",
+        "create_customers": "invalid",
+        "list_group": "forged_cursor",
+    }.get(folder, "unknown_parameter")
+    modules = modules_after(
+        f"""
+import json, sys
+from contextlib import suppress
+from pathlib import Path
+sys.path.insert(0, "functions/{folder}")
+import app
+event = json.loads(Path("events/{folder}/{name}.json").read_text())
+with suppress(Exception):
+    print(app.lambda_handler(event, None)["statusCode"])
+"""
+    )
+    reads_a_body = folder in {"update_customer", "create_customers"}
+    for body_reader in ("pydantic", "pydantic_core", "customers.model"):
+        assert (body_reader in modules) == reads_a_body
+    late = {"boto3", "s3transfer", "multiprocessing", "asyncio", "sqlite3", "dateparser", "aws_xray_sdk"}
+    assert not roots(modules) & late
+    assert not modules & {"aws_lambda_powertools.event_handler", "aws_lambda_powertools.utilities.parser"}

@@ -1,0 +1,467 @@
+"""The model: whatever is sent, it is taken by the contract's rules or refused with all that is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import unquote
+
+import email_validator
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from customers import model
+from customers.errors import InvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from customers.errors import FieldError
+
+type Json = Any
+
+MAX_ID: Final = 2**53 - 1
+JOHN: Final[dict[str, Json]] = {
+    "first_name": "John",
+    "last_name": "Doe",
+    "email": "john.doe@example.com",
+    "group_id": 1,
+    "age": 42,
+}
+REQUIRED: Final = {"first_name", "last_name", "email", "group_id"}
+CODES: Final = {
+    "control_character",
+    "invalid_email",
+    "invalid_unicode",
+    "null",
+    "read_only",
+    "required",
+    "too_large",
+    "too_long",
+    "too_short",
+    "too_small",
+    "unknown_field",
+    "wrong_type",
+}
+
+TEXTS: Final = st.text(max_size=120) | st.sampled_from(["", " ", "\t", "\u0000", "a\nb", "\u2003", "\u0085", "\u200b"])
+JSON: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(TEXTS, values, max_size=4),
+    max_leaves=8,
+)
+KEYS: Final = st.sampled_from([*JOHN, "id", "version", "created_at", "a/b", "~", "%", "\u00e9"]) | TEXTS
+NEAR_VALUES: Final = (
+    JSON
+    | st.sampled_from([0, 1, 150, 151, MAX_ID, MAX_ID + 1, -1, 1.0, True, "1", 10**30])
+    | st.sampled_from(["john.doe@example.com", "J@EXAMPLE.com", "j@b\u00fccher.example", "a@b", "@", "a" * 260])
+)
+NEAR_CUSTOMERS: Final = st.builds(
+    lambda base, changes: {**base, **changes},
+    st.sampled_from([JOHN, {}]),
+    st.dictionaries(KEYS, NEAR_VALUES, max_size=4),
+)
+
+
+def sent(value: Json) -> Json:
+    """Give a value as it arrives: through JSON text."""
+    return model.parse_json(json.dumps(value).encode())
+
+
+def errors_of(check: Callable[[Json], object], value: Json) -> list[FieldError]:
+    with pytest.raises(InvalidError) as caught:
+        check(value)
+    return caught.value.errors
+
+
+def told(errors: Iterable[FieldError]) -> list[str]:
+    return sorted(f"{error['pointer']} {error['code']}" for error in errors)
+
+
+def resolve(document: Json, pointer: str) -> tuple[Json, str | None]:
+    """Follow a pointer to what holds the offending place, and the place's name there (RFC 6901, section 6)."""
+    assert pointer.startswith("#")
+    assert pointer.isascii()
+    steps = [unquote(step).replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+    if not steps:
+        return document, None
+    for step in steps[:-1]:
+        document = document[int(step)] if isinstance(document, list) else document[step]
+    return document, steps[-1]
+
+
+def assert_obeys(customer: Json) -> None:
+    """Assert the contract's rules of each field."""
+    assert customer.keys() <= JOHN.keys()
+    for name in ("first_name", "last_name"):
+        if name in customer:
+            assert type(customer[name]) is str
+            assert 1 <= len(customer[name]) <= 100
+            assert customer[name] == customer[name].strip()
+            assert not any(unicodedata.category(character) == "Cc" for character in customer[name])
+    if "email" in customer:
+        local, _, domain = customer["email"].rpartition("@")
+        assert 1 <= len(customer["email"]) <= 254
+        assert local
+        assert domain == domain.lower()
+        assert "." in domain
+    if "group_id" in customer:
+        assert type(customer["group_id"]) is int
+        assert 1 <= customer["group_id"] <= MAX_ID
+    if customer.get("age") is not None:
+        assert type(customer["age"]) is int
+        assert 0 <= customer["age"] <= 150
+
+
+def assert_told_well(errors: list[FieldError], document: Json) -> None:
+    assert errors
+    assert len({error["pointer"] for error in errors}) == len(errors), "one error for each place"
+    for error in errors:
+        assert error.keys() == {"pointer", "code", "detail"}
+        assert error["code"] in CODES | {"empty"}
+        assert re.fullmatch(r"[A-Z].*\.", error["detail"])
+        assert "{" not in error["detail"]
+        holder, name = resolve(document, error["pointer"])
+        if name is not None and isinstance(holder, list):
+            assert int(name) in range(len(holder))
+        elif name is not None:
+            assert isinstance(holder, dict)
+            assert (name in holder) == (error["code"] != "required")
+
+
+@given(NEAR_CUSTOMERS | JSON)
+def test_any_json_is_taken_by_the_rules_or_refused_with_its_errors(value: Json) -> None:
+    value = sent(value)
+    try:
+        customer = model.new_customer(value)
+    except InvalidError as error:
+        assert_told_well(error.errors, value)
+    else:
+        assert customer.keys() >= REQUIRED
+        assert_obeys(customer)
+        for name in ("group_id", "age"):
+            assert customer.get(name) == value.get(name)
+        for name in ("first_name", "last_name"):
+            assert customer[name] == value[name].strip()  # type: ignore[literal-required]
+
+
+@given(NEAR_CUSTOMERS | JSON)
+def test_any_json_is_taken_as_a_patch_by_the_rules_or_refused_with_its_errors(value: Json) -> None:
+    value = sent(value)
+    try:
+        changes = model.changes(value)
+    except InvalidError as error:
+        assert_told_well(error.errors, value)
+    else:
+        assert changes.keys() == value.keys()
+        assert changes
+        assert_obeys(changes)
+
+
+@given(
+    st.lists(NEAR_CUSTOMERS | JSON, max_size=3).map(lambda rows: {"customers": rows})
+    | st.dictionaries(st.just("customers") | TEXTS, JSON, max_size=2)
+    | JSON
+)
+def test_any_json_is_a_list_of_rows_each_judged_by_itself_or_is_refused(value: Json) -> None:
+    value = sent(value)
+    try:
+        outcomes = model.row_outcomes(value)
+    except InvalidError as error:
+        assert_told_well(error.errors, value)
+        return
+    for index, (row, outcome) in enumerate(zip(value["customers"], outcomes, strict=True)):
+        if isinstance(outcome, InvalidError):
+            alone = errors_of(model.new_customer, row)
+            there = [{**error, "pointer": f"#/customers/{index}{error['pointer'][1:]}"} for error in alone]
+            assert outcome.errors == there
+            assert_told_well(outcome.errors, value)
+        else:
+            assert outcome == model.new_customer(row)
+
+
+def json_or_errors(body: bytes) -> tuple[Json, list[str]]:
+    try:
+        return model.parse_json(body), []
+    except InvalidError as error:
+        return None, told(error.errors)
+
+
+@given(st.binary() | st.text().map(str.encode) | st.text(alphabet='{}[]":,0123456789eE+-.\\untrfalsi ').map(str.encode))
+def test_any_bytes_are_json_as_python_reads_it_or_refused(body: bytes) -> None:
+    value, errors = json_or_errors(body)
+    if errors:
+        assert errors == ["# invalid_json"]
+    else:
+        assert value == json.loads(body.decode())
+
+
+@pytest.mark.parametrize("body", [
+    b"", b" ", b"{", b"[1,]", b'{"a":1,}', b"{'a': 1}", b"NaN", b"Infinity", b"-Infinity", b'{"age": NaN}', b"01",
+    b"1 2", b'"\xff"', b'"\xed\xa0\x80"', b'"\\ud800"', b'{"\\udc00": 1}', b'"\n"', b"\x00", b"[" * 100_000,
+    b'{"a":' * 100_000, b"\xff\xfe{\x00}\x00",
+], ids=repr)  # fmt: skip
+def test_what_is_no_json_is_refused(body: bytes) -> None:
+    (error,) = errors_of(model.parse_json, body)
+    assert (error["pointer"], error["code"]) == ("#", "invalid_json")
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 5000, "1." + "0" * 5000, "1e-400", "9" * 400, "1E2"])
+def test_a_number_of_any_size_is_refused_where_an_integer_up_to_150_is_due(number: str) -> None:
+    body = json.dumps({**JOHN, "age": 0}).replace('"age": 0', f'"age": {number}').encode()
+    value, errors = json_or_errors(body)
+    if errors:
+        assert errors == ["# invalid_json"]
+    else:
+        (error,) = errors_of(model.new_customer, value)
+        assert error["pointer"] == "#/age"
+        assert error["code"] in {"wrong_type", "too_large", "too_small"}
+
+
+class Mutation(NamedTuple):
+    """A way to break one field."""
+
+    field: str
+    value: Json
+    code: str
+
+
+MISSING: Final = object()
+MUTATIONS: Final = [
+    *(
+        Mutation(name, value, code)
+        for name in ("first_name", "last_name")
+        for value, code in [
+            (MISSING, "required"),
+            (None, "null"),
+            (1, "wrong_type"),
+            ([], "wrong_type"),
+            ("", "too_short"),
+            (" \t\n ", "too_short"),
+            ("a" * 101, "too_long"),
+            ("\U0001f600" * 101, "too_long"),
+            ("a\u0000b", "control_character"),
+            ("a\nb", "control_character"),
+            ("a\u0085b", "control_character"),
+            ("a\u007fb", "control_character"),
+        ]
+    ),
+    Mutation("email", MISSING, "required"),
+    Mutation("email", None, "null"),
+    Mutation("email", {}, "wrong_type"),
+    Mutation("email", "", "invalid_email"),
+    Mutation("email", "john.doe", "invalid_email"),
+    Mutation("email", "john.doe@example", "invalid_email"),
+    Mutation("email", " john.doe@example.com", "invalid_email"),
+    Mutation("email", "john.doe@example.com\n", "invalid_email"),
+    Mutation("email", "john..doe@example.com", "invalid_email"),
+    Mutation("email", "John Doe <john.doe@example.com>", "invalid_email"),
+    Mutation("email", "a@" + "b" * 250 + ".com", "too_long"),
+    Mutation("group_id", MISSING, "required"),
+    Mutation("group_id", None, "null"),
+    Mutation("group_id", "1", "wrong_type"),
+    Mutation("group_id", 1.5, "wrong_type"),
+    Mutation("group_id", 1.0, "wrong_type"),
+    Mutation("group_id", value=True, code="wrong_type"),
+    Mutation("group_id", 0, "too_small"),
+    Mutation("group_id", -1, "too_small"),
+    Mutation("group_id", MAX_ID + 1, "too_large"),
+    Mutation("group_id", 10**25, "too_large"),
+    Mutation("age", "42", "wrong_type"),
+    Mutation("age", value=False, code="wrong_type"),
+    Mutation("age", 4.0, "wrong_type"),
+    Mutation("age", -1, "too_small"),
+    Mutation("age", 151, "too_large"),
+    Mutation("id", 1, "read_only"),
+    Mutation("version", 1, "read_only"),
+    Mutation("created_at", "2026-01-02T03:04:05.678Z", "read_only"),
+    Mutation("updated_at", None, "read_only"),
+    Mutation("phone", "1", "unknown_field"),
+    Mutation("First_name", "John", "unknown_field"),
+    Mutation("", 1, "unknown_field"),
+]
+
+
+def broken(mutations: Iterable[Mutation]) -> Json:
+    row = {**JOHN, **{mutation.field: mutation.value for mutation in mutations}}
+    return sent({name: value for name, value in row.items() if value is not MISSING})
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: f"{one.field} {one.code} {one.value!r:.30}")
+def test_each_broken_field_is_told(mutation: Mutation) -> None:
+    assert told(errors_of(model.new_customer, broken([mutation]))) == [f"#/{mutation.field} {mutation.code}"]
+
+
+@given(st.lists(st.sampled_from(MUTATIONS), min_size=1, unique_by=lambda mutation: mutation.field))
+def test_as_many_fields_as_are_broken_are_told_at_once(mutations: list[Mutation]) -> None:
+    wanted = sorted(f"#/{mutation.field} {mutation.code}" for mutation in mutations)
+    assert told(errors_of(model.new_customer, broken(mutations))) == wanted
+
+
+@given(
+    st.lists(
+        st.sampled_from([mutation for mutation in MUTATIONS if mutation.value is not MISSING]),
+        min_size=1,
+        unique_by=lambda mutation: mutation.field,
+    )
+)
+def test_as_many_fields_of_a_patch_as_are_broken_are_told_at_once(mutations: list[Mutation]) -> None:
+    patch = {mutation.field: mutation.value for mutation in mutations}
+    wanted = sorted(f"#/{mutation.field} {mutation.code}" for mutation in mutations)
+    assert told(errors_of(model.changes, sent(patch))) == wanted
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(MUTATIONS), unique_by=lambda mutation: mutation.field), min_size=1, max_size=5)
+)
+def test_the_errors_of_every_row_are_told(rows: list[list[Mutation]]) -> None:
+    outcomes = model.row_outcomes({"customers": [broken(mutations) for mutations in rows]})
+    errors = [error for outcome in outcomes if isinstance(outcome, InvalidError) for error in outcome.errors]
+    wanted = [
+        f"#/customers/{index}/{mutation.field} {mutation.code}"
+        for index, mutations in enumerate(rows)
+        for mutation in mutations
+    ]
+    assert told(errors) == sorted(wanted)
+
+
+@pytest.mark.parametrize(("body", "errors"), [
+    ([], ["# wrong_type"]),
+    (None, ["# wrong_type"]),
+    ({}, ["#/customers required"]),
+    ({"customers": None}, ["#/customers wrong_type"]),
+    ({"customers": {}}, ["#/customers wrong_type"]),
+    ({"customers": []}, ["#/customers too_short"]),
+    ({"customers": [JOHN] * 101}, ["#/customers too_long"]),
+    ({"customers": [], "a/b~c\u00e9%": 1}, ["#/a~1b~0c%C3%A9%25 unknown_field", "#/customers too_short"]),
+])  # fmt: skip
+def test_a_list_is_an_object_with_1_to_100_customers(body: Json, errors: list[str]) -> None:
+    assert told(errors_of(model.row_outcomes, body)) == errors
+
+
+def test_a_hundred_rows_are_not_too_many() -> None:
+    assert len(model.row_outcomes({"customers": [JOHN] * 100})) == 100
+
+
+def test_the_errors_of_rows_are_told_beside_those_of_the_body_around_them() -> None:
+    errors = errors_of(model.row_outcomes, {"customers": [{**JOHN, "age": 151}], "size": "list"})
+    assert told(errors) == ["#/customers/0/age too_large", "#/size unknown_field"]
+
+
+def test_the_name_of_an_unknown_field_is_escaped_in_its_pointer() -> None:
+    row = {**JOHN, "a/b": 1, "m~n": 1, "~1": 1, "50%": 1, "\u00e9 \U0001f600": 1, "#": 1, '"': 1}
+    errors = errors_of(model.new_customer, row)
+    assert {resolve(row, error["pointer"])[1] for error in errors} == row.keys() - JOHN.keys()
+
+
+def test_length_counts_characters_after_trimming() -> None:
+    for name in ("a" * 100, "\U0001f600" * 100, " " * 50 + "a" * 100 + "\n" * 50):
+        assert model.new_customer({**JOHN, "first_name": name})["first_name"] == name.strip()
+
+
+def test_age_may_be_left_out_or_null() -> None:
+    without = {name: value for name, value in JOHN.items() if name != "age"}
+    assert "age" not in model.new_customer(without)
+    assert model.new_customer({**JOHN, "age": None})["age"] is None
+    for age in (0, 150):
+        assert model.new_customer({**JOHN, "age": age})["age"] == age
+
+
+def test_a_patch_holds_what_was_sent_and_nothing_else() -> None:
+    for name, value in JOHN.items():
+        assert model.changes({name: value}) == {name: value}
+    assert model.changes(JOHN) == JOHN
+    assert model.changes({"age": None}) == {"age": None}
+
+
+def test_a_patch_that_names_nothing_is_refused() -> None:
+    assert told(errors_of(model.changes, {})) == ["# empty"]
+
+
+@pytest.mark.parametrize("name", sorted(REQUIRED))
+def test_null_clears_nothing_that_is_required(name: str) -> None:
+    assert told(errors_of(model.changes, {name: None, "age": None})) == [f"#/{name} null"]
+
+
+@given(NEAR_CUSTOMERS)
+def test_what_is_stored_is_taken_again(value: Json) -> None:
+    try:
+        customer = model.new_customer(sent(value))
+    except InvalidError:
+        return
+    assert model.new_customer(customer) == customer
+    assert model.changes(customer) == customer
+
+
+@given(NEAR_CUSTOMERS)
+def test_a_detail_never_shows_a_value(value: Json) -> None:
+    value = sent(value | {"first_name": "\u0000secret", "email": "secret@", "age": "secret"})
+    for error in errors_of(model.new_customer, value):
+        assert "secret" not in error["detail"]
+
+
+# Emails. The letters of a dot-atom, and what is special about domains.
+LABELS: Final = st.text("abcXYZ019-", min_size=1, max_size=5) | st.sampled_from(
+    [
+        "xn--bcher-kva",
+        "a" * 63,
+        "a" * 64,
+        "-a",
+        "a-",
+        "ab--c",
+        "example",
+        "com",
+        "test",
+        "local",
+        "b\u00fccher",
+        "B\u00dcCHER",
+    ]
+)
+DOMAINS: Final = st.lists(LABELS, min_size=1, max_size=5).map(".".join)
+LOCALS: Final = st.text("abcXYZ019.!#$%&'*+/=?^_`{|}~-\u00e9 \"(),:;<>[]\\", min_size=1, max_size=8) | st.sampled_from(
+    ["a" * 64, "a" * 65, "john.doe", "John.Doe+tag", ".a", "a.", "a..b"]
+)
+EMAILS: Final = st.builds("{}@{}".format, LOCALS, DOMAINS) | st.emails() | TEXTS
+
+
+def judged(address: str) -> email_validator.ValidatedEmail | None:
+    """Ask the library that knows the standards; the names reserved for tests are valid here (RFC 2606)."""
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+    try:
+        return email_validator.validate_email(address, check_deliverability=False, strict=True)
+    except email_validator.EmailNotValidError:
+        return None
+
+
+@given(EMAILS)
+def test_an_email_is_valid_where_the_library_says_so_and_keeps_its_local_part(address: str) -> None:
+    patch = {"email": address}
+    wanted = judged(address)
+    if wanted is None or len(address) > 254:
+        (error,) = errors_of(model.changes, patch)
+        assert error["code"] in {"invalid_email", "too_long"}
+        return
+    local, _, domain = model.changes(patch)["email"].rpartition("@")
+    assert local == address.rpartition("@")[0]
+    assert domain == address.rpartition("@")[2].lower()
+    if address.isascii():
+        # Its `normalized` spells IDNA's xn-- out, which nobody asked for.
+        assert f"{local}@{domain}" == wanted.ascii_email
+
+
+def test_an_ordinary_email_needs_no_library() -> None:
+    # The pattern that spares every cold start the library must take what nearly everybody sends.
+    for address in ("john.doe@example.com", "John_Doe+1@mail.EXAMPLE.co.uk", "j@a-b.example", "o'doe@example.museum"):
+        assert model._ORDINARY_EMAIL.fullmatch(address), address  # noqa: SLF001 (it is the pattern that is under test)
+
+
+@given(st.from_regex(model._ORDINARY_EMAIL, fullmatch=True) | EMAILS)  # noqa: SLF001 (likewise)
+def test_an_ordinary_email_is_one_that_the_library_takes_in_the_same_form(address: str) -> None:
+    if model._ORDINARY_EMAIL.fullmatch(address) and len(address) <= 254:  # noqa: SLF001 (likewise)
+        wanted = judged(address)
+        assert wanted is not None
+        local, _, domain = address.rpartition("@")
+        assert wanted.normalized == f"{local}@{domain.lower()}"
