@@ -1,0 +1,98 @@
+"""What each write costs in requests to the store and in write units, with and without an Idempotency-Key.
+
+Run as `make bench-writes`. The functions' own code runs on the real engine; the units are the engine's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.engine import Meter, running_engine
+
+if TYPE_CHECKING:
+    from local.stack import Stack
+
+JOHN = {"first_name": "John", "last_name": "Doe", "email": "john.doe@example.com", "group_id": 1}
+
+
+class Context:
+    """As much of Lambda's context as the functions use."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Give the time left: as much as a function has."""
+        return 15_000
+
+
+class Function:
+    """A function of the stack, in this process, with a meter on its client."""
+
+    def __init__(self, stack: Stack, name: str, endpoint: str) -> None:
+        function = stack.functions[name]
+        os.environ.update(function.environment)
+        os.environ.update(dict.fromkeys(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"), endpoint))
+        os.environ.update(dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "local"))
+        os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
+        # The functions log each request; here it would drown the table.
+        os.environ["AWS_LAMBDA_LOG_LEVEL"] = "ERROR"
+        spec = importlib.util.spec_from_file_location(name, function.code / "app.py")
+        if spec is None or spec.loader is None:
+            sys.exit(f"{function.code} has no app.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        self._handler = module.lambda_handler
+        self._meter = Meter(module.store._client)  # noqa: SLF001 (the meter goes where the requests are made)
+
+    def call(self, method: str, path: str, body: object, **headers: str) -> tuple[dict[str, Any], int, float]:
+        """Give the answer's body, the requests and the write units."""
+        path, _, query = path.partition("?")
+        event = {
+            "resource": path,
+            "path": path,
+            "httpMethod": method,
+            "multiValueHeaders": {name.replace("_", "-"): [value] for name, value in headers.items()},
+            "multiValueQueryStringParameters": {query.partition("=")[0]: [query.partition("=")[2]]} if query else None,
+            "pathParameters": {"customer_id": path.rsplit("/", 1)[1]},
+            "requestContext": {"requestId": "benchmark", "path": path, "authorizer": {"token_id": "benchmark"}},
+            "body": json.dumps(body),
+        }
+        self._meter.take()
+        answer = self._handler(event, Context())
+        if answer["statusCode"] not in {200, 201}:
+            sys.exit(f"{method} {path} answers {answer['statusCode']}: {answer['body']}")
+        return json.loads(answer["body"]), *self._meter.take()
+
+
+def main() -> None:
+    """Print the table."""
+    with running_engine() as (endpoint, stack):
+        create = Function(stack, "CreateCustomers", endpoint)
+        update = Function(stack, "UpdateCustomer", endpoint)
+        delete = Function(stack, "DeleteCustomer", endpoint)
+        hundred = {"customers": [JOHN] * 100}
+        one = "/api/customers/"
+        many = "/api/customers/?size=list"
+        john, *plain_one = create.call("POST", one, JOHN)
+        path = f"/api/customers/{john['id']}"
+        rows = [
+            ("create one", plain_one),
+            ("create one, with a key", create.call("POST", one, JOHN, Idempotency_Key="a")[1:]),
+            ("the same again", create.call("POST", one, JOHN, Idempotency_Key="a")[1:]),
+            ("create 100", create.call("POST", many, hundred)[1:]),
+            ("create 100, with a key", create.call("POST", many, hundred, Idempotency_Key="b")[1:]),
+            ("the same again", create.call("POST", many, hundred, Idempotency_Key="b")[1:]),
+            ("change a name", update.call("PATCH", path, {"first_name": "Jane"})[1:]),
+            ("change the group", update.call("PATCH", path, {"group_id": 2})[1:]),
+            ("delete", delete.call("DELETE", path, None)[1:]),
+        ]
+    print("| | requests to the store | write units |")
+    print("| --- | ---: | ---: |")
+    for name, (requests, units) in rows:
+        print(f"| {name} | {requests} | {units:g} |")
+
+
+if __name__ == "__main__":
+    main()
