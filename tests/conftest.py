@@ -109,6 +109,21 @@ def stack() -> Stack:
 
 
 @pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder with what `sam build` makes: its template.yaml, the functions and the layer."""
+    folder = tmp_path_factory.mktemp("built") / "build"
+    # Where nothing has changed since the last time, sam takes it from its cache.
+    command = ["sam", "build", "--build-dir", str(folder), "--cached", "--cache-dir", str(ROOT / ".aws-sam" / "cache")]
+    tools = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[str]:
     """Give the URL of an engine that holds the template's tables, in memory."""
     running = Engine(ROOT / "node_modules", None, tmp_path_factory.mktemp("engine") / "log")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import Any, Final
-
-from botocore.exceptions import ClientError
 
 from customers import aws
 from customers.import_chunks import Chunk
 from customers.imports import Imports, UnreadableMessageError
-from customers.queues import consumer
+from customers.queues import consumer, return_at_once
 from customers.store import CustomerStore
 
 imports = Imports()
@@ -35,10 +32,6 @@ def _chunk_in(message: dict[str, Any]) -> Chunk:
     try:
         return imports.message_chunk(message["messageId"], message["body"])
     except UnreadableMessageError:
-        # It will not become readable: let it come again at once, until it has come often enough for the dead letters.
-        # If that fails, it comes again all the same, later.
-        with suppress(ClientError):
-            queues.change_message_visibility(
-                QueueUrl=IMPORT_QUEUE_URL, ReceiptHandle=message["receiptHandle"], VisibilityTimeout=0
-            )
+        # It will not become readable.
+        return_at_once(queues, IMPORT_QUEUE_URL, message)
         raise

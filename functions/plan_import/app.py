@@ -11,7 +11,7 @@ from customers.import_bucket import FileGoneError
 from customers.import_chunks import ChunkSender, chunks
 from customers.import_formats import Break, RowReader
 from customers.imports import FileDelivery, Imports
-from customers.queues import consumer
+from customers.queues import consumer, send_again
 
 imports = Imports()
 queues = aws.client("sqs")
@@ -33,7 +33,7 @@ def lambda_handler(message: dict[str, Any], context: Any) -> None:  # noqa: ANN4
             continue
         if known.planned is None and not _cut(file, context):
             # Time runs low: the same record again, to go on from the position kept.
-            queues.send_message(QueueUrl=PLAN_QUEUE_URL, MessageBody=json.dumps({"Records": [record]}))
+            send_again(queues, PLAN_QUEUE_URL, record)
         else:
             imports.finish_if_done(file.import_id)
 

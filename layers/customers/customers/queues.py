@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mypy_boto3_sqs import SQSClient
 
 logger = Logger()
 # The client library's own lines may hold what it sent.
@@ -37,6 +42,22 @@ def consumer(
         return {"batchItemFailures": failures}
 
     return lambda_handler
+
+
+def send_again(client: SQSClient, queue_url: str, record: dict[str, Any]) -> None:
+    """Send a record of S3's message again, as a message of its own."""
+    client.send_message(QueueUrl=queue_url, MessageBody=json.dumps({"Records": [record]}))
+
+
+def return_at_once(client: SQSClient, queue_url: str, message: dict[str, Any]) -> None:
+    """Let a message come again at once, until it has come often enough for the dead letters.
+
+    If that fails, it comes again all the same, later.
+    """
+    with suppress(ClientError):
+        client.change_message_visibility(
+            QueueUrl=queue_url, ReceiptHandle=message["receiptHandle"], VisibilityTimeout=0
+        )
 
 
 def _log(error: Exception, record: dict[str, Any]) -> None:

@@ -1,0 +1,177 @@
+"""Builds the layer: `sam build` runs it, by the Makefile. Nothing but this folder and pip is needed.
+
+What is built is made for a fast start: the data of botocore is cut down to what the code calls, and everything is
+compiled. A plain package would be compiled anew at each cold start, and botocore would look through 400 services.
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from py_compile import PycInvalidationMode
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SOURCE: Final = Path(__file__).resolve().parent
+
+PLATFORMS: Final = ("manylinux2014_aarch64", "manylinux2014_x86_64")
+"""One layer serves both: only pydantic-core is compiled, and the file name of its module names its platform."""
+
+_CALLERS: Final = ("customers", "aws_lambda_powertools")
+"""The packages that call AWS. The functions do not, except through the layer."""
+
+_NEVER_LOADED: Final = ("boto3/data", "dns", "pydantic/v1")
+"""What boto3 knows of its resources; what email-validator would ask the DNS with; pydantic's old interface."""
+
+
+def build(artifacts: Path) -> None:
+    """Build the layer into a folder."""
+    packages = artifacts / "python"
+    install(packages)
+    shutil.copytree(SOURCE / "customers", packages / "customers", ignore=shutil.ignore_patterns("__pycache__"))
+    slim(packages)
+    # "Unchecked": the times of files do not survive packing, and bytecode that is out of date by them is not used.
+    # The paths are those in Lambda, so that what is built does not depend on where.
+    compiled = compileall.compile_dir(
+        packages, quiet=1, stripdir=artifacts, prependdir="/opt", invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+    )
+    if not compiled:
+        sys.exit("error: not everything could be compiled")
+    size = sum(file.stat().st_size for file in packages.rglob("*") if file.is_file())
+    sys.stdout.write(
+        f"layer: {size / 1e6:.1f} MB unzipped, compiled for Python {sys.version_info[0]}.{sys.version_info[1]}\n"
+    )
+
+
+def install(packages: Path) -> None:
+    """Install what requirements.txt pins, with the compiled modules of both platforms."""
+    first, *others = PLATFORMS
+    _pip(first, packages)
+    shutil.rmtree(packages / "bin", ignore_errors=True)
+    for platform in others:
+        with tempfile.TemporaryDirectory() as folder:
+            _pip(platform, Path(folder))
+            for module in Path(folder).rglob("*.so"):
+                shutil.copy2(module, packages / module.relative_to(folder))
+
+
+def _pip(platform: str, target: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    command += ["--root-user-action=ignore", "--require-hashes", "--only-binary=:all:"]
+    command += [
+        "--implementation",
+        "cp",
+        "--python-version",
+        "3.13",
+        "--platform",
+        platform,
+    ]
+    command += ["--target", str(target), "--requirement", str(SOURCE / "requirements.txt")]
+    subprocess.run(command, check=True)  # noqa: S603 (our own requirements)
+
+
+def slim(packages: Path) -> None:
+    """Cut the data of botocore down, in place, to the operations that the code calls, in any region.
+
+    A call of anything else fails at once, as of an operation that does not exist.
+    """
+    for name in _NEVER_LOADED:
+        shutil.rmtree(packages / name)
+    sys.path.insert(0, str(packages))
+    # The layer's own botocore reads its data: the tools may have another one.
+    from botocore.loaders import Loader  # noqa: PLC0415
+
+    data = packages / "botocore" / "data"
+    services = services_used(packages, (folder.name for folder in data.iterdir() if folder.is_dir()))
+    names = names_called(packages)
+    loader = Loader()
+    kept: dict[Path, Any] = {}
+    prefixes = set()
+    for service in services:
+        folder = data / service / loader.determine_latest_version(service, "service-2")
+        model = slim_model(loader.load_service_model(service, "service-2"), names)
+        prefixes.add(model["metadata"]["endpointPrefix"])
+        kept[folder / "service-2.json"] = model
+        kept[folder / "endpoint-rule-set-1.json"] = loader.load_service_model(service, "endpoint-rule-set-1")
+        paginators = loader.load_service_model(service, "paginators-1")["pagination"]
+        kept[folder / "paginators-1.json"] = {
+            "pagination": {name: paginator for name, paginator in paginators.items() if name in model["operations"]}
+        }
+    for file in data.glob("*.json"):
+        kept[file] = json.loads(file.read_text())
+    for partition in kept[data / "endpoints.json"]["partitions"]:
+        partition["services"] = {name: value for name, value in partition["services"].items() if name in prefixes}
+    shutil.rmtree(data)
+    for path, content in kept.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, separators=(",", ":")))
+
+
+def services_used(packages: Path, services: Iterable[str]) -> set[str]:
+    """Give the services that the package `customers` makes clients of: it names them where it makes them."""
+    makers = (text for text in _sources(packages / "customers") if "create_client" in text)
+    words = {word for text in makers for word in re.findall(r'"([\w-]+)"', text)}
+    return words & set(services)
+
+
+def names_called(packages: Path) -> set[str]:
+    """Give every name that the code calls on something, and every paginator it asks for.
+
+    They are more than operations, which does no harm.
+    """
+    code = [text for package in _CALLERS for text in _sources(packages / package)]
+    return {
+        name for text in code for name in re.findall(r"\.(\w+)", text) + re.findall(r'get_paginator\("(\w+)"', text)
+    }
+
+
+def slim_model(model: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """Cut a service's model down to the operations with some of the names, as methods, and to their shapes."""
+    from botocore import xform_name  # noqa: PLC0415 (the layer's own)
+
+    operations = {name: value for name, value in model["operations"].items() if xform_name(name) in names}
+    waiting = [shape for operation in operations.values() for shape in _shapes_of(operation)]
+    shapes: dict[str, Any] = {}
+    while waiting:
+        name = waiting.pop()
+        if name not in shapes:
+            shapes[name] = model["shapes"][name]
+            waiting += _shapes_of(shapes[name])
+    slimmed: dict[str, Any] = _without_documentation({**model, "operations": operations, "shapes": shapes})
+    return slimmed
+
+
+def _shapes_of(part: Mapping[str, Any]) -> list[str]:
+    """Give the shapes that an operation or a shape refers to."""
+    references = [part[name] for name in ("input", "output", "member", "key", "value") if name in part]
+    references += [*part.get("errors", []), *part.get("members", {}).values()]
+    return [reference["shape"] for reference in references]
+
+
+def _without_documentation(value: Any, *, names: bool = False) -> Any:  # noqa: ANN401 (JSON)
+    """Leave out the documentation; where the keys are `names` of members, one may be called that."""
+    if isinstance(value, list):
+        return [_without_documentation(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _without_documentation(one, names=not names and key in {"members", "operations", "shapes"})
+        for key, one in value.items()
+        if names or key not in {"documentation", "documentationUrl"}
+    }
+
+
+def _sources(package: Path) -> Iterable[str]:
+    return (path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]).resolve())
