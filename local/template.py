@@ -123,7 +123,11 @@ class Template:
 
     def outputs(self) -> dict[str, str]:
         """Give the values of the stack's outputs."""
-        return {name: str(self.resolve(output["Value"])) for name, output in self._outputs.items()}
+        return {
+            name: str(self.resolve(output["Value"]))
+            for name, output in self._outputs.items()
+            if "Condition" not in output or self._holds(output["Condition"])
+        }
 
     def arn(self, logical_id: str) -> str:
         """Give the ARN of a resource."""
@@ -137,6 +141,10 @@ class Template:
     def name(self, logical_id: str) -> str:
         """Give the local name of a resource."""
         return logical_id.lower() if self._type(logical_id) == "AWS::S3::Bucket" else logical_id
+
+    def stream_arn(self, logical_id: str) -> str:
+        """Give the ARN of a table's stream, as far as it can be known before the table is there."""
+        return f"{self.arn(logical_id)}/stream/local"
 
     def queue_url(self, logical_id: str) -> str:
         """Give the URL of a queue, as AWS writes it: a client with another endpoint takes only the name out of it."""
@@ -195,6 +203,8 @@ class Template:
             return self.name(logical_id)
         if (resource_type, attribute) == ("AWS::SQS::Queue", "QueueUrl"):
             return self.queue_url(logical_id)
+        if (resource_type, attribute) == ("AWS::DynamoDB::Table", "StreamArn"):
+            return self.stream_arn(logical_id)
         if attribute != "Arn":
             raise TemplateError(f"{logical_id}: the laptop cloud does not know the attribute {attribute}")
         return self.arn(logical_id)
