@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import functools
-import logging
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger
+from customers.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-logger = Logger()
-# The client library's own lines may hold what it sent.
-logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 def consumer(
