@@ -6,17 +6,19 @@ import io
 import json
 import time
 from datetime import datetime
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from customers.logs import count, logger, metrics
+
+if TYPE_CHECKING:
+    import pytest
 
 # The specification's schema, as far as it binds:
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 UNITS = {"Count", "Milliseconds"}
 
 
-def logged(monkeypatch: pytest.MonkeyPatch, **members: object) -> str:
+def logged(monkeypatch: pytest.MonkeyPatch, **members: Any) -> str:
     stream = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", stream)
     logger.info("a line", **members)

@@ -256,7 +256,7 @@ def endpoint(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any],
         except Exception as error:  # noqa: BLE001 (the last resort: anything unforeseen is 500, and is logged)
             _log_unforeseen(error, request)
             response = _unforeseen(request)
-        milliseconds = round((time.perf_counter() - started) * 1000, 1)
+        milliseconds = round((time.perf_counter() - started) * 1000, 2)
         _log_answered(request, f"{event.get('httpMethod')} {event.get('resource')}", response.status, milliseconds)
         return _proxy_result(response, request)
 
