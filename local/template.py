@@ -35,27 +35,38 @@ _ARNS: Final = {
     "AWS::DynamoDB::Table": "arn:{partition}:dynamodb:{region}:{account}:table/{id}",
     "AWS::Events::EventBus": "arn:{partition}:events:{region}:{account}:event-bus/{id}",
     "AWS::IAM::Role": "arn:{partition}:iam::{account}:role/{id}",
+    "AWS::KMS::Key": "arn:{partition}:kms:{region}:{account}:key/{id}",
     "AWS::Lambda::Function": "arn:{partition}:lambda:{region}:{account}:function:{id}",
     "AWS::Lambda::LayerVersion": "arn:{partition}:lambda:{region}:{account}:layer:{id}:1",
     "AWS::Logs::LogGroup": "arn:{partition}:logs:{region}:{account}:log-group:{id}:*",
     "AWS::S3::Bucket": "arn:{partition}:s3:::{id}",
+    "AWS::SNS::Topic": "arn:{partition}:sns:{region}:{account}:{id}",
     "AWS::SQS::Queue": "arn:{partition}:sqs:{region}:{account}:{id}",
 }
 # Ref gives a name for these; the local name of a resource is its logical id, in lower case where S3 demands it.
 _NAMED: Final = frozenset(
     {
         "AWS::ApiGateway::Deployment",
+        "AWS::ApiGateway::DomainName",
         "AWS::ApiGateway::RestApi",
+        "AWS::CloudWatch::Dashboard",
         "AWS::DynamoDB::Table",
         "AWS::Events::EventBus",
         "AWS::IAM::Role",
+        "AWS::KMS::Key",
         "AWS::Lambda::Function",
         "AWS::Logs::LogGroup",
         "AWS::S3::Bucket",
     }
 )
 # What GetAtt gives beside the ARN.
-_NAME_ATTRIBUTES: Final = frozenset({("AWS::Events::EventBus", "Name"), ("AWS::SQS::Queue", "QueueName")})
+_NAME_ATTRIBUTES: Final = frozenset(
+    {
+        ("AWS::ApiGateway::DomainName", "RegionalDomainName"),
+        ("AWS::Events::EventBus", "Name"),
+        ("AWS::SQS::Queue", "QueueName"),
+    }
+)
 _VARIABLE: Final = re.compile(r"\$\{(!?)([^}]+)\}")
 _NO_VALUE: Final = object()
 
@@ -190,7 +201,7 @@ class Template:
             return self.name(name)
         if resource_type == "AWS::SQS::Queue":
             return self.queue_url(name)
-        if resource_type == "AWS::Lambda::LayerVersion":
+        if resource_type in {"AWS::Lambda::LayerVersion", "AWS::SNS::Topic"}:
             return self.arn(name)
         if resource_type == "AWS::ApiGateway::Stage":
             return self.resolve(self._resources[name]["Properties"]["StageName"])
