@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Final
 from local.consumers import QueuePoller
 from local.engine import Engine
 from local.errors import LocalError
+from local.event_log import QUEUE, EventLog
 from local.functions import FunctionPool
 from local.gateway import Gateway
 from local.import_bucket import LOGICAL_ID, ImportBucketFolder
 from local.services import Services
 from local.stack import Stack, read_stack
+from local.streams import StreamPoller
 from local.tables import create_tables
 from local.template import Template
 
@@ -44,7 +46,7 @@ class _Serving:
 
     pools: Mapping[str, FunctionPool]
     gateway: Gateway
-    pollers: list[QueuePoller]
+    pollers: list[QueuePoller | StreamPoller | EventLog]
 
     def close(self) -> None:
         """End it. Functions that still run are killed: their requests fail, their messages come again."""
@@ -200,6 +202,12 @@ class Cloud:
         services = self._services
         for consumer in stack.events.consumers:
             serving.pollers.append(QueuePoller(consumer, serving.pools[consumer.function], services.sqs))
+        for stream in stack.events.stream_consumers:
+            pool, folder = serving.pools[stream.function], self.data / "streams"
+            serving.pollers.append(StreamPoller(stream, pool, self._engine.endpoint, services.sqs, folder))
+        if stack.events.buses:
+            url = services.sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
+            serving.pollers.append(EventLog(services.sqs, url, self.data / "events.jsonl"))
         # Goes on when the template changes: what is uploaded already is not imported anew for that.
         if self._import_bucket is None:
             for bucket in stack.events.buckets:

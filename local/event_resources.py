@@ -1,4 +1,4 @@
-"""What a template declares for events: buckets, queues, event buses, rules, and which function consumes which queue.
+"""What a template declares for events: buckets, queues, event buses, rules, and which function consumes what.
 
 Deliberately not looked at: queue and bucket policies, lifecycles, encryption and the like, which protect data in the
 cloud. What would change which events arrive where, and is not known here, is an error.
@@ -26,6 +26,7 @@ _QUEUE_ATTRIBUTES: Final = (
 )
 _DEFAULT_VISIBILITY_TIMEOUT: Final = 30
 _DEFAULT_BATCH_SIZE: Final = 10
+_DEFAULT_STREAM_BATCH_SIZE: Final = 100
 _MAX_PLAIN_BATCH_SIZE: Final = 10
 """Without a batching window."""
 
@@ -82,6 +83,30 @@ class Consumer:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamConsumer:
+    """A function that handles a table's changes (AWS::Lambda::EventSourceMapping)."""
+
+    name: str
+    """Its logical id."""
+    function: str
+    """The function's logical id."""
+    function_arn: str
+    table: str
+    batch_size: int
+    partial_failures: bool
+    starting_position: str
+    """Where it begins: `TRIM_HORIZON` or `LATEST`."""
+    bisects: bool
+    """Whether a batch that fails comes again in halves."""
+    max_retries: int
+    """-1 for no limit, as for the next."""
+    max_age: int
+    """Seconds."""
+    on_failure: Queue | None
+    """Hears of what is given up."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventResources:
     """Everything that events run through."""
 
@@ -90,10 +115,11 @@ class EventResources:
     buses: tuple[str, ...]
     rules: tuple[Rule, ...]
     consumers: tuple[Consumer, ...]
+    stream_consumers: tuple[StreamConsumer, ...]
 
     def __bool__(self) -> bool:
         """Whether there is anything that needs the services."""
-        return bool(self.buckets or self.queues or self.buses)
+        return bool(self.buckets or self.queues or self.buses or self.stream_consumers)
 
 
 def read_event_resources(template: Template, timeouts: Mapping[str, float]) -> EventResources:
@@ -118,10 +144,23 @@ def read_event_resources(template: Template, timeouts: Mapping[str, float]) -> E
     for queue in queues.values():
         if queue.redrive_policy and json.loads(queue.redrive_policy).get("deadLetterTargetArn") not in queues:
             raise TemplateError(f"{queue.name}: its dead-letter queue is not in the template")
-    consumers = (
-        _consumer(template, name, properties, queues, timeouts)
-        for name, properties in template.resources("AWS::Lambda::EventSourceMapping").items()
-    )
+    streams = {template.stream_arn(name): name for name in template.resources("AWS::DynamoDB::Table")}
+    functions = {key: function for function in timeouts for key in (function, template.arn(function))}
+    consumers = []
+    stream_consumers = []
+    for name, properties in template.resources("AWS::Lambda::EventSourceMapping").items():
+        function = functions.get(str(properties["FunctionName"]))
+        source = str(properties.get("EventSourceArn"))
+        if function is None or source not in queues.keys() | streams.keys():
+            raise TemplateError(f"{name}: the laptop cloud knows queues, tables and functions of the template only")
+        if "FilterCriteria" in properties:
+            raise TemplateError(f"{name}: the laptop cloud does not know FilterCriteria")
+        if source in streams:
+            target = (function, template.arn(function), streams[source])
+            consumer = _stream_consumer(name, properties, target, queues)
+            stream_consumers.append(consumer)
+        else:
+            consumers.append(_consumer(name, properties, function, queues[source], timeouts[function]))
     return EventResources(
         buckets=tuple(
             _bucket(template, name, properties, queues)
@@ -133,6 +172,7 @@ def read_event_resources(template: Template, timeouts: Mapping[str, float]) -> E
             _rule(name, properties, queues) for name, properties in template.resources("AWS::Events::Rule").items()
         ),
         consumers=tuple(consumer for consumer in consumers if consumer is not None),
+        stream_consumers=tuple(stream_consumers),
     )
 
 
@@ -183,27 +223,14 @@ def _rule(name: str, properties: Mapping[str, Any], queues: Mapping[str, Queue])
     )
 
 
-def _consumer(
-    template: Template,
-    name: str,
-    properties: Mapping[str, Any],
-    queues: Mapping[str, Queue],
-    timeouts: Mapping[str, float],
-) -> Consumer | None:
-    functions = {key: function for function in timeouts for key in (function, template.arn(function))}
-    function = functions.get(str(properties["FunctionName"]))
-    queue = queues.get(str(properties.get("EventSourceArn")))
-    if function is None or queue is None:
-        raise TemplateError(f"{name}: the laptop cloud knows queues and functions of the template only")
-    if "FilterCriteria" in properties:
-        raise TemplateError(f"{name}: the laptop cloud does not know FilterCriteria")
+def _consumer(name: str, properties: Mapping[str, Any], function: str, queue: Queue, timeout: float) -> Consumer | None:
     batch_size = int(properties.get("BatchSize", _DEFAULT_BATCH_SIZE))
     window = float(properties.get("MaximumBatchingWindowInSeconds", 0))
     # Lambda refuses these two at deployment.
     if batch_size > _MAX_PLAIN_BATCH_SIZE and window < 1:
         raise TemplateError(f"{name}: a BatchSize over 10 needs a MaximumBatchingWindowInSeconds of at least 1")
     visibility = int(queue.attributes.get("VisibilityTimeout", _DEFAULT_VISIBILITY_TIMEOUT))
-    if visibility < timeouts[function]:
+    if visibility < timeout:
         raise TemplateError(
             f"{name}: the VisibilityTimeout of {queue.name}, {visibility} s, is less than the Timeout of {function}"
         )
@@ -217,6 +244,30 @@ def _consumer(
         batching_window=window,
         partial_failures="ReportBatchItemFailures" in properties.get("FunctionResponseTypes", []),
         max_concurrency=None if limit is None else int(limit),
+    )
+
+
+def _stream_consumer(
+    name: str, properties: Mapping[str, Any], target: tuple[str, str, str], queues: Mapping[str, Queue]
+) -> StreamConsumer:
+    function, function_arn, table = target
+    # A window in which batches gather, and several batches at a time, change the pace alone; the rest, what arrives.
+    unknown = properties.keys() & {"TumblingWindowInSeconds", "Enabled"}
+    destination = properties.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+    if unknown or destination not in {None, *queues}:
+        raise TemplateError(f"{name}: the laptop cloud does not know {', '.join(unknown) or destination} of a stream")
+    return StreamConsumer(
+        name=name,
+        function=function,
+        function_arn=function_arn,
+        table=table,
+        batch_size=int(properties.get("BatchSize", _DEFAULT_STREAM_BATCH_SIZE)),
+        partial_failures="ReportBatchItemFailures" in properties.get("FunctionResponseTypes", []),
+        starting_position=str(properties["StartingPosition"]),
+        bisects=_is_true(properties.get("BisectBatchOnFunctionError", False)),
+        max_retries=int(properties.get("MaximumRetryAttempts", -1)),
+        max_age=int(properties.get("MaximumRecordAgeInSeconds", -1)),
+        on_failure=None if destination is None else queues[destination],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,8 +12,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.errors import LocalError
+from local.event_log import QUEUE
 from local.server_process import HOST, ServerProcess, free_port
-from local.template import REGION
+from local.template import ACCOUNT_ID, PARTITION, REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -85,9 +87,16 @@ class Services(ServerProcess):
 
     def _declare_buses(self, resources: EventResources) -> None:
         existing = {bus["Name"] for bus in self._events.list_event_buses()["EventBuses"]}
+        if resources.buses:
+            self.sqs.create_queue(QueueName=QUEUE)
+        log = {"Id": QUEUE, "Arn": f"arn:{PARTITION}:sqs:{REGION}:{ACCOUNT_ID}:{QUEUE}"}
         for name in resources.buses:
             if name not in existing:
                 self._events.create_event_bus(Name=name)
+            # All events are of this account.
+            pattern = json.dumps({"account": [ACCOUNT_ID]})
+            self._events.put_rule(Name=QUEUE, EventBusName=name, EventPattern=pattern)
+            self._events.put_targets(Rule=QUEUE, EventBusName=name, Targets=[log])  # type: ignore[list-item]
         for rule in resources.rules:
             self._events.put_rule(Name=rule.name, EventBusName=rule.bus, EventPattern=rule.pattern)
             targets = [{"Id": key, "Arn": arn} for key, arn in rule.targets.items()]

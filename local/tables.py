@@ -40,7 +40,11 @@ def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
         existing = {name for page in client.get_paginator("list_tables").paginate() for name in page["TableNames"]}
         for table in tables:
             if table.name in existing:
-                _check(table, client.describe_table(TableName=table.name)["Table"])
+                actual = client.describe_table(TableName=table.name)["Table"]
+                _check(table, actual)
+                stream = table.properties.get("StreamSpecification")
+                if stream and not actual.get("StreamSpecification"):
+                    client.update_table(TableName=table.name, StreamSpecification=stream)
                 continue
             client.create_table(TableName=table.name, **table.properties)
             client.get_waiter("table_exists").wait(TableName=table.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})

@@ -35,27 +35,38 @@ _ARNS: Final = {
     "AWS::DynamoDB::Table": "arn:{partition}:dynamodb:{region}:{account}:table/{id}",
     "AWS::Events::EventBus": "arn:{partition}:events:{region}:{account}:event-bus/{id}",
     "AWS::IAM::Role": "arn:{partition}:iam::{account}:role/{id}",
+    "AWS::KMS::Key": "arn:{partition}:kms:{region}:{account}:key/{id}",
     "AWS::Lambda::Function": "arn:{partition}:lambda:{region}:{account}:function:{id}",
     "AWS::Lambda::LayerVersion": "arn:{partition}:lambda:{region}:{account}:layer:{id}:1",
     "AWS::Logs::LogGroup": "arn:{partition}:logs:{region}:{account}:log-group:{id}:*",
     "AWS::S3::Bucket": "arn:{partition}:s3:::{id}",
+    "AWS::SNS::Topic": "arn:{partition}:sns:{region}:{account}:{id}",
     "AWS::SQS::Queue": "arn:{partition}:sqs:{region}:{account}:{id}",
 }
 # Ref gives a name for these; the local name of a resource is its logical id, in lower case where S3 demands it.
 _NAMED: Final = frozenset(
     {
         "AWS::ApiGateway::Deployment",
+        "AWS::ApiGateway::DomainName",
         "AWS::ApiGateway::RestApi",
+        "AWS::CloudWatch::Dashboard",
         "AWS::DynamoDB::Table",
         "AWS::Events::EventBus",
         "AWS::IAM::Role",
+        "AWS::KMS::Key",
         "AWS::Lambda::Function",
         "AWS::Logs::LogGroup",
         "AWS::S3::Bucket",
     }
 )
 # What GetAtt gives beside the ARN.
-_NAME_ATTRIBUTES: Final = frozenset({("AWS::Events::EventBus", "Name"), ("AWS::SQS::Queue", "QueueName")})
+_NAME_ATTRIBUTES: Final = frozenset(
+    {
+        ("AWS::ApiGateway::DomainName", "RegionalDomainName"),
+        ("AWS::Events::EventBus", "Name"),
+        ("AWS::SQS::Queue", "QueueName"),
+    }
+)
 _VARIABLE: Final = re.compile(r"\$\{(!?)([^}]+)\}")
 _NO_VALUE: Final = object()
 
@@ -123,7 +134,11 @@ class Template:
 
     def outputs(self) -> dict[str, str]:
         """Give the values of the stack's outputs."""
-        return {name: str(self.resolve(output["Value"])) for name, output in self._outputs.items()}
+        return {
+            name: str(self.resolve(output["Value"]))
+            for name, output in self._outputs.items()
+            if "Condition" not in output or self._holds(output["Condition"])
+        }
 
     def arn(self, logical_id: str) -> str:
         """Give the ARN of a resource."""
@@ -137,6 +152,10 @@ class Template:
     def name(self, logical_id: str) -> str:
         """Give the local name of a resource."""
         return logical_id.lower() if self._type(logical_id) == "AWS::S3::Bucket" else logical_id
+
+    def stream_arn(self, logical_id: str) -> str:
+        """Give the ARN of a table's stream, as far as it can be known before the table is there."""
+        return f"{self.arn(logical_id)}/stream/local"
 
     def queue_url(self, logical_id: str) -> str:
         """Give the URL of a queue, as AWS writes it: a client with another endpoint takes only the name out of it."""
@@ -182,7 +201,7 @@ class Template:
             return self.name(name)
         if resource_type == "AWS::SQS::Queue":
             return self.queue_url(name)
-        if resource_type == "AWS::Lambda::LayerVersion":
+        if resource_type in {"AWS::Lambda::LayerVersion", "AWS::SNS::Topic"}:
             return self.arn(name)
         if resource_type == "AWS::ApiGateway::Stage":
             return self.resolve(self._resources[name]["Properties"]["StageName"])
@@ -195,6 +214,8 @@ class Template:
             return self.name(logical_id)
         if (resource_type, attribute) == ("AWS::SQS::Queue", "QueueUrl"):
             return self.queue_url(logical_id)
+        if (resource_type, attribute) == ("AWS::DynamoDB::Table", "StreamArn"):
+            return self.stream_arn(logical_id)
         if attribute != "Arn":
             raise TemplateError(f"{logical_id}: the laptop cloud does not know the attribute {attribute}")
         return self.arn(logical_id)

@@ -1,4 +1,4 @@
-"""The three functions of imports in this process, on a real engine and moto's S3, SQS and EventBridge."""
+"""The functions that take events in this process, on a real engine and moto's S3, SQS and EventBridge."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ class ImportCloud:
         )
         self.bus.create_event_bus(Name="EventBus")
         self.bus.put_rule(
-            Name="all", EventBusName="EventBus", EventPattern=json.dumps({"source": ["customers.imports"]})
+            Name="all", EventBusName="EventBus", EventPattern=json.dumps({"source": ["customers", "customers.imports"]})
         )
         target = {"Id": "1", "Arn": f"arn:aws:sqs:{REGION}:123456789012:Events"}
         self.bus.put_targets(Rule="all", EventBusName="EventBus", Targets=[target])
         endpoints = {"AWS_ENDPOINT_URL": server, "AWS_ENDPOINT_URL_DYNAMODB": engine}
-        names = ("PlanImport", "ImportCustomers", "CloseImport")
+        names = ("PlanImport", "ImportCustomers", "CloseImport", "PublishChanges")
         self.apps = {name: _load(stack, name, endpoints, self._urls) for name in names}
 
     def put(self, key: str, data: bytes) -> None:

@@ -18,6 +18,7 @@ import pytest
 from botocore.httpsession import URLLib3Session
 
 from customers import http
+from customers.logs import logger
 from customers.store import CustomerStore
 from customers.token_store import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash, token_id
@@ -611,11 +612,11 @@ def test_no_log_line_holds_a_name_an_email_or_a_token(
     for name in FUNCTIONS.values():
         function(name)
     log, everything = io.StringIO(), io.StringIO()
-    monkeypatch.setattr(http.logger.registered_handler, "stream", log)
+    monkeypatch.setattr(logger.registered_handler, "stream", log)
     # What libraries log goes to the root, which on Lambda is written too.
     root, handler = logging.getLogger(), logging.StreamHandler(everything)
-    levels = http.logger.log_level, root.level
-    http.logger.setLevel("DEBUG")
+    levels = logger.log_level, root.level
+    logger.setLevel("DEBUG")
     root.setLevel("DEBUG")
     root.addHandler(handler)
     try:
@@ -627,7 +628,7 @@ def test_no_log_line_holds_a_name_an_email_or_a_token(
                     run(function, name)
     finally:
         root.removeHandler(handler)
-        http.logger.setLevel(levels[0])
+        logger.setLevel(levels[0])
         root.setLevel(levels[1])
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     answered = [line["status"] for line in lines if line["message"] == "request"]

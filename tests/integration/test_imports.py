@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import pytest
 
-from customers import import_chunks, queues
+from customers import import_chunks
+from customers.logs import logger
 from tests.integration.import_cloud import BUCKET, Fault, ImportCloud, Message
 
 if TYPE_CHECKING:
@@ -316,7 +317,7 @@ def test_a_file_that_cannot_be_planned_is_told_as_failed(cloud: ImportCloud) -> 
 
 def test_no_event_and_no_log_line_shows_a_person(cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
-    monkeypatch.setattr(queues.logger.registered_handler, "stream", written)
+    monkeypatch.setattr(logger.registered_handler, "stream", written)
     cloud.put(f"imports/{uuid4()}", b"SecretName,x@example.com\n")
     cloud.put(f"imports/{uuid4()}", _csv([{**_rows(1, 1)[0], "first_name": "SecretName", "age": "SecretAge"}]))
     cloud.send('{"first_name": "SecretName"')

@@ -27,6 +27,7 @@ from local.template import Template
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
@@ -45,6 +46,7 @@ class _Cloud:
     data: Path
     sqs: SQSClient
     s3: S3Client
+    dynamodb: DynamoDBClient
     notes: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -61,14 +63,17 @@ class _Cloud:
         if url is None:
             process.communicate()
             raise AssertionError("it ended before it was ready")
-        endpoint = json.loads((data / "endpoints.json").read_text())["aws"]
+        endpoints = json.loads((data / "endpoints.json").read_text())
+        endpoint = endpoints["aws"]
         session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
         sqs = session.client("sqs", endpoint_url=endpoint)
-        return cls(process, url, data, sqs, session.client("s3", endpoint_url=endpoint))
+        s3 = session.client("s3", endpoint_url=endpoint)
+        return cls(process, url, data, sqs, s3, session.client("dynamodb", endpoint_url=endpoints["dynamodb"]))
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.sqs.close()
         self.s3.close()
+        self.dynamodb.close()
         self.process.send_signal(number)
         try:
             return self.process.wait(_STOP_SECONDS)
@@ -272,6 +277,93 @@ def test_an_event_reaches_the_queue_of_its_rule(cloud: _Cloud) -> None:
     assert [(event["source"], event["detail-type"]) for event in found] == [("test", "wanted")]
 
 
+def _changes(cloud: _Cloud, function: str, prefix: str) -> list[list[dict[str, Any]]]:
+    """Give the batches of changes that a function got, of the things whose ids begin like this."""
+    batches = [note["changes"] for note in cloud.look() if note.get("function") == function and "changes" in note]
+    return [batch for batch in batches if any(_thing(change).startswith(prefix) for change in batch)]
+
+
+def _thing(change: dict[str, Any]) -> str:
+    return str(change["dynamodb"]["Keys"]["id"]["S"])
+
+
+def _put(cloud: _Cloud, *ids: str) -> None:
+    things = [{"PutRequest": {"Item": {"id": {"S": thing}, "name": {"S": "é"}}}} for thing in ids]
+    cloud.dynamodb.batch_write_item(RequestItems={"Things": things})  # type: ignore[dict-item]
+
+
+def test_a_function_gets_the_changes_of_a_table(cloud: _Cloud) -> None:
+    _put(cloud, "first")
+    update: Any = {"UpdateExpression": "SET #n = :n", "ExpressionAttributeNames": {"#n": "name"}}
+    cloud.dynamodb.update_item(
+        TableName="Things", Key={"id": {"S": "first"}}, ExpressionAttributeValues={":n": {"S": "f"}}, **update
+    )
+    cloud.dynamodb.delete_item(TableName="Things", Key={"id": {"S": "first"}})
+    _until(lambda: sum(map(len, _changes(cloud, "Follow", "first"))) == 3)
+    changes = [change for batch in _changes(cloud, "Follow", "first") for change in batch]
+    assert [change["eventName"] for change in changes] == ["INSERT", "MODIFY", "REMOVE"]
+    assert len({change["eventID"] for change in changes}) == 3
+    updated = changes[1]
+    assert updated["dynamodb"]["NewImage"] == {"id": {"S": "first"}, "name": {"S": "f"}}
+    assert updated["dynamodb"]["OldImage"] == {"id": {"S": "first"}, "name": {"S": "é"}}
+    assert abs(updated["dynamodb"]["ApproximateCreationDateTime"] - time.time()) < _PATIENCE
+    assert (updated["eventSource"], updated["awsRegion"]) == ("aws:dynamodb", "us-east-1")
+
+
+def test_changes_come_again_from_the_first_that_failed_until_they_are_given_up(cloud: _Cloud) -> None:
+    _put(cloud, "good-p1", "bad-p", "good-p2")
+
+    def batches() -> list[list[str]]:
+        return [list(map(_thing, batch)) for batch in _changes(cloud, "Follow", "bad-p")]
+
+    _until(lambda: len(batches()) == 4)
+    _put(cloud, "end-p")
+    _until(lambda: bool(_changes(cloud, "Follow", "end-p")))
+    # The batch, then what is left of it and its two repetitions, none of which holds what was good before.
+    assert [batch[0] for batch in batches()[1:]] == ["bad-p"] * 3
+    assert len(batches()) == 4
+    assert [list(map(_thing, batch)) for batch in _changes(cloud, "Follow", "end-p")] == [["end-p"]]
+
+
+def test_a_batch_that_fails_is_halved_until_the_bad_change_is_alone_and_told(cloud: _Cloud) -> None:
+    good = {f"good-h{index}" for index in range(8)}
+    _put(cloud, *sorted(good), "bad-h")
+
+    def handled() -> set[str]:
+        batches = [set(map(_thing, batch)) for batch in _changes(cloud, "Halve", "good-h")]
+        return {thing for batch in batches if not any(thing.startswith("bad") for thing in batch) for thing in batch}
+
+    found: list[dict[str, Any]] = []
+
+    def told() -> list[dict[str, Any]]:
+        found.extend(json.loads(message["Body"]) for message in cloud.take("Lost"))
+        numbers = [_number(batch, "bad-h") for batch in _changes(cloud, "Halve", "bad-h")]
+        return [letter for letter in found if letter["DDBStreamBatchInfo"]["startSequenceNumber"] in numbers]
+
+    _until(lambda: bool(told()))
+    _until(lambda: handled() >= good)
+    (letter,) = told()
+    assert letter["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert letter["requestContext"]["functionArn"].endswith(":function:Halve")
+    assert letter["DDBStreamBatchInfo"]["batchSize"] == 1
+
+
+def _number(batch: list[dict[str, Any]], thing: str) -> str:
+    return next(str(change["dynamodb"]["SequenceNumber"]) for change in batch if _thing(change) == thing)
+
+
+def test_changes_made_while_nothing_runs_are_handled_once_at_the_next_start(tmp_path: Path) -> None:
+    with _running(tmp_path) as cloud:
+        _put(cloud, "before")
+        _until(lambda: bool(_changes(cloud, "Follow", "before")))
+        # Kept only once the batch is over.
+        _until(lambda: len(list((tmp_path / "streams").iterdir())) == 2)
+    with _running(tmp_path) as cloud:
+        _put(cloud, "after")
+        _until(lambda: bool(_changes(cloud, "Follow", "after")))
+        assert not _changes(cloud, "Follow", "before")
+
+
 def test_names_and_endpoints_are_the_local_ones(cloud: _Cloud) -> None:
     environment = httpx.post(f"{cloud.url}/open", timeout=_PATIENCE).json()
     endpoints = json.loads((cloud.data / "endpoints.json").read_text())
@@ -451,6 +543,9 @@ def test_a_report_is_read_as_lambda_reads_it(result: str, failed: set[str] | Non
         ("BatchSize: 3", "FilterCriteria: {Filters: []}", "FilterCriteria"),
         ("!GetAtt DeadLetters.Arn", "arn:aws:sqs:us-east-1:123456789012:Elsewhere", "dead-letter queue"),
         ("DelaySeconds: 1", "FifoQueue: true", "standard queues"),
+        ("BatchSize: 10\n            Bisect", "TumblingWindowInSeconds: 9\n            Bisect", "TumblingWindow"),
+        ("!GetAtt Lost.Arn", "arn:aws:sns:us-east-1:123456789012:Lost", "of a stream"),
+        ("!GetAtt Few.Arn", "arn:aws:sqs:us-east-1:123456789012:Else", "of the template only"),
         ("QueueConfigurations:", "TopicConfigurations:", "TopicConfigurations"),
         ("- Id: queue\n          Arn: !GetAtt Announced.Arn", "- {Id: f, Arn: !GetAtt Whole.Arn}", "to queues only"),
     ],

@@ -40,6 +40,7 @@ _TABLE = "  T: {Type: AWS::DynamoDB::Table, Properties: {KeySchema: []}}\n"
         ({"Ref": "AWS::StackId"}, "arn:stack"),
         ({"Ref": "T"}, "T"),
         ({"Fn::GetAtt": ["T", "Arn"]}, "arn:aws:dynamodb:us-east-1:123456789012:table/T"),
+        ({"Fn::GetAtt": ["T", "StreamArn"]}, "arn:aws:dynamodb:us-east-1:123456789012:table/T/stream/local"),
         (
             {"Fn::Sub": "${T.Arn}/index/${Name}/${!Name}"},
             "arn:aws:dynamodb:us-east-1:123456789012:table/T/index/Ada/${Name}",
@@ -59,7 +60,7 @@ def test_intrinsic_functions_are_resolved(tmp_path: Path, value: object, resolve
     [
         ({"Fn::Cidr": []}, "Fn::Cidr"),
         ({"Ref": "Nobody"}, "no Nobody"),
-        ({"Fn::GetAtt": ["T", "StreamArn"]}, "StreamArn"),
+        ({"Fn::GetAtt": ["T", "Owner"]}, "Owner"),
         ({"Ref": "Alarm"}, "AWS::CloudWatch::Alarm"),
     ],
 )

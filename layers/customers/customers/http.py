@@ -10,13 +10,10 @@ import base64
 import functools
 import hashlib
 import json
-import logging
 import re
 import time
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-from aws_lambda_powertools import Logger
 
 from customers.customer import MAX_ID
 from customers.errors import (
@@ -29,6 +26,7 @@ from customers.errors import (
     StoreUnavailableError,
     VersionMismatchError,
 )
+from customers.logs import count, logger, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,10 +45,6 @@ _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _TAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _MEDIA_TYPE: Final = re.compile(r"\s*([^\s;]+)\s*(;.*)?", re.DOTALL)
 _CHARSET: Final = re.compile(r';\s*charset\s*=\s*"?([^\s;"]*)', re.IGNORECASE)
-
-logger = Logger()
-# The client library's own lines may hold what it sent.
-logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 class UnsupportedMediaTypeError(CustomersError):
@@ -262,17 +256,28 @@ def endpoint(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any],
         except Exception as error:  # noqa: BLE001 (the last resort: anything unforeseen is 500, and is logged)
             _log_unforeseen(error, request)
             response = _unforeseen(request)
-        logger.info(
-            "request",
-            route=f"{event.get('httpMethod')} {event.get('resource')}",
-            status=response.status,
-            request_id=request.request_id,
-            token_id=request.authorizer.get("token_id"),
-            milliseconds=round((time.perf_counter() - started) * 1000, 1),
-        )
+        milliseconds = round((time.perf_counter() - started) * 1000, 2)
+        _log_answered(request, f"{event.get('httpMethod')} {event.get('resource')}", response.status, milliseconds)
         return _proxy_result(response, request)
 
     return lambda_handler
+
+
+def _log_answered(request: Request, route: str, status: int, milliseconds: float) -> None:
+    _log_cold_start()
+    logger.info(
+        "request",
+        status=status,
+        request_id=request.request_id,
+        token_id=request.authorizer.get("token_id"),
+        **metrics({"Latency": milliseconds}, "Milliseconds", {"route": route, "status_class": f"{status // 100}xx"}),
+    )
+
+
+@functools.cache
+def _log_cold_start() -> None:
+    # Cached, and so once in the life of a process.
+    logger.info("cold start", **count({"ColdStarts": 1}))
 
 
 def _path_as_sent(path: str, full_path: str) -> str:

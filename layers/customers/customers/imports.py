@@ -19,6 +19,7 @@ from customers.import_bucket import ImportBucket
 from customers.import_chunks import Chunk
 from customers.import_formats import Layout, Row, parse_row, report_header, report_line
 from customers.import_store import Counts, Import, ImportStore
+from customers.logs import count, logger
 from customers.model import new_customer, parse_json
 from customers.store import RequestName
 
@@ -179,6 +180,8 @@ class Imports:
         }
         text = json.dumps(summary, ensure_ascii=False, indent=2) + "\n"
         self.bucket.write(f"{folder}summary.json", [text.encode()], "application/json")
+        values = {f"Imports{outcome.capitalize()}": 1, "RowsCreated": created, "RowsAlreadyThere": there}
+        logger.info("import over", import_id=known.import_id, **count({**values, "RowsRejected": rejected}))
         reason = None if known.broken is None else {"row": known.broken.row, "code": known.broken.code}
         self._put_event(f"Import {outcome}", {**facts, "broken": reason})
 

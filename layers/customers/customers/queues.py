@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
+
+from customers.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_boto3_sqs import SQSClient
-
-logger = Logger()
-# The client library's own lines may hold what it sent.
-logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 def consumer(

@@ -91,6 +91,22 @@ class RequestName(NamedTuple):
         return int.from_bytes(digest[:16]) % MAX_ID + 1
 
 
+class Change(NamedTuple):
+    """One change of the table: a customer as it was before, None at its creation, and after, None at its deletion."""
+
+    before: Customer | None
+    after: Customer | None
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Change:
+        """Read a record of the table's stream, which has both images.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_Record.html
+        """
+        before, after = (record["dynamodb"].get(image) for image in ("OldImage", "NewImage"))
+        return cls(before and _customer(before), after and _customer(after))
+
+
 class Page(NamedTuple):
     """A part of a group, in order."""
 

@@ -18,6 +18,8 @@ def lambda_handler(event: dict[str, Any], _context: object) -> object:
     if "httpMethod" in event:
         return {"statusCode": 200, "body": json.dumps(dict(os.environ))}
     records = event["Records"]
+    if "dynamodb" in records[0]:
+        return follow(records)
     for record in records:
         record["told"] = json.loads(record["body"])
     name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
@@ -29,6 +31,16 @@ def lambda_handler(event: dict[str, Any], _context: object) -> object:
     if any(record["told"].get("do") == "misreport" for record in records):
         return {"batchItemFailures": [{"itemIdentifier": "nobody"}]}
     return {"batchItemFailures": [{"itemIdentifier": failure} for failure in failed]}
+
+
+def follow(records: list[dict[str, Any]]) -> object:
+    """Handle changes: those of a thing that is bad fail."""
+    name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+    note(function=name, changes=records)
+    bad = [record for record in records if record["dynamodb"]["Keys"]["id"]["S"].startswith("bad")]
+    if bad and name == "Halve":
+        raise ValueError("bad")
+    return {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]} for record in bad]}
 
 
 def do(told: dict[str, Any]) -> bool:

@@ -1,0 +1,82 @@
+"""Changes of customers: from the table's stream to the event bus, in their order."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from itertools import batched
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from customers import aws
+from customers.logs import count, logger
+from customers.store import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
+bus = aws.client("events")
+
+EVENT_BUS: Final = os.environ["EVENT_BUS"]
+WITH_PERSONAL_DATA: Final = os.environ["EVENTS_WITH_PERSONAL_DATA"] == "true"
+_ENTRIES: Final = 10
+"""In one PutEvents, its limit."""
+_KINDS: Final = {"INSERT": "created", "MODIFY": "updated", "REMOVE": "deleted"}
+_KEPT_BY_THE_SERVICE: Final = frozenset({"updated_at", "version"})
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Publish a batch, up to the first change that the bus refuses: from that one on, the changes come again."""
+    published: Counter[str] = Counter()
+    refused = None
+    for records in batched(event["Records"], _ENTRIES, strict=False):
+        taken, error = _publish(records)
+        published.update(_KINDS[record["eventName"]] for record in records[:taken])
+        if taken < len(records):
+            refused = records[taken]["dynamodb"]["SequenceNumber"]
+            logger.error("changes refused", sequence_number=refused, error=error)
+            break
+    values = {f"Customers{kind.capitalize()}": number for kind, number in published.items()}
+    if values:
+        logger.info("changes published", **count(values))
+    return {"batchItemFailures": [] if refused is None else [{"itemIdentifier": refused}]}
+
+
+def _publish(records: Sequence[dict[str, Any]]) -> tuple[int, str | None]:
+    """Put up to ten changes on the bus; give how many it took before the first that it refused, and why it did."""
+    try:
+        answer = bus.put_events(Entries=[_entry(record) for record in records])
+    except (BotoCoreError, ClientError) as error:
+        return 0, type(error).__name__
+    for index, entry in enumerate(answer["Entries"]):
+        if "ErrorCode" in entry:
+            return index, entry["ErrorCode"]
+    return len(records), None
+
+
+def _entry(record: dict[str, Any]) -> PutEventsRequestEntryTypeDef:
+    before, after = Change.of_record(record)
+    customer = after or before
+    assert customer is not None  # noqa: S101 (for the type checker)
+    # The stream's own id: the same however often the record is delivered.
+    detail = {"event_id": record["eventID"], "customer_id": customer["id"]}
+    detail |= {name: customer[name] for name in ("group_id", "version")}
+    changed = {}
+    if before and after:
+        changed = {name: value for name, value in before.items() if after[name] != value}  # type: ignore[literal-required]
+        detail["changed"] = sorted(changed.keys() - _KEPT_BY_THE_SERVICE)
+    if WITH_PERSONAL_DATA:
+        detail["customer"] = customer
+        if changed:
+            detail["previous"] = changed
+    return {
+        "EventBusName": EVENT_BUS,
+        "Source": "customers",
+        "DetailType": f"Customer {_KINDS[record['eventName']]}",
+        "Time": record["dynamodb"]["ApproximateCreationDateTime"],
+        "Detail": json.dumps(detail, ensure_ascii=False),
+    }

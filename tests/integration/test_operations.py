@@ -1,0 +1,141 @@
+"""What the template says about watching the service holds together with the code and the runbook."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from local.stack import read_stack
+from local.template import Template
+
+ROOT = Path(__file__).parents[2]
+SOURCE: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+STACK_NAME = {"Ref": "AWS::StackName"}
+EVERY_OPTION = {
+    "AlarmEmail": "someone@example.com",
+    "CustomerManagedKey": "true",
+    "DomainName": "api.example.com",
+    "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/c",
+    "HostedZoneId": "Z1",
+    "EventsWithPersonalData": "true",
+    "AccessLogRole": "account",
+}
+
+
+def resources(kind: str) -> dict[str, dict[str, Any]]:
+    found = {name: each["Properties"] for name, each in SOURCE["Resources"].items() if each["Type"] == kind}
+    assert found
+    return found
+
+
+def anchors(page: str) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def metrics_of_the_stack() -> set[str]:
+    """Give the names of metrics that the code and the access log make."""
+    filters = resources("AWS::Logs::MetricFilter").values()
+    made = {each["MetricName"] for metric_filter in filters for each in metric_filter["MetricTransformations"]}
+    code = "".join(
+        path.read_text(encoding="utf-8") for folder in ("functions", "layers") for path in (ROOT / folder).rglob("*.py")
+    )
+    made |= set(re.findall(r'"((?:[A-Z][a-z]+){1,3})"', code))
+    return made | {f"{what}{how}" for what, hows in CAPITALIZED.items() for how in hows}
+
+
+CAPITALIZED = {"Customers": ("Created", "Updated", "Deleted"), "Imports": ("Completed", "Failed")}
+"""Names that the code puts together: `tests/api/test_logs.py` sees each of them."""
+
+
+def test_every_alarm_goes_to_the_topic_and_says_where_the_runbook_tells_what_to_do() -> None:
+    alarms = resources("AWS::CloudWatch::Alarm")
+    there = anchors("docs/runbook.md")
+    for name, alarm in alarms.items():
+        assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
+        (anchor,) = re.findall(r"docs/runbook\.md#([\w-]+)$", alarm["AlarmDescription"])
+        assert anchor in there, name
+    assert len(alarms) == 9
+
+
+def test_every_alarm_and_every_graph_of_the_stacks_own_metrics_has_something_that_makes_them() -> None:
+    made = metrics_of_the_stack()
+    own = [alarm for alarm in resources("AWS::CloudWatch::Alarm").values() if alarm.get("Namespace") == STACK_NAME]
+    assert {alarm["MetricName"] for alarm in own} == {"AuthorizerErrors", "Throttled"}
+    assert {alarm["MetricName"] for alarm in own} <= made
+    shown = {metric[1] for widget in widgets() for metric in widget.get("metrics", []) if metric[0] == "AWS::StackName"}
+    assert len(shown) >= 10
+    assert shown <= made
+
+
+def widgets() -> list[dict[str, Any]]:
+    (dashboard,) = resources("AWS::CloudWatch::Dashboard").values()
+    body: str = dashboard["DashboardBody"]["Fn::Sub"]
+    return [widget["properties"] for widget in json.loads(re.sub(r"\$\{([^}]+)\}", r"\1", body))["widgets"]]
+
+
+def test_the_dashboard_shows_every_alarm() -> None:
+    shown = {alarm.removesuffix(".Arn") for widget in widgets() for alarm in widget.get("alarms", [])}
+    assert shown == resources("AWS::CloudWatch::Alarm").keys()
+
+
+def test_every_function_is_watched_and_its_log_ends() -> None:
+    functions = resources("AWS::Serverless::Function")
+    groups = resources("AWS::Logs::LogGroup")
+    throttles = json.dumps(resources("AWS::CloudWatch::Alarm")["FunctionThrottlesAlarm"])
+    graphs = json.dumps(widgets())
+    for name, function in functions.items():
+        assert groups[function["LoggingConfig"]["LogGroup"]["Ref"]]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        assert f'{{"Ref": "{name}"}}' in throttles, name
+        assert f'"FunctionName", "{name}"' in graphs, name
+
+
+def test_every_queue_that_nothing_consumes_is_watched() -> None:
+    events = [
+        each
+        for function in resources("AWS::Serverless::Function").values()
+        for each in function.get("Events", {}).values()
+    ]
+    consumed = json.dumps([each["Properties"].get("Queue") for each in events])
+    dead_letters = json.dumps(resources("AWS::CloudWatch::Alarm")["DeadLettersAlarm"])
+    age = json.dumps(resources("AWS::CloudWatch::Alarm")["StuckImportsAlarm"])
+    for name in resources("AWS::SQS::Queue"):
+        watched = dead_letters if f'"{name}", "Arn"' not in consumed else age
+        # What CloseImport takes is waiting for a moment only, and what it cannot handle is a lost message.
+        assert name in {"PlanDeadLetters", "ChunkDeadLetters"} or f'"{name}", "QueueName"' in watched, name
+
+
+def test_the_access_log_holds_ids_and_figures_alone() -> None:
+    (api,) = resources("AWS::Serverless::Api").values()
+    form = api["AccessLogSetting"]["Format"]
+    assert json.loads(form)
+    assert set(re.findall(r"\$context\.[\w.]+", form)) == {
+        "$context.requestId",
+        "$context.requestTimeEpoch",
+        "$context.httpMethod",
+        "$context.resourcePath",
+        "$context.status",
+        "$context.error.responseType",
+        "$context.authorizer.token_id",
+        "$context.responseLatency",
+        "$context.integrationLatency",
+        "$context.responseLength",
+    }
+
+
+@pytest.mark.parametrize("parameters", [{}, EVERY_OPTION])
+def test_the_laptop_serves_the_template_with_and_without_its_options(parameters: dict[str, str]) -> None:
+    template = Template(ROOT / "template.yaml", parameters, stack_id="x")
+    stack = read_stack(template)
+    assert len(stack.functions) == 10
+    assert ("DomainTarget" in stack.outputs) == bool(parameters)
+    tables = template.resources("AWS::DynamoDB::Table")
+    for properties in tables.values():
+        assert properties["SSESpecification"]["SSEEnabled"] is True
+        assert ("KMSMasterKeyId" in properties["SSESpecification"]) == bool(parameters)

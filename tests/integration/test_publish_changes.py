@@ -1,0 +1,187 @@
+"""Changes of customers reach the event bus: in order, known by their ids, without personal data unless asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from customers.logs import logger
+from customers.store import CustomerStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from customers.model import NewCustomer
+    from tests.integration.import_cloud import ImportCloud
+
+JANE: NewCustomer = {"first_name": "Jané", "last_name": "Secret", "email": "jane@secret.example", "group_id": 1}
+PERSONAL = ("Jan", "Secret", "secret.example", "Joan")
+
+
+@pytest.fixture
+def store(cloud: ImportCloud) -> CustomerStore:
+    return CustomerStore(cloud.dynamodb, "CustomersTable")
+
+
+@pytest.fixture
+def changes_of(engine: str) -> Callable[[int], list[dict[str, Any]]]:
+    """Give the records of a customer's changes, as the engine's stream tells them."""
+    streams = boto3.client(
+        "dynamodbstreams",
+        endpoint_url=engine,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(parameter_validation=False),
+    )
+
+    def read(customer_id: int) -> list[dict[str, Any]]:
+        (stream,) = streams.list_streams(TableName="CustomersTable")["Streams"]
+        arn = stream["StreamArn"]
+        (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+        iterator = streams.get_shard_iterator(
+            StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        found: list[Any] = []
+        while records := (answer := streams.get_records(ShardIterator=iterator))["Records"]:
+            found += [record for record in records if record["dynamodb"]["Keys"] == {"id": {"N": str(customer_id)}}]
+            iterator = answer["NextShardIterator"]
+        for record in found:
+            # Lambda gives seconds.
+            record["dynamodb"]["ApproximateCreationDateTime"] = record["dynamodb"][
+                "ApproximateCreationDateTime"
+            ].timestamp()
+        return found
+
+    return read
+
+
+def publish(cloud: ImportCloud, records: list[dict[str, Any]]) -> list[str]:
+    """Hand a batch to the function, and give what comes again: from each failure's sequence number on."""
+    answer = cloud.apps["PublishChanges"].lambda_handler({"Records": records}, None)
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+
+def test_a_customers_life_is_told_without_the_customer(
+    cloud: ImportCloud, store: CustomerStore, changes_of: Callable[[int], list[dict[str, Any]]]
+) -> None:
+    (jane,) = store.create([{**JANE, "group_id": random.randrange(1, 2**53)}])
+    store.update(jane["id"], {"first_name": "Joan", "age": 4}, None)
+    store.update(jane["id"], {"first_name": "Joan", "group_id": 2}, None)
+    store.delete(jane["id"], None)
+    records = changes_of(jane["id"])
+    assert publish(cloud, records) == []
+    events = cloud.events()
+    assert [event["detail-type"] for event in events] == [
+        "Customer created",
+        "Customer updated",
+        "Customer updated",
+        "Customer deleted",
+    ]
+    assert {event["source"] for event in events} == {"customers"}
+    details = [event["detail"] for event in events]
+    assert [detail.pop("event_id") for detail in details] == [record["eventID"] for record in records]
+    old, new = {"customer_id": jane["id"], "group_id": jane["group_id"]}, {"customer_id": jane["id"], "group_id": 2}
+    assert details == [
+        {**old, "version": 1},
+        {**old, "version": 2, "changed": ["age", "first_name"]},
+        {**new, "version": 3, "changed": ["group_id"]},
+        {**new, "version": 3},
+    ]
+    assert not [word for word in PERSONAL if word in json.dumps(events, ensure_ascii=False)]
+
+
+def test_the_customer_is_told_only_when_the_parameter_says_so(
+    cloud: ImportCloud,
+    store: CustomerStore,
+    changes_of: Callable[[int], list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cloud.apps["PublishChanges"], "WITH_PERSONAL_DATA", True)
+    (jane,) = store.create([JANE])
+    joan = store.update(jane["id"], {"first_name": "Joan"}, None)
+    store.delete(jane["id"], None)
+    assert publish(cloud, changes_of(jane["id"])) == []
+    created, updated, deleted = (event["detail"] for event in cloud.events())
+    assert (created["customer"], updated["customer"], deleted["customer"]) == (jane, joan, joan)
+    assert updated["previous"] == {"first_name": "Jané", "updated_at": jane["updated_at"], "version": 1}
+    assert "previous" not in created
+    assert "previous" not in deleted
+
+
+@pytest.mark.parametrize("refused", [0, 3, 9, 10, 24])
+def test_from_the_first_change_that_the_bus_refuses_on_all_come_again(
+    cloud: ImportCloud,
+    store: CustomerStore,
+    changes_of: Callable[[int], list[dict[str, Any]]],
+    refused: int,
+) -> None:
+    created = store.create([JANE] * 25)
+    records = [record for customer in created for record in changes_of(customer["id"])]
+    calls: list[int] = []
+
+    def refuse(parsed: dict[str, Any], **_: object) -> None:
+        calls.append(len(parsed["Entries"]))
+        if len(calls) == refused // 10 + 1:
+            parsed["Entries"][refused % 10] = {"ErrorCode": "ThrottlingException", "ErrorMessage": "later"}
+
+    hooks = cloud.apps["PublishChanges"].bus.meta.events
+    hooks.register("after-call.events.PutEvents", refuse, unique_id="refuse")
+    try:
+        again = publish(cloud, records)
+    finally:
+        hooks.unregister("after-call.events.PutEvents", unique_id="refuse")
+    assert again == [records[refused]["dynamodb"]["SequenceNumber"]]
+    assert max(calls) <= 10
+    # What comes again begins there: with what came before, nothing is left out.
+    told = [event["detail"]["event_id"] for event in cloud.events()]
+    assert publish(cloud, records[refused:]) == []
+    told += [event["detail"]["event_id"] for event in cloud.events()]
+    assert set(told) == {record["eventID"] for record in records}
+
+
+def test_a_bus_that_does_not_answer_fails_the_batch_without_a_word_about_the_customer(
+    cloud: ImportCloud,
+    store: CustomerStore,
+    changes_of: Callable[[int], list[dict[str, Any]]],
+    log: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (jane,) = store.create([JANE])
+    records = changes_of(jane["id"])
+    monkeypatch.setattr(cloud.apps["PublishChanges"], "EVENT_BUS", "no-such-bus" + "x" * 2000)
+    assert publish(cloud, records) == [records[0]["dynamodb"]["SequenceNumber"]]
+    monkeypatch.undo()
+    assert cloud.events() == []
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line["message"] for line in lines] == ["changes refused"]
+    assert not [word for word in PERSONAL if word in log.getvalue()]
+
+
+def test_what_was_told_is_counted(
+    cloud: ImportCloud,
+    store: CustomerStore,
+    changes_of: Callable[[int], list[dict[str, Any]]],
+    log: io.StringIO,
+) -> None:
+    (jane,) = store.create([JANE])
+    store.update(jane["id"], {"age": 4}, None)
+    store.update(jane["id"], {"age": 5}, None)
+    store.delete(jane["id"], None)
+    publish(cloud, changes_of(jane["id"]))
+    cloud.events()
+    (line,) = map(json.loads, log.getvalue().splitlines())
+    assert (line["CustomersCreated"], line["CustomersUpdated"], line["CustomersDeleted"]) == (1, 2, 1)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    stream = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", stream)
+    return stream
