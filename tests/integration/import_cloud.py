@@ -74,9 +74,21 @@ class Message(NamedTuple):
 
 
 class ImportCloud:
-    """Buckets, queues, bus and functions, wired as the template says."""
+    """Buckets, queues, bus and functions, wired as the template says.
 
-    def __init__(self, engine: str, server: str, stack: Stack) -> None:
+    Parameters
+    ----------
+    engine, server
+        URLs of the engine and of the server of all else.
+    stack
+        The stack, whose tables are there.
+    function_endpoints
+        The functions' endpoint variables, if they are to reach the services by other ways.
+    """
+
+    def __init__(
+        self, engine: str, server: str, stack: Stack, function_endpoints: dict[str, str] | None = None
+    ) -> None:
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
         self.s3 = boto3.client("s3", endpoint_url=server, **keys)  # type: ignore[call-overload]
         self.sqs = boto3.client("sqs", endpoint_url=server, **keys)  # type: ignore[call-overload]
@@ -106,7 +118,7 @@ class ImportCloud:
         )
         target = {"Id": "1", "Arn": f"arn:aws:sqs:{REGION}:123456789012:Events"}
         self.bus.put_targets(Rule="all", EventBusName="EventBus", Targets=[target])
-        endpoints = {"AWS_ENDPOINT_URL": server, "AWS_ENDPOINT_URL_DYNAMODB": engine}
+        endpoints = function_endpoints or {"AWS_ENDPOINT_URL": server, "AWS_ENDPOINT_URL_DYNAMODB": engine}
         names = ("PlanImport", "ImportCustomers", "CloseImport", "PublishChanges")
         self.apps = {name: _load(stack, name, endpoints, self._urls) for name in names}
 

@@ -205,7 +205,7 @@ class CustomerStore:
         tries = 0
         while draws:
             met: dict[int, int] = {}
-            refused = False
+            refused, waiting = False, len(draws)
             for indexes in batched(list(draws), _STATEMENTS, strict=False):
                 ids = {index: request.id(index, draws[index]) for index in indexes}
                 items = [_new_item(rows[index], ids[index], now, _row_token(request, index)) for index in indexes]
@@ -227,7 +227,8 @@ class CustomerStore:
                 elif token:
                     draws[index] += 1
             if refused:
-                tries += 1
+                # What gets through is a reason to go on: an import takes the pace that the table allows.
+                tries = 1 if len(draws) < waiting else tries + 1
                 _pause_before(tries)
         return outcomes
 
