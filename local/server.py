@@ -38,6 +38,8 @@ class _Parser(HTTPRequestParser):
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
+        # waitress would wait for a body that nobody sends.
+        self.expect_continue = self.expect_continue and bool(self.chunked or self.content_length)
         lines = get_header_lines(header_plus.partition(b"\r\n")[2])
         # waitress drops names with an underscore, which WSGI would confuse with others.
         self.raw_headers = [(name, value) for name, value in header_list(lines) if "_" not in name]

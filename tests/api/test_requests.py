@@ -640,6 +640,18 @@ def test_a_chunked_body_is_read(service: Service, client: httpx.Client, group: i
     assert walk(client, group, age="true") == [answer.json()]
 
 
+@pytest.mark.parametrize("length", ["", "\nContent-Length: 0"])
+def test_a_client_that_announces_a_body_and_sends_none_is_answered(service: Service, length: str) -> None:
+    answer = send_raw(service, f"GET /api/customers/1 HTTP/1.1\nExpect: 100-continue{length}")
+    assert_raw_problem(answer, 404, "/api/customers/1")
+
+
+def test_a_client_that_waits_to_send_its_body_is_told_to_go_on(service: Service, group: int) -> None:
+    body = json.dumps(customer_body(group)).encode()
+    head = f"POST /api/customers/ HTTP/1.1\nExpect: 100-continue\nContent-Length: {len(body)}"
+    assert send_raw(service, head, body).status == 201
+
+
 @pytest.mark.parametrize("chunks", [b"zz\r\n", b"-5\r\nhello\r\n", b"5\r\nhelloworld\r\n0\r\n\r\n"])
 def test_a_broken_chunk_is_refused(service: Service, chunks: bytes) -> None:
     head = "POST /api/customers/ HTTP/1.1\nContent-Type: application/json\nTransfer-Encoding: chunked"
