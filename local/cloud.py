@@ -115,6 +115,7 @@ class Cloud:
         self._closing = threading.Event()
         self._reloading = threading.Lock()
         self._next_look = time.monotonic() + _WATCH_INTERVAL
+        self._said = ""
         # What only handles events has no request that would notice the change.
         self._watcher = threading.Thread(target=self._watch, name="template", daemon=True)
         self._watcher.start()
@@ -228,6 +229,12 @@ class Cloud:
                 return file
         return None
 
+    def _say(self, text: str) -> None:
+        # Once, since the next look may find the same.
+        if text != self._said:
+            self._said = text
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - to the terminal
+
     def _watch(self) -> None:
         while not self._closing.wait(_WATCH_INTERVAL):
             self._look_for_changes()
@@ -237,26 +244,30 @@ class Cloud:
             return
         try:
             self._next_look = time.monotonic() + _WATCH_INTERVAL
-            seen = (_modified(self._template), self._services_started())
+            modified, started = seen = (_modified(self._template), self._services_started())
             if seen == self._seen:
                 return
-            if seen[1] != self._seen[1] and self._import_bucket is not None:
-                # The services died, and what they held with them.
-                self._import_bucket.forget()
-            self._seen = seen
             old = self._serving
             try:
                 stack = self._read()
                 new = self._serve(stack)
             except LocalError as error:
-                print(f"the template's change is not served: {error}", file=sys.stderr, flush=True)  # noqa: T201
+                self._say(f"the template's change is not served: {error}")
+                # A template's error stays until somebody mends it; services that died again are declared again.
+                self._seen = (modified, self._seen[1])
                 return
-            # They may have been started just now.
-            self._seen = (seen[0], self._services_started())
+            self._said = ""
+            died = started != self._seen[1]
+            # The template may have asked for services only now; services that died meanwhile are for the next look.
+            self._seen = (modified, started or self._services_started())
             self._serving = new
             # Requests that still run in them are answered as if the function had crashed.
             old.close()
             self._consume(stack, new)
+            if died and self._import_bucket is not None:
+                # What the services held is gone. Not sooner: what came into the bucket before its notifications were
+                # declared went unnoticed, and comes again with the rest.
+                self._import_bucket.forget()
         finally:
             self._reloading.release()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import sys
 import threading
 from pathlib import Path, PurePosixPath
@@ -25,6 +27,8 @@ _INTERVAL: Final = 0.5
 """Seconds between two looks."""
 # In parts, one after another, so that no file is ever in memory as a whole.
 _TRANSFER: Final = TransferConfig(multipart_threshold=8 * 1024 * 1024, use_threads=False)
+
+_FAILURES: Final = (OSError, Boto3Error, BotoCoreError, ClientError)
 
 
 class _State(NamedTuple):
@@ -87,31 +91,36 @@ class ImportBucketFolder:
             try:
                 self._upload_what_is_new()
                 self._fetch_reports()
-            except (OSError, Boto3Error, BotoCoreError, ClientError) as error:
-                if not self._closing.is_set():
-                    self._say(f"{error}")
+            except _FAILURES as error:
+                self._complain(error)
 
     def _upload_what_is_new(self) -> None:
         found = dict(_files(self._folder / _INBOX))
         before, self._seen = self._seen, found
         self._uploaded = {name: state for name, state in self._uploaded.items() if name in found}
         for name, state in found.items():
-            # A file that is still being written looks different at the next look.
-            if before.get(name) != state or self._uploaded.get(name) == state or self._closing.is_set():
+            if self._uploaded.get(name) == state or self._closing.is_set():
+                continue
+            # A file that is still being written looks different at the next look, or has a writer.
+            if before.get(name) != state or _is_written(self._folder / _INBOX / name):
                 continue
             try:
                 name.encode()
             except UnicodeEncodeError:
                 self._say(f"{name!r} cannot be imported: its name is not UTF-8")
             else:
-                path = self._folder / _INBOX / name
                 try:
-                    self._s3.upload_file(str(path), self._bucket, f"{_INBOX}/{name}", Config=_TRANSFER)
+                    path = str(self._folder / _INBOX / name)
+                    self._s3.upload_file(path, self._bucket, f"{_INBOX}/{name}", Config=_TRANSFER)
                 except FileNotFoundError:
                     # Taken away since.
                     continue
                 except PermissionError as error:
                     self._say(f"{name} cannot be imported: {error.strerror}")
+                except _FAILURES as error:
+                    # Tried again at the next look, and no hindrance to the other files.
+                    self._complain(error)
+                    continue
             # A change during the upload gives it another state, and it comes again.
             self._uploaded[name] = state
 
@@ -137,11 +146,35 @@ class ImportBucketFolder:
             finally:
                 partial.unlink(missing_ok=True)
 
+    def _complain(self, error: Exception) -> None:
+        # At the end the server goes first.
+        if not self._closing.is_set():
+            self._say(f"{error}")
+
     def _say(self, text: str) -> None:
         # Once, since the next look finds the same.
         if text not in self._said:
             self._said.add(text)
             print(f"import bucket: {text}", file=sys.stderr, flush=True)  # noqa: T201 - to the terminal
+
+
+def _is_written(file: Path) -> bool:
+    """Tell whether a process has a file open to write to it; where the system cannot say so, no."""
+    if sys.platform != "linux":
+        return False
+    try:
+        with file.open("rb") as opened:
+            # Linux leases a file to readers only while nobody writes to it (fcntl(2)). The signal that a new writer
+            # causes in the moment before the lease ends again must be one that does nothing.
+            fcntl.fcntl(opened, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # Not our file, or on a file system without leases. What is wrong with it, the upload finds out.
+        return False
+    return False
 
 
 def _files(folder: Path) -> Iterator[tuple[str, _State]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HOST: Final = "127.0.0.1"
-_START_TIMEOUT: Final = 20.0
+_START_TIMEOUT: Final = 60.0
 _STOP_TIMEOUT: Final = 1.5
 _RETRY_PAUSE: Final = 0.02
 _TIED_PROCESS: Final = Path(__file__).with_name("tied_process.py")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.errors import LocalError
 from local.template import REGION
@@ -25,7 +26,7 @@ def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
     ------
     LocalError
         If a table is there with another key or without an index that the template has: a changed template does not
-        change local data.
+        change local data. Or if the engine does not answer, or refuses a table.
     """
     client = boto3.client(
         "dynamodb",
@@ -53,6 +54,8 @@ def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
                     TableName=table.name,
                     TimeToLiveSpecification={"Enabled": True, "AttributeName": table.ttl_attribute},
                 )
+    except (BotoCoreError, ClientError) as error:
+        raise LocalError(f"the database engine refuses what the template declares: {error}") from error
     finally:
         client.close()
 

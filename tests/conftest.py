@@ -83,7 +83,8 @@ def running_service(data: Path, *arguments: str) -> Iterator[Service]:
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(STOP_SECONDS)
+                # How fast it ends is for the tests about that.
+                process.wait(120)
             finally:
                 process.kill()
 

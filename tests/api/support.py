@@ -55,7 +55,8 @@ PROBLEM_TYPES: Final = {
 }
 """Part of the interface: clients branch on them."""
 
-_SOON: Final = 10.0
+_SOON: Final = 60.0
+"""Seconds; a machine with other work may need many times what it needs alone."""
 _POLL: Final = 0.02
 
 

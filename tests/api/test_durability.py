@@ -95,7 +95,7 @@ def write_until_killed(service: Service, kill: str) -> Writer:
             threads.submit(writer.create_lists),
         ]
         for _ in range(WRITES):
-            assert writer.enough.acquire(timeout=30)
+            assert writer.enough.acquire(timeout=120)
         mine = [process.pid for process in descendants(service.process.pid)]
         if kill == "everything":
             # The parent held still, it can start nothing anew.
@@ -108,7 +108,7 @@ def write_until_killed(service: Service, kill: str) -> Writer:
         for thread in running:
             assert isinstance(thread.exception(timeout=50), httpx.TransportError)
     assert len(mine) >= 4
-    wait_until(lambda: not remaining(mine), STOP_SECONDS)
+    wait_until(lambda: not remaining(mine))
     return writer
 
 
@@ -193,5 +193,5 @@ def test_a_signal_ends_everything_in_time_even_while_calls_hang(tmp_path: Path) 
             hanging = threads.submit(client.get, path_of(customer))
             service.process.send_signal(signal.SIGTERM)
             assert service.process.wait(STOP_SECONDS) == 0
-            assert hanging.exception(timeout=10) is None or isinstance(hanging.exception(), httpx.TransportError)
+            assert hanging.exception(timeout=60) is None or isinstance(hanging.exception(), httpx.TransportError)
         assert remaining(process.pid for process in mine) == []

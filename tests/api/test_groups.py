@@ -483,7 +483,7 @@ def test_a_walk_gives_who_was_there_throughout_exactly_once_whatever_is_written(
     expected = ids(in_order(stable, sort, order))
     with churning(service, group, stable, "email" if sort != "email" else "first_name") as writes:
         walks = 0
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         # Enough to have met something: writes between the pages, in whatever share of the time there is.
         while walks < 2 or writes() < 8:
             assert time.monotonic() < deadline

@@ -29,7 +29,7 @@ def _import(service: Service, file: Path) -> tuple[int, dict[str, Any], str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     return done.returncode, json.loads(done.stdout), done.stderr
 
@@ -115,4 +115,4 @@ def test_a_message_becomes_a_customer_and_one_that_cannot_be_read_lies_whole_in_
         found.extend(message["Body"] for message in sqs.receive_message(QueueUrl=dead_letters).get("Messages", []))
         return unreadable in found
 
-    wait_until(lies_there, seconds=30)
+    wait_until(lies_there)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).parents[2]
 _APP = Path(__file__).with_name("local_app")
 _STOP_SECONDS = 5
+_PATIENCE = 120
+"""Seconds; a machine with other work may need many times what it needs alone."""
+_TIMEOUT = 3
+"""Seconds, as the template says."""
 _GOOD = {"Authorization": "good"}
 
 
@@ -44,10 +48,10 @@ def _start(app: Path, data: Path, *arguments: str) -> tuple[subprocess.Popen[str
     raise AssertionError("it ended before it was ready")
 
 
-def _stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> int:
+def _stop(process: subprocess.Popen[str], number: int = signal.SIGTERM, seconds: int = _PATIENCE) -> int:
     process.send_signal(number)
     try:
-        return process.wait(_STOP_SECONDS)
+        return process.wait(seconds)
     finally:
         process.kill()
         process.communicate()
@@ -286,7 +290,7 @@ def test_a_function_sees_its_own_environment_and_packages_only(client: httpx.Cli
     assert "AWS_ENDPOINT_URL" not in environment
     assert "HOME" not in environment
     assert not any("site-packages" in entry for entry in seen["path"])
-    assert 0 < seen["remaining_ms"] <= 1000
+    assert 0 < seen["remaining_ms"] <= _TIMEOUT * 1000
 
 
 def test_a_burst_over_the_limit_is_throttled(tmp_path: Path) -> None:
@@ -318,7 +322,7 @@ def test_changes_are_served_without_a_restart(tmp_path: Path) -> None:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + _PATIENCE
     while not condition():
         assert time.monotonic() < deadline
 
@@ -329,7 +333,7 @@ def test_a_signal_ends_everything(tmp_path: Path, number: int) -> None:
     httpx.get(f"{url}/things/1", headers=_GOOD)
     children = _descendants(process.pid)
     assert len(children) >= 3
-    assert _stop(process, number) == 0
+    assert _stop(process, number, _STOP_SECONDS) == 0
     assert not any(map(_runs, children))
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 import httpx
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
+from local.cloud import Cloud
 from local.consumers import failed_messages
 from local.errors import TemplateError
 from local.stack import read_stack
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).parents[2]
 _APP = Path(__file__).with_name("local_events_app")
 _STOP_SECONDS = 5
-_PATIENCE = 30
+_WORK_VISIBILITY, _REPORTED_VISIBILITY = 2, 5
+"""Seconds, as the template says."""
+_PATIENCE = 120
+"""Seconds; a machine with other work may need many times what it needs alone."""
 
 
 @dataclass
@@ -70,13 +75,13 @@ class _Cloud:
         s3 = session.client("s3", endpoint_url=endpoint)
         return cls(process, url, data, sqs, s3, session.client("dynamodb", endpoint_url=endpoints["dynamodb"]))
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: int = _PATIENCE) -> int:
         self.sqs.close()
         self.s3.close()
         self.dynamodb.close()
         self.process.send_signal(number)
         try:
-            return self.process.wait(_STOP_SECONDS)
+            return self.process.wait(seconds)
         finally:
             self.process.kill()
             self.process.communicate()
@@ -104,13 +109,17 @@ class _Cloud:
         return self.notes
 
     def received(self, message: str) -> list[dict[str, Any]]:
-        """Give every delivery of a message: its record, with `at`, its batch's time, and `batch`, its batch's ids."""
-        return [
+        """Give every delivery of a message: its record, with `at`, its batch's time, and `batch`, its batch's ids.
+
+        In the order in which they left the queue: a process that only just starts may note its one late.
+        """
+        found = [
             {**record, "at": note["start"], "batch": [other["messageId"] for other in note["records"]]}
             for note in self.look()
             for record in note.get("records", [])
             if record["messageId"] == message
         ]
+        return sorted(found, key=_receive_count)
 
     def ended(self, message: str) -> bool:
         return any(message in note.get("ended", []) for note in self.look())
@@ -124,6 +133,16 @@ class _Cloud:
 
     def uploaded(self, key: str) -> list[dict[str, Any]]:
         return [note for note in self.look() if note.get("key") == key]
+
+
+def _receive_count(record: dict[str, Any]) -> int:
+    return int(record["attributes"]["ApproximateReceiveCount"])
+
+
+def _assert_came_again_after(seconds: float, deliveries: list[dict[str, Any]]) -> None:
+    first, second = deliveries[:2]
+    assert [_receive_count(first), _receive_count(second)] == [1, 2]
+    assert second["at"] - int(first["attributes"]["ApproximateFirstReceiveTimestamp"]) / 1000 > seconds - 0.1
 
 
 @contextmanager
@@ -159,7 +178,7 @@ def test_a_function_gets_the_event_of_sqs(cloud: _Cloud) -> None:
         },
     )["MessageId"]
     _until(lambda: bool(cloud.received(message)))
-    (record,) = cloud.received(message)
+    record, *_ = cloud.received(message)
     attributes = record["attributes"]
     assert record["body"] == body
     assert record["md5OfBody"] == hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
@@ -179,42 +198,40 @@ def test_a_function_gets_the_event_of_sqs(cloud: _Cloud) -> None:
 def test_a_batch_is_no_larger_than_the_batch_size(cloud: _Cloud) -> None:
     messages = cloud.send("Work", *({"n": n} for n in range(20)))
     _until(lambda: all(map(cloud.ended, messages)))
-    assert all(len(cloud.received(message)) == 1 for message in messages)
     assert max(len(cloud.received(message)[0]["batch"]) for message in messages) <= 3
 
 
 def test_a_batching_window_gathers_more_than_one_call_gives(cloud: _Cloud) -> None:
     url = cloud.queue("Reported")
-    for start in (0, 10):
-        entries = [{"Id": str(n), "MessageBody": json.dumps({"n": start + n})} for n in range(10)]
-        cloud.sqs.send_message_batch(QueueUrl=url, Entries=entries)  # type: ignore[arg-type]
 
     def sizes() -> list[int]:
         batches = [note["records"] for note in cloud.look() if note.get("function") == "Partial" and "records" in note]
         return [len(batch) for batch in batches if "n" in batch[0]["told"]]
 
-    _until(lambda: sum(sizes()) == 20)
+    # Again, if this machine takes longer than the window to send the second ten.
+    for sent in range(20, 200, 20):
+        for start in (0, 10):
+            entries = [{"Id": str(n), "MessageBody": json.dumps({"n": start + n})} for n in range(10)]
+            cloud.sqs.send_message_batch(QueueUrl=url, Entries=entries)  # type: ignore[arg-type]
+        _until(lambda sent=sent: sum(sizes()) >= sent)  # type: ignore[misc]
+        if max(sizes()) > 10:
+            break
     assert max(sizes()) > 10
 
 
 def test_only_the_messages_that_failed_come_again_after_the_visibility_timeout(cloud: _Cloud) -> None:
     good, bad, other = cloud.send("Reported", {}, {"do": "fail"}, {})
-    _until(lambda: len(cloud.received(bad)) == 2)
-    first, second = cloud.received(bad)
-    assert [first["attributes"]["ApproximateReceiveCount"], second["attributes"]["ApproximateReceiveCount"]] == [
-        "1",
-        "2",
-    ]
-    assert second["at"] - first["at"] > 1.9
+    _until(lambda: len(cloud.received(bad)) >= 2)
+    _assert_came_again_after(_REPORTED_VISIBILITY, cloud.received(bad))
     assert [len(cloud.received(message)) for message in (good, other)] == [1, 1]
     cloud.sqs.purge_queue(QueueUrl=cloud.queue("Reported"))
 
 
 def test_a_malformed_report_leaves_the_whole_batch(cloud: _Cloud) -> None:
     (message,) = cloud.send("Reported", {"do": "misreport"})
-    _until(lambda: len(cloud.received(message)) == 2)
+    _until(lambda: len(cloud.received(message)) >= 2)
     # The first deletion of all messages may be less than a minute ago, which SQS refuses.
-    (handle,) = {record["receiptHandle"] for record in cloud.received(message)[-1:]}
+    handle = cloud.received(message)[-1]["receiptHandle"]
     cloud.sqs.delete_message(QueueUrl=cloud.queue("Reported"), ReceiptHandle=handle)
 
 
@@ -224,19 +241,19 @@ def test_a_message_that_always_fails_ends_in_the_dead_letter_queue(cloud: _Cloud
     found: list[dict[str, Any]] = []
 
     def dead() -> bool:
-        found.extend(cloud.take("DeadLetters"))
+        # With letters of other tests, where a slow machine handled a message too late.
+        found.extend(letter for letter in cloud.take("DeadLetters") if letter["MessageId"] == message)
         return bool(found)
 
     _until(dead)
-    assert [(letter["MessageId"], letter["Body"]) for letter in found] == [(message, json.dumps(told))]
-    deliveries = cloud.received(message)
-    assert [record["attributes"]["ApproximateReceiveCount"] for record in deliveries] == ["1", "2"]
-    assert deliveries[1]["at"] - deliveries[0]["at"] > 1.9
+    assert [letter["Body"] for letter in found] == [json.dumps(told)]
+    _until(lambda: len(cloud.received(message)) == 2)
+    _assert_came_again_after(_WORK_VISIBILITY, cloud.received(message))
     assert cloud.left("Work") == 0
 
 
-def test_no_more_batches_run_at_a_time_than_allowed(cloud: _Cloud) -> None:
-    messages = cloud.send("Few", *[{"do": "wait", "seconds": 0.5}] * 6)
+def test_as_many_batches_run_at_a_time_as_allowed_and_no_more(cloud: _Cloud, tmp_path: Path) -> None:
+    messages = cloud.send("Few", *[{"do": "meet", "folder": str(tmp_path), "number": 2}] * 6)
     _until(lambda: all(map(cloud.ended, messages)))
     starts = [(cloud.received(message)[0]["at"], 1) for message in messages]
     ends = [(note["end"], -1) for note in cloud.look() if set(note.get("ended", [])) & set(messages)]
@@ -400,17 +417,19 @@ def test_a_changed_file_is_imported_again_and_its_report_replaced(cloud: _Cloud)
     _until(lambda: json.loads(report.read_text()) == {"size": 3})
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whether somebody writes to a file")
 def test_a_file_is_not_imported_while_it_is_written(cloud: _Cloud) -> None:
-    dropped = cloud.data / "import-bucket" / "imports" / "slow.csv"
-    end = time.monotonic() + 2
-    with dropped.open("w") as output:
-        while time.monotonic() < end:
-            output.write("x")
-            output.flush()
-            time.sleep(0.05)
-    size = dropped.stat().st_size
+    folder = cloud.data / "import-bucket" / "imports"
+    with (folder / "slow.csv").open("w") as output:
+        output.write("first ")
+        output.flush()
+        # The writer takes a break for longer than the folder is watched.
+        for number in range(2):
+            (folder / f"quick{number}.csv").write_text("a")
+            _until(lambda number=number: bool(cloud.uploaded(f"imports/quick{number}.csv")))  # type: ignore[misc]
+        output.write("second")
     _until(lambda: bool(cloud.uploaded("imports/slow.csv")))
-    assert [note["size"] for note in cloud.uploaded("imports/slow.csv")] == [size]
+    assert [note["size"] for note in cloud.uploaded("imports/slow.csv")] == [len("first second")]
 
 
 def test_a_hidden_file_is_left_alone(cloud: _Cloud) -> None:
@@ -459,6 +478,38 @@ def test_services_that_die_come_back_with_everything(tmp_path: Path) -> None:
         _until(lambda: cloud.ended(message))
 
 
+def test_no_file_is_missed_while_services_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(_APP / "template.yaml", {}, tmp_path, _ROOT / "node_modules", in_memory=True)
+    with closing(cloud):
+        services = cloud._services  # noqa: SLF001 - to die at the worst moment
+        assert services is not None
+        s3, calls = services.s3, []
+        configure = s3.put_bucket_notification_configuration
+
+        def configure_late(**arguments: Any) -> None:
+            calls.append(arguments)
+            if len(calls) == 1:
+                raise ConnectionClosedError(endpoint_url="services")
+            drop("new.csv")
+            _until(lambda: s3.list_objects_v2(Bucket="importbucket", Prefix="imports/new.csv")["KeyCount"] == 1)
+            configure(**arguments)
+
+        def drop(name: str) -> Path:
+            (tmp_path / "import-bucket" / "imports" / name).write_text("abc")
+            return tmp_path / "import-bucket" / "reports" / name / "summary.json"
+
+        kept = drop("kept.csv")
+        _until(kept.exists)
+        kept.unlink()
+        monkeypatch.setattr(s3, configure.__name__, configure_late)
+        process = services._process  # noqa: SLF001
+        assert process is not None
+        process.kill()
+        _until(kept.exists)
+        _until(kept.parents[1].joinpath("new.csv", "summary.json").exists)
+    assert len(calls) == 2
+
+
 def _command(pid: int) -> str:
     return subprocess.run(
         ["ps", "-ww", "-o", "command=", "-p", str(pid)], check=False, capture_output=True, text=True
@@ -496,7 +547,7 @@ def test_nothing_is_left_running(tmp_path: Path, number: int) -> None:
     _until(lambda: any(note.get("function") == "Narrow" for note in cloud.look()))
     children = _descendants(cloud.process.pid)
     assert len(children) >= 3
-    assert cloud.stop(number) == (-number if number == signal.SIGKILL else 0)
+    assert cloud.stop(number, _STOP_SECONDS) == (-number if number == signal.SIGKILL else 0)
     _until(lambda: not any(map(_runs, children)))
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
 import boto3
 
 GREETING = "hello"
+
+# Now, and not within the short time that a message has.
+s3, sqs, events = boto3.client("s3"), boto3.client("sqs"), boto3.client("events")
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> object:
@@ -50,23 +54,28 @@ def do(told: dict[str, Any]) -> bool:
             return True
         case "hang":
             time.sleep(60)
-        case "wait":
-            time.sleep(told["seconds"])
+        case "meet":
+            folder = Path(told["folder"])
+            (folder / str(os.getpid())).touch()
+            while len(list(folder.iterdir())) < told["number"]:
+                time.sleep(0.01)
+            # Long enough for one more to come, if it may.
+            time.sleep(0.3)
         case "announce":
             for kind in ("wanted", "unwanted"):
-                boto3.client("events").put_events(
+                events.put_events(
                     Entries=[{"Source": "test", "DetailType": kind, "Detail": "{}", "EventBusName": os.environ["BUS"]}]
                 )
     for record in told.get("Records", []):
         bucket, key = record["s3"]["bucket"]["name"], unquote_plus(record["s3"]["object"]["key"])
-        content = boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
+        content = s3.get_object(Bucket=bucket, Key=key)["Body"]
         size = sum(len(chunk) for chunk in content.iter_chunks(1 << 16))
         note(event=record["eventName"], key=key, size=size)
         report = f"reports/{key.removeprefix('imports/')}/summary.json"
-        boto3.client("s3").put_object(Bucket=bucket, Key=report, Body=json.dumps({"size": size}))
+        s3.put_object(Bucket=bucket, Key=report, Body=json.dumps({"size": size}))
     return False
 
 
 def note(**what: object) -> None:
     """Put something into the journal."""
-    boto3.client("sqs").send_message(QueueUrl=os.environ["JOURNAL"], MessageBody=json.dumps(what))
+    sqs.send_message(QueueUrl=os.environ["JOURNAL"], MessageBody=json.dumps(what))
