@@ -7,19 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
+import customers.cold_start
 from customers import dynamodb
-from customers.errors import StoreUnavailableError
 from customers.token_store import TokenStore
 from customers.tokens import token_hash, token_id, token_in
-
-if TYPE_CHECKING:
-    from customers.token_store import TokenRecord
 
 store = TokenStore(dynamodb.client(), os.environ["TOKENS_TABLE"])
 
@@ -39,7 +33,9 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     record = store.get(hashed)
     if record is None or not record.valid_at(time.time()):
         raise _unauthorized()
-    _mark_used(record)
+    today = datetime.now(UTC).date().isoformat()
+    if record.last_used_on != today:
+        store.mark_used(hashed, today)
     api, stage = event["methodArn"].split("/")[:2]
     allowed = [f"{api}/{stage}/{route}" for scope in record.scopes for route in _ROUTES.get(scope, ())]
     statement = {
@@ -55,14 +51,9 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     }
 
 
-def _mark_used(record: TokenRecord) -> None:
-    today = datetime.now(UTC).date().isoformat()
-    if record.last_used_on != today:
-        # Once a day, and no reason to refuse a call.
-        with suppress(StoreUnavailableError, ClientError):
-            store.mark_used(record.token_hash, today)
-
-
 def _unauthorized() -> Exception:
     # The gateway turns exactly this text, and no other, into 401.
     return Exception("Unauthorized")
+
+
+customers.cold_start.over()

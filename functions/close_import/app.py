@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+import customers.cold_start
 from customers.import_chunks import Chunk
 from customers.import_formats import Break
 from customers.imports import FileDelivery, Imports
@@ -34,3 +35,6 @@ def lambda_handler(message: dict[str, Any], _context: object) -> None:
             broken = Break(rows + 1, "not_processed", "The rest could not be processed. Import it again.")
             imports.store.plan(file.import_id, known.sent, layout, broken)
         imports.finish_if_done(file.import_id)
+
+
+customers.cold_start.over()

@@ -6,6 +6,7 @@ import functools
 import os
 from typing import TYPE_CHECKING
 
+import customers.cold_start
 from customers import dynamodb, model
 from customers.errors import InvalidError
 from customers.http import Request, Response, endpoint, etag
@@ -74,3 +75,6 @@ def _answers() -> AnswerKeeper:
     from customers.idempotency import AnswerKeeper  # noqa: PLC0415
 
     return AnswerKeeper(client, os.environ["ANSWERS_TABLE"])
+
+
+customers.cold_start.over()

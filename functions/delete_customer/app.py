@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import customers.cold_start
 from customers import dynamodb
 from customers.http import Request, Response, endpoint
 from customers.store import CustomerStore
@@ -19,3 +20,6 @@ def lambda_handler(request: Request) -> Response:
     customer_id = request.id_in_path("customer_id")
     store.delete(customer_id, versions)
     return Response(200, {"id": customer_id, "deleted": True})
+
+
+customers.cold_start.over()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import customers.cold_start
 from customers import dynamodb
 from customers.http import Request, Response, endpoint, etag
 from customers.store import CustomerStore
@@ -19,3 +20,6 @@ def lambda_handler(request: Request) -> Response:
     if request.has(customer):
         return Response(304, headers=etag(customer["version"]))
     return Response(200, customer, etag(customer["version"]))
+
+
+customers.cold_start.over()

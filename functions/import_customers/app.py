@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
+import customers.cold_start
 from customers import aws
 from customers.import_chunks import Chunk
 from customers.imports import Imports, UnreadableMessageError
@@ -35,3 +36,6 @@ def _chunk_in(message: dict[str, Any]) -> Chunk:
         # It will not become readable.
         return_at_once(queues, IMPORT_QUEUE_URL, message)
         raise
+
+
+customers.cold_start.over()

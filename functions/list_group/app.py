@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from urllib.parse import urlencode
 
+import customers.cold_start
 from customers import dynamodb
 from customers.cursor import CursorSealer
 from customers.customer import SORT_FIELDS
@@ -44,3 +45,6 @@ def lambda_handler(request: Request) -> Response:
     query = urlencode({**{name: values[-1] for name, values in request.query.items()}, "cursor": next_cursor})
     link = f'<{request.path}?{query}>; rel="next"'
     return Response(200, {"customers": page.customers, "next_cursor": next_cursor}, {"Link": link})
+
+
+customers.cold_start.over()

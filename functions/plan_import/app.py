@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any, Final
 
+import customers.cold_start
 from customers import aws
 from customers.import_bucket import FileGoneError
 from customers.import_chunks import ChunkSender, chunks
@@ -64,3 +65,6 @@ def _cut(file: FileDelivery, context: Any) -> bool:  # noqa: ANN401 (Lambda's ow
     sender.flush()
     imports.store.plan(file.import_id, sent, reader.layout, reader.broken)
     return True
+
+
+customers.cold_start.over()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+import customers.cold_start
 from customers import aws
 from customers.logs import count, logger
 from customers.store import Change
@@ -80,3 +81,6 @@ def _entry(record: dict[str, Any]) -> PutEventsRequestEntryTypeDef:
         "Time": record["dynamodb"]["ApproximateCreationDateTime"],
         "Detail": json.dumps(detail, ensure_ascii=False),
     }
+
+
+customers.cold_start.over()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import customers.cold_start
 from customers import dynamodb, model
 from customers.http import Request, Response, endpoint, etag
 from customers.store import CustomerStore
@@ -18,3 +19,6 @@ def lambda_handler(request: Request) -> Response:
     changes = request.body(model.changes, merge_patch=True)
     customer = store.update(request.id_in_path("customer_id"), changes, versions)
     return Response(200, customer, etag(customer["version"]))
+
+
+customers.cold_start.over()

@@ -28,8 +28,19 @@ PLATFORMS: Final = ("manylinux2014_aarch64", "manylinux2014_x86_64")
 _CALLERS: Final = ("customers", "aws_lambda_powertools")
 """The packages that call AWS. The functions do not, except through the layer."""
 
-_NEVER_LOADED: Final = ("boto3/data", "dns", "pydantic/v1")
-"""What boto3 knows of its resources; what email-validator would ask the DNS with; pydantic's old interface."""
+_NEVER_LOADED: Final = ("boto3/data", "dns")
+"""What boto3 knows of its resources; what email-validator would ask the DNS with."""
+
+
+_NO_DOCUMENTATION: Final = """
+class NoDocumentation(str):
+    def __new__(cls, *_, **__):
+        return super().__new__(cls)
+
+
+def __getattr__(_):
+    return NoDocumentation
+"""
 
 
 def build(artifacts: Path) -> None:
@@ -38,6 +49,7 @@ def build(artifacts: Path) -> None:
     install(packages)
     shutil.copytree(SOURCE / "customers", packages / "customers", ignore=shutil.ignore_patterns("__pycache__"))
     slim(packages)
+    leave_out_documentation(packages)
     # "Unchecked": the times of files do not survive packing, and bytecode that is out of date by them is not used.
     # The paths are those in Lambda, so that what is built does not depend on where.
     compiled = compileall.compile_dir(
@@ -115,9 +127,20 @@ def slim(packages: Path) -> None:
         path.write_text(json.dumps(content, separators=(",", ":")))
 
 
+def leave_out_documentation(packages: Path) -> None:
+    """Put something empty in the place of the texts that botocore and boto3 write on their own methods.
+
+    What writes them is loaded with every client, with a parser of HTML, and there is nothing left to write of.
+    """
+    for package in ("botocore", "boto3"):
+        folder = packages / package / "docs"
+        (folder / "__init__.py").write_text("")
+        (folder / "docstring.py").write_text(_NO_DOCUMENTATION)
+
+
 def services_used(packages: Path, services: Iterable[str]) -> set[str]:
-    """Give the services that the package `customers` makes clients of: it names them where it makes them."""
-    makers = (text for text in _sources(packages / "customers") if "create_client" in text)
+    """Give the services that the package `customers` makes clients of: it names them where it configures them."""
+    makers = (text for text in _sources(packages / "customers") if "botocore.config" in text)
     words = {word for text in makers for word in re.findall(r'"([\w-]+)"', text)}
     return words & set(services)
 

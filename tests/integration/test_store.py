@@ -6,12 +6,13 @@ import json
 import random
 from typing import TYPE_CHECKING, Any, Final
 
-import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
+from botocore.loaders import create_loader
+from botocore.session import Session
 
 from customers import dynamodb
 from customers.errors import KeyReusedError, NotFoundError, StoreUnavailableError, VersionMismatchError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from botocore.awsrequest import AWSPreparedRequest
-    from botocore.session import Session
+    from botocore.loaders import Loader
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from customers.customer import Customer
@@ -101,17 +102,22 @@ class Table:
 
 
 @pytest.fixture(scope="module")
-def session() -> Session:
-    """Give a session that all tests share, since it reads the service's description once."""
-    return botocore.session.get_session()
+def loader() -> Loader:
+    """Give a loader that all tests share, since it reads the service's description once."""
+    return create_loader()
 
 
 @pytest.fixture
 def table(
-    engine: str, stack: Stack, dynamodb: DynamoDBClient, session: Session, monkeypatch: pytest.MonkeyPatch
+    engine: str, stack: Stack, dynamodb: DynamoDBClient, loader: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> Table:
     # Every test has a client of its own: a client that has failed often repeats no more.
-    monkeypatch.setattr("botocore.session.get_session", lambda: session)
+    def session(**arguments: Any) -> Session:
+        session = Session(**arguments)
+        session.register_component("data_loader", loader)
+        return session
+
+    monkeypatch.setattr("customers.sdk.Session", session)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -335,3 +341,29 @@ def test_a_name_is_known_however_old_its_rows_are(table: Table) -> None:
     again = table.store.create(new, name)
     assert again == table.all()
     assert [customer["id"] for customer in again] == [customer["id"] for customer in created]
+
+
+def test_a_page_is_what_botocore_would_read_but_is_not_read_by_it(table: Table, dynamodb: DynamoDBClient) -> None:
+    table.store.create([table.new(first_name='Zoë 😀 "\\', age=age) for age in (None, 0, 7, 150)])
+    bodies: list[bytes] = []
+
+    def look(response_dict: dict[str, Any], **_: object) -> None:
+        bodies.append(response_dict["body"])
+
+    table.client.meta.events.register_last("before-parse.dynamodb.Query", look)
+    after = None
+    for _ in range(2):
+        ours, generic = (
+            store.page(table.group, "age", descending=True, limit=2, after=after)
+            for store in (table.store, CustomerStore(dynamodb, "CustomersTable"))
+        )
+        assert len(ours.customers) == 2
+        assert ours == generic
+        after = ours.next_position
+    assert bodies
+    assert not any(b"Items" in body for body in bodies)
+
+
+def test_an_error_of_a_page_is_read_as_ever(table: Table) -> None:
+    with pytest.raises(table.client.exceptions.ResourceNotFoundException):
+        CustomerStore(table.client, "no-such-table").page(1, "id", descending=False, limit=1, after=None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
-import botocore.session
 from botocore.config import Config
+
+from customers import sdk
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -29,5 +30,5 @@ def client(service: Literal["sqs"]) -> SQSClient: ...
 @overload
 def client(service: Literal["events"]) -> EventBridgeClient: ...
 def client(service: str) -> Any:
-    """Make a client, by `botocore`: nothing here uses what `boto3` adds."""
-    return botocore.session.get_session().create_client(service, config=_CONFIG)
+    """Make a client, configured."""
+    return sdk.client(service, _CONFIG)

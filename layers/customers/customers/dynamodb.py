@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 (botocore's name)
 
+from customers import sdk
 from customers.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -48,9 +49,22 @@ _CANCELLED_FOR_NOW: Final = frozenset({"ProvisionedThroughputExceeded", "Throttl
 
 
 def client() -> DynamoDBClient:
-    """Make the client, by `botocore`: nothing here uses what `boto3` adds, and every cold start would load it."""
-    session = botocore.session.get_session()
-    return cast("DynamoDBClient", session.create_client("dynamodb", config=_CONFIG))
+    """Make the client, configured, and quick with pages."""
+    made: DynamoDBClient = sdk.client("dynamodb", _CONFIG)
+    made.meta.events.register("before-parse.dynamodb.Query", _read_items)
+    return made
+
+
+def _read_items(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Take the items of a page as they are in JSON: they have the form that botocore gives them, but for binary values.
+
+    It would take each value apart by its type, in five times the time. The event is botocore's own and in no manual: if
+    one day it is gone, botocore reads the items.
+    """
+    if response_dict["status_code"] == 200:  # noqa: PLR2004
+        page = json.loads(response_dict["body"])
+        customized_response_dict["Items"] = page.pop("Items", [])
+        response_dict["body"] = json.dumps(page).encode()
 
 
 @contextmanager

@@ -138,7 +138,7 @@ class Request:
         InvalidError
             With all that is wrong with the parameters and the body.
         """
-        # Late, like the model itself: the endpoints without a body do not pay for pydantic.
+        # Late, like the model itself: the endpoints without a body do not pay for it.
         from customers.model import parse_json  # noqa: PLC0415
 
         taken = (_JSON, _MERGE_PATCH) if merge_patch else (_JSON,)

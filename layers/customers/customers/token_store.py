@@ -6,7 +6,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from botocore.exceptions import ClientError
+
 from customers.dynamodb import unavailability
+from customers.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,8 +107,9 @@ class TokenStore:
         self._update(token_hash, "DELETE scopes :scopes", None, {":scopes": {"SS": list(scopes)}})
 
     def mark_used(self, token_hash: str, day: str) -> None:
-        """Keep the day on which a token was last used, YYYY-MM-DD in UTC."""
-        self._update(token_hash, "SET last_used_on = :day", None, {":day": {"S": day}})
+        """Keep the day on which a token was last used, YYYY-MM-DD in UTC. When it fails, another call will do it."""
+        with suppress(StoreUnavailableError, ClientError):
+            self._update(token_hash, "SET last_used_on = :day", None, {":day": {"S": day}})
 
     def _update(
         self, token_hash: str, update: str, condition: str | None, values: Mapping[str, AttributeValueTypeDef]

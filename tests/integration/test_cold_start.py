@@ -1,0 +1,192 @@
+"""What each function loads as `sam build` makes it, in a process of its own with its package and layer alone."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from local.stack import Stack
+
+ROOT: Final = Path(__file__).parents[2]
+
+CLIENT: Final = """
+import sys
+import botocore.session
+from botocore.exceptions import ClientError
+client = botocore.session.get_session().create_client("dynamodb")
+try:
+    client.get_item(TableName="none", Key={"id": {"N": "1"}})
+except ClientError:
+    print(*sys.modules)
+"""
+"""What nobody can do without who calls DynamoDB by botocore."""
+
+FUNCTION: Final = """
+import gc, json, sys
+from types import SimpleNamespace
+before = sum(generation["collections"] for generation in gc.get_stats())
+import app
+looks = sum(generation["collections"] for generation in gc.get_stats()) - before
+context = SimpleNamespace(get_remaining_time_in_millis=lambda: 15_000)
+collector = looks, gc.isenabled(), gc.get_freeze_count()
+try:
+    answer = app.lambda_handler(json.loads(sys.argv[1]), context)
+except Exception as error:
+    answer = str(error)
+print()
+print(json.dumps([answer, list(sys.modules), *collector]))
+"""
+
+OURS: Final = frozenset({"app", "customers", "customers.cold_start", "customers.errors", "gc", "secrets"})
+STORE: Final = OURS | {"customers.dynamodb", "customers.sdk"}
+CUSTOMERS: Final = STORE | {"customers.customer", "customers.sorting", "customers.store"}
+LOGS: Final = {"aws_lambda_powertools", "customers.logs", "typing_extensions"}
+HTTP: Final = CUSTOMERS | LOGS | {"customers.http"}
+MODEL: Final = {"customers.model", "pydantic_core", "zoneinfo", "sysconfig"}
+IMPORTS: Final = (
+    CUSTOMERS
+    | LOGS
+    | MODEL
+    | {
+        "csv",
+        "customers.aws",
+        "customers.import_bucket",
+        "customers.import_chunks",
+        "customers.import_formats",
+        "customers.import_store",
+        "customers.imports",
+        "customers.queues",
+    }
+)
+
+MAY_LOAD: Final = {
+    "Authorize": STORE | {"customers.token_store", "customers.tokens"},
+    "CloseImport": IMPORTS,
+    "CreateCustomers": HTTP | MODEL,
+    "DeleteCustomer": HTTP,
+    "GetCustomer": HTTP,
+    "ImportCustomers": IMPORTS,
+    "ListGroup": HTTP | {"customers.cursor"},
+    "PlanImport": IMPORTS,
+    "PublishChanges": CUSTOMERS | LOGS | {"customers.aws"},
+    "UpdateCustomer": HTTP | MODEL,
+}
+"""Beyond what a bare client loads: the modules of `customers`, and whole packages of others."""
+
+ALSO_WITH_A_KEY: Final = {"boto3", "customers.idempotency", "s3transfer"}
+"""What a POST loads late, when it has an Idempotency-Key."""
+
+EVENTS: Final = {
+    "Authorize": "authorize/valid",
+    "CloseImport": None,
+    "CreateCustomers": "create_customers/valid",
+    "DeleteCustomer": "delete_customer/if_match",
+    "GetCustomer": "get_customer/no_such_customer",
+    "ImportCustomers": None,
+    "ListGroup": "list_group/empty_group",
+    "PlanImport": None,
+    "PublishChanges": None,
+    "UpdateCustomer": "update_customer/no_such_customer",
+}
+
+
+class Start(NamedTuple):
+    """What came of a function's start, and of its first event."""
+
+    answer: Any
+    modules: set[str]
+    """Beyond those of a bare client."""
+    looks: int
+    """How often the collector ran while the function was loaded."""
+    collects: bool
+    """Whether it works afterwards."""
+    frozen: int
+    """Objects that it leaves alone."""
+
+
+class Starter:
+    """Starts functions from what was built."""
+
+    def __init__(self, built: Path, engine: str, stack: Stack) -> None:
+        self._built = built
+        self._engine = engine
+        self._stack = stack
+        self._client = set(self._run(CLIENT, [], {}).split())
+
+    @functools.cache  # noqa: B019 (one for all tests)
+    def start(self, name: str, event: str | None) -> Start:
+        """Let a function handle an event of `events/`; None for one without records."""
+        content = (
+            '{"Records": []}' if event is None else (ROOT / "events" / f"{event}.json").read_text(encoding="utf-8")
+        )
+        declared = self._stack.functions[name]
+        output = self._run(FUNCTION, [content], dict(declared.environment), self._built / name)
+        answer, modules, *collector = json.loads(output.splitlines()[-1])
+        return Start(answer, set(modules) - self._client, *collector)
+
+    def _run(self, code: str, arguments: list[str], environment: dict[str, str], *folders: Path) -> str:
+        packages = [*folders, self._built / "CustomersLayer" / "python"]
+        environment |= {key: self._engine for key in environment if key.startswith("AWS_ENDPOINT_URL")}
+        environment |= {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": self._engine,
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "PYTHONPATH": ":".join(map(str, packages)),
+        }
+        done = subprocess.run(
+            [sys.executable, "-S", "-B", "-c", code, *arguments],
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def starter(built: Path, engine: str, stack: Stack) -> Starter:
+    return Starter(built, engine, stack)
+
+
+def as_listed(modules: set[str]) -> set[str]:
+    """Give modules of ours by their names, and of others by their packages'; Python's inner ones do not count."""
+    named = {name if name.startswith("customers") else name.partition(".")[0] for name in modules}
+    return {name for name in named if not name.startswith("_")}
+
+
+def test_the_list_has_every_function(stack: Stack) -> None:
+    assert MAY_LOAD.keys() == EVENTS.keys() == stack.functions.keys()
+
+
+@pytest.mark.parametrize("name", MAY_LOAD)
+def test_a_function_loads_nothing_outside_its_list(starter: Starter, name: str) -> None:
+    start = starter.start(name, EVENTS[name])
+    # It went all the way, through what it loads late.
+    assert start.answer in ("Unauthorized", {"batchItemFailures": []}) or start.answer["statusCode"] in {201, 404}
+    assert as_listed(start.modules) - MAY_LOAD[name] == set()
+    # And the list is no wider than what it needs.
+    assert {module for module in MAY_LOAD[name] if module.startswith("customers")} <= start.modules
+
+
+def test_a_key_costs_only_who_sends_one(starter: Starter) -> None:
+    start = starter.start("CreateCustomers", "create_customers/idempotency_key")
+    assert start.answer["statusCode"] == 201
+    assert as_listed(start.modules) >= ALSO_WITH_A_KEY
+    assert not as_listed(start.modules) & {"asyncio", "dns", "email_validator", "pydantic", "sqlite3"}
+
+
+@pytest.mark.parametrize("name", MAY_LOAD)
+def test_the_collector_rests_during_the_start_and_leaves_alone_what_it_made(starter: Starter, name: str) -> None:
+    start = starter.start(name, EVENTS[name])
+    assert start.looks <= 5
+    assert start.collects
+    assert start.frozen > 50_000
