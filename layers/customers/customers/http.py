@@ -181,9 +181,15 @@ class Request:
         self._errors.append(FieldError(header="Idempotency-Key", code="invalid_key", detail=detail))
         return None
 
-    def fingerprint(self) -> str:
-        """Give a digest of all that the request asks for: equal for a repetition, different for another request."""
-        asked = json.dumps([self._event["httpMethod"], sorted(self.query.items())])
+    def fingerprint(self, purpose: str = "") -> str:
+        """Give a digest of all that the request asks for: equal for a repetition, different for another request.
+
+        Parameters
+        ----------
+        purpose
+            Each has a digest of its own, which tells nothing of the others.
+        """
+        asked = json.dumps([purpose, self._event["httpMethod"], sorted(self.query.items())])
         return hashlib.sha256(asked.encode() + b"\n" + self._body_bytes()).hexdigest()
 
     def text_in_path(self, name: str) -> str:
