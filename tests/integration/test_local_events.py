@@ -471,7 +471,7 @@ def test_services_that_die_come_back_with_everything(tmp_path: Path) -> None:
         _until(report.exists)
         report.unlink()
         port = cloud.sqs.meta.endpoint_url.rpartition(":")[2]
-        (server,) = [pid for pid in _descendants(cloud.process.pid) if _command(pid).endswith(port)]
+        (server,) = [pid for pid in _descendants(cloud.process.pid) if f" {port} " in _command(pid)]
         os.kill(server, signal.SIGKILL)
         _until(report.exists)
         (message,) = cloud.send("Work", {})
