@@ -374,7 +374,7 @@ def test_changes_made_while_nothing_runs_are_handled_once_at_the_next_start(tmp_
         _put(cloud, "before")
         _until(lambda: bool(_changes(cloud, "Follow", "before")))
         # Kept only once the batch is over.
-        _until(lambda: len(list((tmp_path / "streams").iterdir())) == 2)
+        _until(lambda: len(list((tmp_path / "streams").glob("*.json"))) == 2)
     with _running(tmp_path) as cloud:
         _put(cloud, "after")
         _until(lambda: bool(_changes(cloud, "Follow", "after")))
