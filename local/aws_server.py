@@ -1,17 +1,21 @@
 """Serves S3, SQS and EventBridge from memory: moto's server, with what it does otherwise than AWS set right.
 
-Started as `python -I aws_server.py HOST PORT`. It must not import from `local`.
+Started as `python -I aws_server.py HOST PORT EVENTS`: each event that is put on a bus is a line in the file EVENTS. It
+must not import from `local`.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
+from moto.events.models import EventsBackend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3 import notifications
 from moto.sqs.models import Queue, SQSBackend
@@ -87,13 +91,39 @@ def _send_events_as_s3_does() -> None:
     setattr(notifications, describe.__name__, describe_event)
 
 
+def _write_events_down(path: str) -> None:
+    put = EventsBackend.put_events
+
+    @wraps(put)
+    def put_events(backend: EventsBackend, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        results = put(backend, events)
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        lines = [
+            {
+                "id": result["EventId"],
+                "time": now,
+                "source": event["Source"],
+                "detail-type": event["DetailType"],
+                "detail": json.loads(event["Detail"]),
+            }
+            for event, result in zip(events, results, strict=True)
+            if "EventId" in result
+        ]
+        with open(path, "a", encoding="utf-8") as log:  # noqa: PTH123 - one write, so that no two calls mix their lines
+            log.write("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
+        return results
+
+    setattr(EventsBackend, put.__name__, put_events)
+
+
 def main() -> None:
     """Serve until killed."""
-    host, port = sys.argv[1:]
+    host, port, events = sys.argv[1:]
     # A line for each poll of each queue says nothing.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _make_queues_safe()
     _send_events_as_s3_does()
+    _write_events_down(events)
     application = DomainDispatcherApplication(create_backend_app)
     run_simple(host, int(port), application, threaded=True, request_handler=MotoRequestHandler)
 

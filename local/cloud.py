@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from local.consumers import QueuePoller
 from local.engine import Engine
 from local.errors import LocalError
-from local.event_log import QUEUE, EventLog
 from local.functions import FunctionPool
 from local.gateway import Gateway
 from local.import_bucket import LOGICAL_ID, ImportBucketFolder
@@ -46,7 +45,7 @@ class _Serving:
 
     pools: Mapping[str, FunctionPool]
     gateway: Gateway
-    pollers: list[QueuePoller | StreamPoller | EventLog]
+    pollers: list[QueuePoller | StreamPoller]
 
     def close(self) -> None:
         """End it. Functions that still run are killed: their requests fail, their messages come again."""
@@ -168,7 +167,7 @@ class Cloud:
 
     def _serve(self, stack: Stack) -> _Serving:
         if stack.events and self._services is None:
-            self._services = Services(self._logs / "services.log")
+            self._services = Services(self._logs / "services.log", self.data / "events.jsonl")
         create_tables(self._engine.endpoint, stack.tables)
         if self._services is not None:
             self._services.declare(stack.events)
@@ -206,9 +205,6 @@ class Cloud:
         for stream in stack.events.stream_consumers:
             pool, folder = serving.pools[stream.function], self.data / "streams"
             serving.pollers.append(StreamPoller(stream, pool, self._engine.endpoint, services.sqs, folder))
-        if stack.events.buses:
-            url = services.sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
-            serving.pollers.append(EventLog(services.sqs, url, self.data / "events.jsonl"))
         # Goes on when the template changes: what is uploaded already is not imported anew for that.
         if self._import_bucket is None:
             for bucket in stack.events.buckets:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,9 +11,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.errors import LocalError
-from local.event_log import QUEUE
 from local.server_process import HOST, ServerProcess, free_port
-from local.template import ACCOUNT_ID, PARTITION, REGION
+from local.template import REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -33,11 +31,13 @@ class Services(ServerProcess):
     ----------
     log
         File for the server's output.
+    events
+        File for every event that is put on a bus, one JSON object a line.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, events: Path) -> None:
         port = free_port()
-        command = [sys.executable, "-I", str(_PROGRAM), HOST, str(port)]
+        command = [sys.executable, "-I", str(_PROGRAM), HOST, str(port), str(events)]
         super().__init__("server of S3, SQS and EventBridge", command, port, log)
         # Words that the server does not check.
         session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)  # noqa: S106
@@ -87,16 +87,9 @@ class Services(ServerProcess):
 
     def _declare_buses(self, resources: EventResources) -> None:
         existing = {bus["Name"] for bus in self._events.list_event_buses()["EventBuses"]}
-        if resources.buses:
-            self.sqs.create_queue(QueueName=QUEUE)
-        log = {"Id": QUEUE, "Arn": f"arn:{PARTITION}:sqs:{REGION}:{ACCOUNT_ID}:{QUEUE}"}
         for name in resources.buses:
             if name not in existing:
                 self._events.create_event_bus(Name=name)
-            # All events are of this account.
-            pattern = json.dumps({"account": [ACCOUNT_ID]})
-            self._events.put_rule(Name=QUEUE, EventBusName=name, EventPattern=pattern)
-            self._events.put_targets(Rule=QUEUE, EventBusName=name, Targets=[log])  # type: ignore[list-item]
         for rule in resources.rules:
             self._events.put_rule(Name=rule.name, EventBusName=rule.bus, EventPattern=rule.pattern)
             targets = [{"Id": key, "Arn": arn} for key, arn in rule.targets.items()]

@@ -110,11 +110,16 @@ class StreamPoller:
                 self._deliver(records, {"shardId": shard, "streamArn": arn})
                 if self._closing.is_set():
                     return
-                kept = {"stream": arn, "sequence_number": records[-1]["dynamodb"]["SequenceNumber"]}
-                self._file.write_text(f"{json.dumps(kept)}\n", encoding="ascii")
+                self._keep({"stream": arn, "sequence_number": records[-1]["dynamodb"]["SequenceNumber"]})
             else:
                 self._closing.wait(_PAUSE)
             position = answer["NextShardIterator"]
+
+    def _keep(self, position: dict[str, str]) -> None:
+        # Whole or not at all, however this process ends.
+        partial = self._file.with_suffix(".partial")
+        partial.write_text(f"{json.dumps(position)}\n", encoding="ascii")
+        partial.replace(self._file)
 
     def _start(self, arn: str) -> Any:  # noqa: ANN401 - arguments of GetShardIterator
         if self._file.exists():

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -48,6 +53,49 @@ def test_the_first_answer_is_given_again_even_when_the_customer_has_changed(
     again = client.post(COLLECTION, json=customer_body(group), headers=key)
     assert (again.status_code, again.content) == (201, first.content)
     assert client.get(group_path(group)).status_code == 404, "the repetition does not bring it back"
+
+
+def test_a_kept_answer_opens_with_the_request_alone(
+    client: httpx.Client, tables: Tables, group: int, key: dict[str, str]
+) -> None:
+    mark = uuid4().hex
+    before = {item["id"]["S"] for item in _kept(tables)}
+    for _ in range(2):
+        client.post(COLLECTION, json=customer_body(group, first_name=mark), headers=key).raise_for_status()
+    new = [item for item in _kept(tables) if item["id"]["S"] not in before]
+    (answer,) = [item for item in new if "data" in item]
+    sealed = base64.b85decode(json.loads(answer["data"]["S"])["sealed"])
+    # Neither as it is, nor unpacked from any byte on, nor as another encoding of it.
+    for start in range(len(sealed)):
+        with suppress(zlib.error):
+            assert mark.encode() not in zlib.decompressobj().decompress(sealed[start:])
+    assert mark not in str(new)
+    for item in new:
+        assert 0 < int(item["expiration"]["N"]) - time.time() <= 24 * 60 * 60
+
+
+def test_an_answer_is_forgotten_when_its_time_is_over_even_before_the_table_deletes_it(
+    client: httpx.Client, tables: Tables, group: int, key: dict[str, str]
+) -> None:
+    before = {item["id"]["S"] for item in _kept(tables)}
+    first = client.post(COLLECTION, json=customer_body(group), headers=key)
+    for item in _kept(tables):
+        if item["id"]["S"] not in before:
+            tables.client.update_item(
+                TableName="AnswersTable",
+                Key={"id": item["id"]},
+                UpdateExpression="SET expiration = :past",
+                ExpressionAttributeValues={":past": {"N": str(int(time.time()) - 1)}},
+            )
+    second = client.post(COLLECTION, json=customer_body(group), headers=key)
+    assert second.status_code == 201
+    assert "Idempotency-Replayed" not in second.headers
+    assert second.json()["id"] != first.json()["id"]
+
+
+def _kept(tables: Tables) -> list[dict[str, Any]]:
+    pages = tables.client.get_paginator("scan").paginate(TableName="AnswersTable")
+    return [item for page in pages for item in page["Items"]]
 
 
 def test_a_refusal_is_given_again_too(client: httpx.Client, key: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""A full run of the service, at its most talkative: what the logs and the events say of it, and what they must not."""
+"""A full run of the service, at its most talkative: what logs, events and tables hold of it, and what they must not."""
 
 from __future__ import annotations
 
@@ -55,6 +55,8 @@ class Told(NamedTuple):
     story: Story
     logs: dict[str, str]
     events: list[dict[str, Any]]
+    tables: dict[str, str]
+    """All items of each table, after every customer was deleted."""
 
     def lines(self, message: str) -> list[dict[str, Any]]:
         """Give the structured lines of all functions with a message."""
@@ -134,8 +136,10 @@ def _call(service: Service, story: Story, tables: Tables) -> None:
         assert send("DELETE", path_of(jane), token=reader).status_code == 403
         for token in story.words[-3:]:
             assert send("GET", path_of(jane), token=token).status_code == 401
+        assert send("DELETE", path_of(jane)).status_code == 200
+        assert send("POST", COLLECTION, json=body, headers=key).headers["Idempotency-Replayed"] == "true"
 
-    story.events += [(f"Customer {kind}", jane["id"]) for kind in ("created", "updated")]
+    story.events += [(f"Customer {kind}", jane["id"]) for kind in ("created", "updated", "deleted")]
     story.events += [(f"Customer {kind}", joan["id"]) for kind in ("created", "deleted")]
 
 
@@ -166,8 +170,10 @@ def _import(service: Service, story: Story) -> None:
     wait_until(lambda: bool(sqs.receive_message(QueueUrl=dead).get("Messages")), PATIENCE)
     with service.client() as client:
         imported = client.get(group_path(group)).json()["customers"]
-    assert len(imported) == len(people)
-    story.events += [("Customer created", customer["id"]) for customer in imported]
+        assert len(imported) == len(people)
+        for customer in imported:
+            assert client.delete(path_of(customer)).is_success
+    story.events += [(f"Customer {kind}", each["id"]) for each in imported for kind in ("created", "deleted")]
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +181,8 @@ def told(tmp_path_factory: pytest.TempPathFactory, tables_of: Callable[[Service]
     story = Story()
     data = tmp_path_factory.mktemp("talkative")
     with _talkative_service(data) as service:
-        _call(service, story, tables_of(service))
+        tables = tables_of(service)
+        _call(service, story, tables)
         _import(service, story)
         file = data / "events.jsonl"
 
@@ -184,12 +191,18 @@ def told(tmp_path_factory: pytest.TempPathFactory, tables_of: Callable[[Service]
             return events >= len(story.events)
 
         wait_until(all_told, PATIENCE)
+        scan = tables.client.get_paginator("scan")
+        names = tables.client.list_tables()["TableNames"]
+        kept = {name: str([page["Items"] for page in scan.paginate(TableName=name)]) for name in names}
     logs = {path.name: path.read_text() for path in (data / "logs").iterdir()}
-    return Told(story, logs, [json.loads(line) for line in file.read_text().splitlines()])
+    return Told(story, logs, [json.loads(line) for line in file.read_text().splitlines()], kept)
 
 
-def test_no_log_and_no_event_shows_a_person_a_token_or_a_key(told: Told) -> None:
-    written = {**told.logs, "events": json.dumps(told.events, ensure_ascii=False)}
+def test_no_log_no_event_and_after_erasure_no_table_shows_a_person_a_token_or_a_key(told: Told) -> None:
+    written = {**told.logs, **told.tables, "events": json.dumps(told.events, ensure_ascii=False)}
+    assert told.tables["CustomersTable"] == "[[]]"
+    assert len(told.tables["AnswersTable"]) > 500
+    assert len(told.tables["ImportsTable"]) > 1000
     # Sort texts are folded.
     words = {form for word in told.story.words for form in (word, word.casefold(), word.replace("É", "e").casefold())}
     assert len(told.story.words) > 60
@@ -243,7 +256,7 @@ def test_customers_rows_and_imports_are_counted(told: Told) -> None:
     kinds = [kind for kind, _ in told.story.events]
     assert total("changes published", "CustomersCreated") == kinds.count("Customer created") == 6
     assert total("changes published", "CustomersUpdated") == 1
-    assert total("changes published", "CustomersDeleted") == 1
+    assert total("changes published", "CustomersDeleted") == 6
     assert total("import over", "RowsCreated") == 4
     assert total("import over", "RowsRejected") == 3
     assert total("import over", "ImportsCompleted") == 1

@@ -374,7 +374,7 @@ def test_changes_made_while_nothing_runs_are_handled_once_at_the_next_start(tmp_
         _put(cloud, "before")
         _until(lambda: bool(_changes(cloud, "Follow", "before")))
         # Kept only once the batch is over.
-        _until(lambda: len(list((tmp_path / "streams").iterdir())) == 2)
+        _until(lambda: len(list((tmp_path / "streams").glob("*.json"))) == 2)
     with _running(tmp_path) as cloud:
         _put(cloud, "after")
         _until(lambda: bool(_changes(cloud, "Follow", "after")))
@@ -471,7 +471,7 @@ def test_services_that_die_come_back_with_everything(tmp_path: Path) -> None:
         _until(report.exists)
         report.unlink()
         port = cloud.sqs.meta.endpoint_url.rpartition(":")[2]
-        (server,) = [pid for pid in _descendants(cloud.process.pid) if _command(pid).endswith(port)]
+        (server,) = [pid for pid in _descendants(cloud.process.pid) if f" {port} " in _command(pid)]
         os.kill(server, signal.SIGKILL)
         _until(report.exists)
         (message,) = cloud.send("Work", {})

@@ -10,6 +10,7 @@ import base64
 import functools
 import hashlib
 import json
+import os
 import re
 import time
 import traceback
@@ -45,6 +46,9 @@ _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _TAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _MEDIA_TYPE: Final = re.compile(r"\s*([^\s;]+)\s*(;.*)?", re.DOTALL)
 _CHARSET: Final = re.compile(r';\s*charset\s*=\s*"?([^\s;"]*)', re.IGNORECASE)
+
+_ORIGINS: Final = frozenset(filter(None, os.environ.get("CORS_ORIGINS", "").split(",")))
+"""From which pages browsers may call."""
 
 
 class UnsupportedMediaTypeError(CustomersError):
@@ -181,9 +185,15 @@ class Request:
         self._errors.append(FieldError(header="Idempotency-Key", code="invalid_key", detail=detail))
         return None
 
-    def fingerprint(self) -> str:
-        """Give a digest of all that the request asks for: equal for a repetition, different for another request."""
-        asked = json.dumps([self._event["httpMethod"], sorted(self.query.items())])
+    def fingerprint(self, purpose: str = "") -> str:
+        """Give a digest of all that the request asks for: equal for a repetition, different for another request.
+
+        Parameters
+        ----------
+        purpose
+            Each has a digest of its own, which tells nothing of the others.
+        """
+        asked = json.dumps([purpose, self._event["httpMethod"], sorted(self.query.items())])
         return hashlib.sha256(asked.encode() + b"\n" + self._body_bytes()).hexdigest()
 
     def text_in_path(self, name: str) -> str:
@@ -349,9 +359,22 @@ def _log_unforeseen(error: Exception, request: Request) -> None:
 
 
 def _proxy_result(response: Response, request: Request) -> dict[str, Any]:
-    headers = {"X-Request-Id": request.request_id, **response.headers}
+    headers = {"X-Request-Id": request.request_id, **_cross_origin(request), **response.headers}
     if response.body is None:
         return {"statusCode": response.status, "headers": headers, "body": ""}
     headers.setdefault("Content-Type", _JSON)
     body = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"))
     return {"statusCode": response.status, "headers": headers, "body": body}
+
+
+def _cross_origin(request: Request) -> dict[str, str]:
+    """Give the headers by which a browser lets a page of another origin see the answer (the Fetch standard)."""
+    if not _ORIGINS:
+        return {}
+    origin = request.header("Origin")
+    # The answer differs by origin, whichever this one is.
+    vary = {"Vary": "Origin"}
+    if origin not in _ORIGINS:
+        return vary
+    exposed = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id"
+    return {**vary, "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": exposed}

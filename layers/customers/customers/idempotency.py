@@ -2,6 +2,9 @@
 
 Powertools Idempotency keeps the answers. What it cannot know, whether a function that died had written already, the
 store knows: the ids that it derives from the key make the second run meet the rows of the first.
+
+An answer is encrypted with a key made from its request, which is not kept. Who sends the request again opens it with
+that, and nobody else can: it is no readable copy of customers who may have been deleted meanwhile.
 """
 
 from __future__ import annotations
@@ -59,6 +62,33 @@ class _NotKeptError(Exception):
         self.response = response
 
 
+class _Sealer:
+    """Packs and encrypts the answers to one request; SHAKE-256 is the key stream.
+
+    Parameters
+    ----------
+    secret
+        What only the request itself tells.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+
+    def seal(self, response: Response) -> dict[str, str]:
+        text = json.dumps([response.status, response.body, dict(response.headers)], ensure_ascii=False)
+        # Two answers to a request, if its function died, must not share a key stream.
+        nonce = secrets.token_bytes(16)
+        return {"sealed": base64.b85encode(nonce + self._masked(zlib.compress(text.encode()), nonce)).decode()}
+
+    def open(self, kept: dict[str, str]) -> Response:
+        raw = base64.b85decode(kept["sealed"])
+        return Response(*json.loads(zlib.decompress(self._masked(raw[16:], raw[:16]))))
+
+    def _masked(self, data: bytes, nonce: bytes) -> bytes:
+        stream = hashlib.shake_256(nonce + self._secret).digest(len(data))
+        return (int.from_bytes(data) ^ int.from_bytes(stream)).to_bytes(len(data))
+
+
 class _Table(DynamoDBPersistenceLayer):
     """Powertools' table, which also knows its own record when the SDK repeats a call whose answer was lost."""
 
@@ -112,11 +142,15 @@ class AnswerKeeper:
         StoreUnavailableError
             As `handle`, or because the table of answers does not answer. Nothing is kept.
         """
+        sealer = _Sealer(f"{request.fingerprint('answer')} {key}")
         name = hashlib.sha256(f"{request.authorizer.get('token_id', '')} {key}".encode()).hexdigest()
 
         def work_out(*, asked: dict[str, str]) -> Response:
             request_name = RequestName(f"{asked['name']}-{self._life_of(asked['name'])}", asked["payload"])
-            return _keepable(_answer(request, handle, request_name))
+            response = _answer(request, handle, request_name)
+            if len(sealer.seal(response)["sealed"]) > _MAX_KEPT:
+                raise _NotKeptError(response)
+            return response
 
         call = idempotent_function(
             work_out,
@@ -130,7 +164,7 @@ class AnswerKeeper:
                 lambda_context=request.lambda_context,  # type: ignore[arg-type]  # it comes untyped from Lambda
                 response_hook=_replayed,  # type: ignore[arg-type]  # Powertools' type names its parameters
             ),
-            output_serializer=CustomDictSerializer(to_dict=_packed, from_dict=_unpacked),
+            output_serializer=CustomDictSerializer(to_dict=sealer.seal, from_dict=sealer.open),
             key_prefix="create",
         )
         try:
@@ -181,21 +215,6 @@ def _answer(request: Request, handle: Callable[[RequestName], Response], name: R
     except (InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError) as error:
         # What is wrong with the request stays wrong. Anything else is no answer to keep.
         return problem(error, request)
-
-
-def _keepable(response: Response) -> Response:
-    if len(_packed(response)["packed"]) > _MAX_KEPT:
-        raise _NotKeptError(response)
-    return response
-
-
-def _packed(response: Response) -> dict[str, str]:
-    text = json.dumps([response.status, response.body, dict(response.headers)], ensure_ascii=False)
-    return {"packed": base64.b85encode(zlib.compress(text.encode())).decode()}
-
-
-def _unpacked(kept: dict[str, str]) -> Response:
-    return Response(*json.loads(zlib.decompress(base64.b85decode(kept["packed"]))))
 
 
 def _replayed(response: Response, _record: Any) -> Response:  # noqa: ANN401 (Powertools' type, which it does not export)

@@ -209,9 +209,12 @@ class ImportStore:
                     if "part" in item:
                         yield item["part"]["S"]
 
-    def finish(self, import_id: str) -> None:
-        """Keep that an import has its report."""
-        self._set(import_id, {"finished": {"BOOL": True}}, "attribute_exists(import_id)")
+    def finish(self, import_id: str, broken: Break | None) -> None:
+        """Keep that an import has its report, and no longer what that quotes of the file."""
+        values: dict[str, AttributeValueTypeDef] = {"finished": {"BOOL": True}}
+        if broken is not None:
+            values["broken"] = {"S": json.dumps(broken._replace(detail="The first report has the detail."))}
+        self._set(import_id, values, "attribute_exists(import_id)")
 
     def _set(self, import_id: str, values: dict[str, AttributeValueTypeDef], condition: str) -> None:
         try:

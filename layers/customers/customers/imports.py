@@ -132,7 +132,7 @@ class Imports:
         if known.finished or known.planned is None or known.booked < known.planned:
             return
         self._tell(known, repeated=False)
-        self.store.finish(import_id)
+        self.store.finish(import_id, known.broken)
 
     def _book(self, chunk: Chunk, counts: Counts, lines: bytes) -> None:
         part = self.bucket.write_part(chunk.import_id, chunk.number, lines) if lines else None

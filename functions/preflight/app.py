@@ -1,0 +1,19 @@
+"""OPTIONS of every path: what a browser may send from another origin. Deployed only with the parameter CorsOrigins."""
+
+from __future__ import annotations
+
+from customers.http import Request, Response, endpoint
+
+
+@endpoint
+def lambda_handler(_request: Request) -> Response:
+    """Answer with what is allowed; whether the origin is, `endpoint` tells, as with every other answer."""
+    return Response(
+        204,
+        headers={
+            "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match",
+            # Two hours are the most that a browser takes.
+            "Access-Control-Max-Age": "7200",
+        },
+    )
