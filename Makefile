@@ -25,6 +25,10 @@ check: .venv/.dev-ready ## Lint, check types and validate the template
 	@.venv/bin/cfn-lint template.yaml
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv/bin/sam validate --lint
 
+.PHONY: audit
+audit: .venv/.dev-ready ## Look up known vulnerabilities of all that is pinned (ARGS=--required)
+	@.ci/audit $(ARGS)
+
 .PHONY: bench-pages
 bench-pages: .venv/.dev-ready node_modules/.ready ## Measure what a page costs in a group of 100 and of 100,000
 	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.pages $(ARGS)
@@ -34,10 +38,10 @@ bench-writes: .venv/.dev-ready node_modules/.ready ## Measure what each write co
 	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.writes
 
 .PHONY: pins
-pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files
-	@$(UV_COMPILE) requirements-dev.in -o requirements-dev.txt
-	@$(UV_COMPILE) local/requirements.in -c requirements-dev.txt -o local/requirements.txt
-	@$(UV_COMPILE) layers/customers/requirements.in -c requirements-dev.txt -o layers/customers/requirements.txt
+pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS=--upgrade)
+	@$(UV_COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt
+	@$(UV_COMPILE) $(ARGS) local/requirements.in -c requirements-dev.txt -o local/requirements.txt
+	@$(UV_COMPILE) $(ARGS) layers/customers/requirements.in -c requirements-dev.txt -o layers/customers/requirements.txt
 
 .venv/pyvenv.cfg:
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is needed and not on the PATH" >&2; exit 1; }

@@ -1,0 +1,178 @@
+"""The audit of the dependencies, by sources of advisories of our own: it fails on what is known, never on silence."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ENGINES: dict[str, str] = json.loads((ROOT / "package.json").read_text())["optionalDependencies"]
+CONTROL = "jinja2"
+"""What the audit asks for first, to see that it is answered: in an old version, not the one that is pinned."""
+
+
+class Advisories(ThreadingHTTPServer):
+    """OSV, and the npm registry.
+
+    Parameters
+    ----------
+    vulnerable
+        The packages, as `name==version`, that there is an advisory against.
+    npm_audits
+        Whether the registry takes part in audits; some mirrors do not.
+    """
+
+    def __init__(self, vulnerable: set[str], *, npm_audits: bool) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.vulnerable = vulnerable
+        self.npm_audits = npm_audits
+        self.asked: set[str] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Advisories
+
+    def do_GET(self) -> None:
+        """What the registry knows of a package, shortened to what npm needs for a lock file."""
+        name = self.path.removeprefix("/").replace("%2f", "/")
+        version = ENGINES[name]
+        dist = {"tarball": f"{self.server.url}/{name}.tgz", "integrity": "sha512-" + "A" * 86 + "=="}
+        versions = {version: {"name": name, "version": version, "dist": dist}}
+        self._answer({"name": name, "dist-tags": {"latest": version}, "versions": versions})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        asked: Any = json.loads(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
+        if self.path != "/osv":
+            self._audit_npm(asked)
+            return
+        name, version = asked["package"]["name"], asked["version"]
+        self.server.asked.add(f"{name}=={version}")
+        affected = [{"package": {"name": name, "ecosystem": "PyPI"}, "versions": [version]}]
+        advisory = {"id": "PYSEC-0000-1", "summary": "known", "aliases": [], "affected": affected}
+        self._answer({"vulns": [advisory]} if f"{name}=={version}" in self.server.vulnerable else {})
+
+    def _audit_npm(self, asked: dict[str, list[str]]) -> None:
+        if not self.server.npm_audits:
+            self.send_error(405)
+            return
+        known = {
+            "id": 1,
+            "url": "https://example.com",
+            "title": "known",
+            "severity": "high",
+            "vulnerable_versions": "*",
+        }
+        hit = {name for name, versions in asked.items() if f"{name}=={versions[0]}" in self.server.vulnerable}
+        self._answer({name: [known] for name in hit})
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def advisories(*vulnerable: str, npm_audits: bool = True) -> Iterator[Advisories]:
+    with Advisories(set(vulnerable), npm_audits=npm_audits) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Any:
+    def run(url: str, *options: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "OSV_URL": f"{url}/osv",
+            "npm_config_registry": url,
+            "npm_config_cache": str(tmp_path),
+            "npm_config_fetch_retries": "0",
+        }
+        return subprocess.run(
+            [ROOT / ".ci" / "audit", *options], env=environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def pinned(name: str) -> str:
+    (line,) = [line for line in pins() if line.startswith(f"{name}==")]
+    return line
+
+
+def pins(file: str = "requirements-dev.txt") -> list[str]:
+    return [line.split(" ")[0] for line in (ROOT / file).read_text().splitlines() if "==" in line.split(" ")[0]]
+
+
+def test_everything_that_is_pinned_is_audited(audit: Any) -> None:
+    with advisories(f"{CONTROL}==2.4.1") as server:
+        done = audit(server.url, "--required")
+    assert done.returncode == 0, done.stderr
+    assert "NOT AUDITED" not in done.stderr
+    # A few pins are for other systems, and audited there.
+    assert {pinned(name) for name in ("botocore", "pydantic", "pytest", "werkzeug")} < server.asked
+    assert len(set(pins()) - server.asked) < 5
+
+
+def test_a_vulnerable_python_package_fails_it_whatever_becomes_of_the_npm_packages(audit: Any) -> None:
+    with advisories(f"{CONTROL}==2.4.1", pinned("pydantic"), npm_audits=False) as server:
+        done = audit(server.url)
+    assert done.returncode == 1
+    assert "PYSEC-0000-1" in done.stdout
+    assert "NOT AUDITED: the vulnerabilities of the npm packages" in done.stderr
+
+
+def test_a_vulnerable_npm_package_fails_it_whatever_becomes_of_the_python_packages(audit: Any) -> None:
+    engine = "@dynoxide/linux-x64"
+    with advisories(f"{engine}=={ENGINES[engine]}") as server:
+        done = audit(server.url)
+    assert done.returncode == 1
+    assert engine in done.stdout
+    # A source that knows nothing against the version asked for first is not taken for one that finds nothing.
+    assert "NOT AUDITED: the vulnerabilities of the Python packages" in done.stderr
+
+
+@pytest.mark.parametrize(("options", "status"), [((), 0), (("--required",), 1)])
+def test_sources_out_of_reach_are_told_and_fail_it_where_it_is_required(
+    audit: Any, options: tuple[str, ...], status: int
+) -> None:
+    with advisories() as closed:
+        pass
+    done = audit(closed.url, *options)
+    assert done.stderr.count("NOT AUDITED") == 2
+    assert done.returncode == status
+
+
+@pytest.mark.parametrize("file", ["local/requirements.txt", "layers/customers/requirements.txt"])
+def test_every_place_runs_the_versions_that_are_tested(file: str) -> None:
+    assert pins(file)
+    assert set(pins(file)) <= set(pins())

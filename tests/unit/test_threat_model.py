@@ -1,0 +1,125 @@
+"""The threat model says the truth: its tests exist, and what it says of the template stands there."""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from customers import model
+from customers.errors import InvalidError
+from customers.import_formats import Layout, Row, parse_row, report_line
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+RESOURCES: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))["Resources"]
+CONSUME = {"ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes"}
+
+
+def of_type(kind: str) -> dict[str, Any]:
+    found = {name: resource for name, resource in RESOURCES.items() if resource["Type"] == kind}
+    assert found
+    return found
+
+
+def test_every_test_that_is_named_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(named) > 40
+    assert named <= set(re.findall(r"^def (test_\w+)", "\n".join(files), re.MULTILINE))
+
+
+def told_roles() -> dict[str, dict[str, set[str]]]:
+    """Give the actions on each resource by function, as the page tells them."""
+    told = {}
+    for name, rights in re.findall(r"^\| `(\w+)` \| (.+?) \|", PAGE, re.MULTILINE):
+        rows = [right.replace("\\", "").split(": ") for right in rights.split("; ")]
+        told[name] = {resource: set(actions.split(", ")) for resource, actions in rows}
+    return told
+
+
+def short(resource: Any) -> str:
+    """Give a resource of a policy as the page writes it: its name in the template, and the place in it."""
+    match resource:
+        case {"Fn::GetAtt": [name, "Arn"]} | {"Fn::GetAtt": str(name)}:
+            return str(name).removesuffix(".Arn")
+        case {"Fn::GetAtt": [name, "StreamArn"]}:
+            return f"{name}/stream"
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"^\$\{(\w+)\.Arn\}", r"\1", text)
+    pytest.fail(f"neither a resource of this stack nor a place in one: {resource}")
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_each_role_may_do_what_the_threat_model_says_and_nothing_else() -> None:
+    told = told_roles()
+    functions = of_type("AWS::Serverless::Function")
+    assert told.keys() == functions.keys()
+    for name, function in functions.items():
+        assert "Policies" not in function["Properties"], name
+        role = RESOURCES[f"{name}Role"]["Properties"]
+        assert role.keys() == {"AssumeRolePolicyDocument", "Policies"}, name
+        given: dict[str, set[str]] = {}
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                assert statement.keys() == {"Effect", "Action", "Resource"}, name
+                for resource in as_list(statement["Resource"]):
+                    place = re.sub(r"/index/[\w-]+$", "/index", short(resource))
+                    actions = {action.partition(":")[2] for action in as_list(statement["Action"])}
+                    given.setdefault(place, set()).update(actions)
+        assert given.pop(f"{name}Logs") == {"CreateLogStream", "PutLogEvents"}, name
+        shortened = {
+            place: actions - CONSUME | {"consume"} if actions >= CONSUME else actions
+            for place, actions in given.items()
+        }
+        assert shortened == told[name], name
+
+
+def test_no_policy_of_a_resource_lets_in_anyone_but_s3() -> None:
+    kinds = {resource["Type"] for resource in RESOURCES.values() if resource["Type"].endswith("Policy")}
+    assert kinds == {"AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy"}
+    (queue_policy,) = of_type("AWS::SQS::QueuePolicy").values()
+    (allowed,) = queue_policy["Properties"]["PolicyDocument"]["Statement"]
+    assert allowed["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    (bucket_policy,) = of_type("AWS::S3::BucketPolicy").values()
+    (denied,) = bucket_policy["Properties"]["PolicyDocument"]["Statement"]
+    assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    (bucket,) = of_type("AWS::S3::Bucket").values()
+    blocked = bucket["Properties"]["PublicAccessBlockConfiguration"]
+    assert len(blocked) == 4
+    assert all(blocked.values())
+
+
+def test_what_holds_customers_outlives_a_mistake() -> None:
+    kept = {name: table for name, table in of_type("AWS::DynamoDB::Table").items() if name != "AnswersTable"}
+    assert {"CustomersTable", "TokensTable"} < kept.keys()
+    for name, table in {**kept, **of_type("AWS::S3::Bucket")}.items():
+        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
+    for name, table in kept.items():
+        properties = table["Properties"]
+        assert properties["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}, name
+        assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True, name
+
+
+@pytest.mark.parametrize("hostile", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1+1", "\r=1+1", '"=1+1"'])
+def test_what_a_report_adds_to_a_row_is_no_formula(hostile: str) -> None:
+    layout = Layout("csv", ("first_name", "last_name", "email", "group_id", "age"), ",")
+    cell = '"' + hostile.replace('"', '""') + '"'
+    original = ",".join([cell] * 5).encode()
+    with pytest.raises(InvalidError) as refused:
+        model.new_customer(parse_row(layout, original))
+    line = report_line(layout, Row(7, original), refused.value.errors)
+    number, told, *rest = next(csv.reader([line.decode()]))
+    assert number == "7"
+    assert told.startswith("email: ") or told[0].isalpha()
+    assert hostile.strip() not in told
+    # The row comes back as it came, to be mended.
+    assert line.removesuffix(b"\r\n").endswith(original)
+    assert len(rest) == 5
