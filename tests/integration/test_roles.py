@@ -1,0 +1,413 @@
+"""Each function's role grants what the function calls, on the resources that it calls it on, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import secrets
+import time
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from customers import import_chunks
+from customers.customer import SORT_FIELDS
+from customers.token_store import TokenStore
+from customers.tokens import SCOPES, new_token, token_hash
+from tests.conftest import ROOT
+from tests.integration.import_cloud import BUCKET, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from local.stack import Stack
+    from tests.conftest import Handler
+    from tests.integration.import_cloud import ImportCloud, Message
+
+type Template = dict[str, Any]
+
+POLLER = {
+    "SQS": ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage"),
+    "DynamoDB": ("DescribeStream", "GetRecords", "GetShardIterator"),
+}
+"""What Lambda does with a function's role to read what triggers it.
+
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html
+"""
+
+
+class Grant(NamedTuple):
+    """An action on a resource, which is written as in the template, with logical ids: `CustomersTable/index/…`."""
+
+    action: str
+    resource: str
+
+
+type Calls = dict[str, set[Grant]]
+"""The functions' calls, by their logical ids."""
+
+
+# What a role grants, and what a function needs.
+
+
+def granted(template: Template, function: str) -> list[Grant]:
+    """Give what a function's role grants, in the order in which it stands there."""
+    role = template["Resources"][template["Resources"][function]["Properties"]["Role"]["Fn::GetAtt"][0]]["Properties"]
+    assert role.keys() == {"AssumeRolePolicyDocument", "Policies"}
+    found = []
+    for policy in role["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement.keys() == {"Effect", "Action", "Resource"}
+            assert statement["Effect"] == "Allow"
+            resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+            found += [Grant(action, _written(resource)) for action in statement["Action"] for resource in resources]
+    return found
+
+
+def _written(resource: Any) -> str:
+    match resource:
+        case {"Fn::GetAtt": [name, "Arn"]}:
+            return str(name)
+        case {"Fn::GetAtt": [name, "StreamArn"]}:
+            return f"{name}/stream"
+        case {"Fn::Sub": str(text)}:
+            return text.replace("${", "").replace(".Arn}", "")
+    return str(resource)
+
+
+def done_by_lambda(template: Template, function: str) -> set[Grant]:
+    """Give what Lambda itself does with a function's role: it writes the log, and reads what triggers the function."""
+    properties = template["Resources"][function]["Properties"]
+    log = properties["LoggingConfig"]["LogGroup"]["Ref"]
+    found = {Grant(f"logs:{action}", log) for action in ("CreateLogStream", "PutLogEvents")}
+    for event in properties.get("Events", {}).values():
+        kind, source = event["Type"], event["Properties"]
+        if kind == "SQS":
+            found |= {Grant(f"sqs:{action}", _written(source["Queue"])) for action in POLLER[kind]}
+        if kind == "DynamoDB":
+            stream = _written(source["Stream"])
+            found |= {Grant(f"dynamodb:{action}", stream) for action in POLLER[kind]}
+            found.add(Grant("dynamodb:ListStreams", f"{stream}/*"))
+            destination = source["DestinationConfig"]["OnFailure"]
+            found.add(Grant("sqs:SendMessage", _written(destination["Destination"])))
+    return found
+
+
+def differences(template: Template, calls: Calls) -> list[str]:
+    """Say what the roles lack, and what they grant beyond what is called."""
+    found = []
+    for function, called in calls.items():
+        grants = granted(template, function)
+        lambdas = done_by_lambda(template, function)
+        used = set()
+        for call in called | lambdas:
+            covering = {grant for grant in grants if grant.action == call.action and _covers(grant, call)}
+            used |= covering
+            if not covering:
+                found.append(f"{function} lacks {call.action} on {call.resource}")
+        found += [f"{function} never uses {grant.action} on {grant.resource}" for grant in grants if grant not in used]
+        found += [f"{function} may {grant.action} on {grant.resource}" for grant in grants if _is_wide(grant, lambdas)]
+    return sorted(found)
+
+
+def _covers(grant: Grant, call: Grant) -> bool:
+    # A wildcard may stand for keys alone.
+    return fnmatchcase(call.resource, grant.resource) if grant.action.startswith("s3:") else call == grant
+
+
+def _is_wide(grant: Grant, lambdas: set[Grant]) -> bool:
+    if "*" in grant.action:
+        return True
+    return "*" in grant.resource and grant not in lambdas and not re.fullmatch(r"ImportBucket/\w+/\*", grant.resource)
+
+
+# What the functions call.
+
+
+class Recorder:
+    """Writes down what the functions call, as IAM would see it."""
+
+    def __init__(self, template: Template) -> None:
+        self.calls: Calls = {
+            name: set()
+            for name, resource in template["Resources"].items()
+            if resource["Type"] == "AWS::Serverless::Function"
+        }
+        self._function: str | None = None
+        self._logical_ids = {name.lower(): name for name in template["Resources"]}
+        self.refused: str | None = None
+        """The operation that is throttled."""
+
+    @contextmanager
+    def of(self, function: str) -> Iterator[None]:
+        """Write down what is called in the block."""
+        self._function = function
+        try:
+            yield
+        finally:
+            self._function = None
+
+    def recorded(self, function: str, handler: Handler) -> Handler:
+        """Wrap a handler."""
+
+        def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
+            with self.of(function):
+                return handler(event, context)
+
+        return handle
+
+    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap the one method through which every client makes every call."""
+
+        def recorded(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+            if self._function is None:
+                return call(client, operation, parameters)
+            calls = self.calls[self._function]
+            calls |= self._grants(client.meta.service_model.service_name, operation, parameters)
+            if operation == self.refused:
+                error = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+                raise ClientError(error, operation)  # type: ignore[arg-type]  # as much of it as is looked at
+            try:
+                return call(client, operation, parameters)
+            except client.exceptions.ClientError as error:
+                # Who may not list a bucket is told that access is denied.
+                if error.response["Error"]["Code"] == "NoSuchKey":
+                    calls.add(Grant("s3:ListBucket", self._logical_ids[parameters["Bucket"]]))
+                raise
+
+        return recorded
+
+    def _grants(self, service: str, operation: str, parameters: dict[str, Any]) -> set[Grant]:
+        """Give what IAM asks for at a call. What is not known here is missed in the role.
+
+        https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
+        """
+        names: dict[str, Callable[[], set[tuple[str, str]]]] = {
+            "dynamodb": lambda: self._dynamodb(operation, parameters),
+            "s3": lambda: {(_S3[operation], f"{parameters['Bucket']}/{parameters['Key']}")},
+            "sqs": lambda: {(_SQS[operation], urlsplit(parameters["QueueUrl"]).path.rpartition("/")[2])},
+            "events": lambda: {(operation, entry["EventBusName"]) for entry in parameters["Entries"]},
+        }
+        found = set()
+        try:
+            for action, name in names[service]():
+                resource, slash, rest = name.partition("/")
+                found.add(Grant(f"{service}:{action}", f"{self._logical_ids[resource.lower()]}{slash}{rest}"))
+        except KeyError as unknown:
+            found.add(Grant(f"{service}:{operation}", f"unknown {unknown}"))
+        return found
+
+    def _dynamodb(self, operation: str, parameters: dict[str, Any]) -> set[tuple[str, str]]:
+        match operation:
+            case "TransactWriteItems":
+                # The permission of each part, and none for the whole.
+                puts = [part for item in parameters["TransactItems"] for part in item.items()]
+                return {(f"{kind}Item", part["TableName"]) for kind, part in puts}
+            case "BatchGetItem":
+                return {(operation, table) for table in parameters["RequestItems"]}
+            case "BatchExecuteStatement":
+                parts = [statement["Statement"].split() for statement in parameters["Statements"]]
+                return {(f"PartiQL{verb.capitalize()}", table.strip('"')) for verb, _, table, *_ in parts}
+            case "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query":
+                index = f"/index/{parameters['IndexName']}" if "IndexName" in parameters else ""
+                return {(operation, parameters["TableName"] + index)}
+        raise KeyError(operation)
+
+
+_S3 = {"GetObject": "GetObject", "PutObject": "PutObject"} | dict.fromkeys(
+    ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"), "PutObject"
+)
+_SQS = {"ChangeMessageVisibility": "ChangeMessageVisibility"} | dict.fromkeys(
+    ("SendMessage", "SendMessageBatch"), "SendMessage"
+)
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    parsed: Template = yaml_parse((ROOT / "template.yaml").read_text())
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def calls(
+    template: Template,
+    stack: Stack,
+    function: Callable[[str], Handler],
+    cloud: ImportCloud,
+    dynamodb: DynamoDBClient,
+) -> Calls:
+    """Give what every function calls on every way that it can take."""
+    recorder = Recorder(template)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", recorder.around(BaseClient._make_api_call))  # type: ignore[attr-defined]  # noqa: SLF001 (where all calls meet)
+        _call_endpoints(recorder, function)
+        _authorize(recorder, function, TokenStore(dynamodb, stack.functions["Authorize"].environment["TOKENS_TABLE"]))
+        patch.setattr(import_chunks, "_ROWS", 2)
+        for name, app in cloud.apps.items():
+            patch.setattr(app, "lambda_handler", recorder.recorded(name, app.lambda_handler))
+        _import(cloud)
+        _publish(cloud)
+    return recorder.calls
+
+
+def _call_endpoints(recorder: Recorder, function: Callable[[str], Handler]) -> None:
+    def call(
+        name: str, path: str, body: object = None, headers: dict[str, str] | None = None, **query: str
+    ) -> dict[str, Any]:
+        ending = path.rpartition("/")[2]
+        event = {
+            "httpMethod": "GET",
+            "path": path,
+            "pathParameters": {"customer_id": ending, "group_id": ending},
+            "multiValueHeaders": {name: [value] for name, value in (headers or {}).items()},
+            "multiValueQueryStringParameters": {name: [value] for name, value in query.items()},
+            "requestContext": {"requestId": str(uuid4()), "path": path, "authorizer": {"token_id": "a-token"}},
+            "body": None if body is None else json.dumps(body),
+            "isBase64Encoded": False,
+        }
+        context = SimpleNamespace(get_remaining_time_in_millis=lambda: 15_000)
+        with recorder.of(name):
+            return function(name)(event, context)
+
+    group = secrets.randbelow(2**53 - 1) + 1
+    john = {"first_name": "John", "last_name": "Doe", "email": "john.doe@example.com", "group_id": group}
+    many = {"customers": [john, john]}
+    path = "/api/customers"
+    key, other_key = ({"Idempotency-Key": str(uuid4())} for _ in range(2))
+    answers = [call("CreateCustomers", path, john, headers) for headers in (None, key, key)]
+    answers += [call("CreateCustomers", path, many, size="list", on_error=way) for way in ("abort", "keep")]
+    assert [answer["statusCode"] for answer in answers] == [201] * 5
+    recorder.refused = "TransactWriteItems"
+    assert call("CreateCustomers", path, many, other_key, size="list")["statusCode"] == 503
+    recorder.refused = None
+
+    for sort in SORT_FIELDS:
+        assert call("ListGroup", f"{path}/group/{group}", sort=sort)["statusCode"] == 200
+    customer = f"{path}/{json.loads(answers[0]['body'])['id']}"
+    for name, body in (("GetCustomer", None), ("UpdateCustomer", {"age": 7}), ("DeleteCustomer", None)):
+        # At a version that there is not, and at any.
+        call(name, customer, body, {"If-Match": '"99"'})
+        assert call(name, customer, body)["statusCode"] == 200
+
+
+def _authorize(recorder: Recorder, function: Callable[[str], Handler], tokens: TokenStore) -> None:
+    token = new_token()
+    tokens.put(token_hash(token), SCOPES, "a test", int(time.time()) + 60)
+    arn = "arn:aws:execute-api:us-east-1:123456789012:api/prod/GET/api/customers/1"
+    with recorder.of("Authorize"):
+        answer: Any = function("Authorize")({"authorizationToken": token, "methodArn": arn}, object())
+    assert answer["policyDocument"]["Statement"][0]["Effect"] == "Allow"
+
+
+def _import(cloud: ImportCloud) -> None:
+    """Import files and messages, the functions killed before and after each call in turn, and delivered again."""
+    rows = "".join(f"J,D,j{number}@example.com,1\n" for number in range(3))
+    data = f"first_name,last_name,email,group_id\n{rows},D,nobody,1\n".encode()
+
+    def drop(*, lasting: bool = True) -> Message:
+        key = f"imports/{uuid4()}.csv"
+        cloud.put(key, data)
+        if not lasting:
+            cloud.s3.delete_object(Bucket=BUCKET, Key=key)
+        (message,) = cloud.take("PlanQueue")
+        return message
+
+    def kill_at_each_call(make: Callable[[], Message]) -> None:
+        _, calls = cloud.invoke(make())
+        cloud.run()
+        for call in range(len(calls)):
+            message = make()
+            cloud.invoke(message, Fault(call, "before"))
+            # The chunks that are out already, before the rest.
+            cloud.run()
+            cloud.deliver(message)
+            cloud.run()
+
+    def chunk() -> Message:
+        cloud.deliver(drop())
+        first, last = cloud.take("ChunkQueue")
+        cloud.deliver(first)
+        return last
+
+    cloud.run()
+    kill_at_each_call(drop)
+    kill_at_each_call(chunk)
+    kill_at_each_call(lambda: chunk()._replace(queue="ChunkDeadLetters"))
+    kill_at_each_call(lambda: drop()._replace(queue="PlanDeadLetters"))
+    # A file whose chunks are all booked but whose plan is not.
+    cloud.deliver(drop(lasting=False))
+    cloud.milliseconds, enough = 1, cloud.milliseconds
+    cloud.invoke(drop())
+    cloud.milliseconds = enough
+    cloud.send("no customer")
+    cloud.run()
+
+
+def _publish(cloud: ImportCloud) -> None:
+    event = json.loads((ROOT / "events" / "publish_changes" / "changes.json").read_text())
+    assert cloud.apps["PublishChanges"].lambda_handler(event, None) == {"batchItemFailures": []}
+
+
+# The tests.
+
+
+def test_every_role_grants_what_its_function_calls_and_nothing_else(template: Template, calls: Calls) -> None:
+    assert all(calls.values())
+    assert differences(template, calls) == []
+
+
+def _statements(template: Template) -> Iterator[tuple[str, Any, list[Any]]]:
+    """Give each statement of each function's role in a copy of the template; what it is, and its actions."""
+    for function, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::Serverless::Function":
+            role = template["Resources"][resource["Properties"]["Role"]["Fn::GetAtt"][0]]
+            for policy in role["Properties"]["Policies"]:
+                for statement in policy["PolicyDocument"]["Statement"]:
+                    yield function, statement, statement["Action"]
+
+
+def test_any_action_taken_from_a_role_is_missed(template: Template, calls: Calls) -> None:
+    changed = copy.deepcopy(template)
+    for function, statement, actions in _statements(changed):
+        for action in list(actions):
+            index = actions.index(action)
+            actions.remove(action)
+            found = differences(changed, calls)
+            actions.insert(index, action)
+            assert found, (function, statement, action)
+            assert all(line.startswith(f"{function} lacks {action} on ") for line in found)
+
+
+def test_any_action_added_to_a_role_is_found(template: Template, calls: Calls) -> None:
+    changed = copy.deepcopy(template)
+    for function, statement, actions in _statements(changed):
+        for added in ("dynamodb:Scan", "s3:DeleteObject", "sqs:PurgeQueue", f"{actions[0].partition(':')[0]}:*"):
+            actions.append(added)
+            found = differences(changed, calls)
+            actions.remove(added)
+            assert any(f"{function} never uses {added} on " in line for line in found), (function, statement, added)
+
+
+def test_any_resource_made_wider_is_found(template: Template, calls: Calls) -> None:
+    changed = copy.deepcopy(template)
+    for function, statement, _ in _statements(changed):
+        resource = statement["Resource"]
+        wide = ["*", {"Fn::Sub": "${CustomersTable.Arn}/index/*"}, {"Fn::Sub": "${ImportBucket.Arn}/*"}]
+        for wider in (*wide, {"Fn::GetAtt": ["TokensTable", "Arn"]}):
+            statement["Resource"] = wider
+            found = differences(changed, calls)
+            if wider != resource:
+                assert any(line.startswith(function) for line in found), (function, statement)
+        statement["Resource"] = resource
