@@ -37,6 +37,10 @@ bench-pages: .venv/.dev-ready node_modules/.ready ## Measure what a page costs i
 bench-writes: .venv/.dev-ready node_modules/.ready ## Measure what each write costs, with and without an Idempotency-Key
 	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.writes
 
+.PHONY: reliability
+reliability: .venv/.dev-ready node_modules/.ready ## Let things fail, count what is lost, and write docs/reliability.md
+	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.reliability $(ARGS)
+
 .PHONY: pins
 pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS=--upgrade)
 	@$(UV_COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt

@@ -1,0 +1,111 @@
+"""Runs what docs/reliability.md tells, and writes it there: `make reliability`, or one part: `… ARGS=load`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.reliability import bad_requests, hot_group, imports, load, requests
+from benchmarks.reliability.fault_proxy import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from benchmarks.reliability.requests import Cell
+
+_DOCUMENT: Final = Path("docs/reliability.md")
+
+
+def _table(cells: Iterable[tuple[str, Fault, bool, Cell]], what: str) -> tuple[str, bool]:
+    """Give a table of all cells, a line for each kind and each of always and one in three."""
+    lines: dict[tuple[str, bool], dict[Fault, Cell]] = {}
+    for name, fault, always, cell in cells:
+        lines.setdefault((name, always), {})[fault] = cell
+        _say(f"{name}, {fault}, {'always' if always else 'one in three'}: {dict(cell.statuses)} {cell.problems or ''}")
+    faults = list(next(iter(lines.values())))
+    table = [
+        f"| {what} | fails | {' | '.join(faults)} | calls hit | trials | wrong | partial | lost | doubled |",
+        f"| --- | --- |{' ---: |' * (len(faults) + 6)}",
+    ]
+    well = True
+    for (name, always), row in lines.items():
+        verdicts = [verdict for cell in row.values() for verdict in cell.verdicts]
+        trials = sum(cell.statuses.total() or len(cell.verdicts) for cell in row.values())
+        wrong = sorted({problem for cell in row.values() for problem in cell.problems})
+        counts = [sum(getattr(one, column) for one in verdicts) for column in ("partial", "lost", "doubled")]
+        shown = [_answers(row[fault]) for fault in faults]
+        spoilt = sum(cell.spoilt for cell in row.values())
+        table.append(
+            f"| {name} | {'always' if always else '1 in 3'} | {' | '.join(shown)} | {spoilt} | {trials} "
+            f"| {', '.join(wrong) or 0} | {' | '.join(map(str, counts))} |"
+        )
+        well &= not wrong
+    return "\n".join(table), well
+
+
+def _answers(cell: Cell) -> str:
+    """Give the answers of a cell and how long the longest took; of an import, how many of them came out right."""
+    if not cell.statuses:
+        return f"{sum(not any(verdict) for verdict in cell.verdicts)} right"
+    statuses = ", ".join(f"{number} × {status}" for status, number in sorted(cell.statuses.items()))
+    return f"{statuses}; {cell.slowest:.1f} s"
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def _requests() -> tuple[str, bool]:
+    with requests.running_world() as world:
+        return _table(requests.matrix(world, list(Fault), trials=8), "request")
+
+
+def _imports() -> tuple[str, bool]:
+    with imports.running_import_cloud() as cloud:
+        return _table(imports.matrix(cloud, list(Fault), trials=2), "function: service")
+
+
+def _load() -> tuple[str, bool]:
+    return load.run(32, 300, _say)
+
+
+def _bad_requests() -> tuple[str, bool]:
+    return bad_requests.run(100_000, 1, _say)
+
+
+def _hot_group() -> tuple[str, bool]:
+    with tempfile.TemporaryDirectory() as folder:
+        return hot_group.run(100_000, 250, Path(folder), _say)
+
+
+_PARTS: Final = {
+    "requests": _requests,
+    "imports": _imports,
+    "load": _load,
+    "bad-requests": _bad_requests,
+    "hot-group": _hot_group,
+}
+
+
+def main() -> int:
+    """Run the parts; exit with 1 if anything was wrong, lost or doubled."""
+    parser = argparse.ArgumentParser(prog="reliability", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*_PARTS, []], help="all if none is named")
+    well = True
+    for part in parser.parse_args().parts or _PARTS:
+        table, part_well = _PARTS[part]()
+        well &= part_well
+        text = _DOCUMENT.read_text(encoding="utf-8")
+        place = re.compile(rf"(<!-- {part} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        _DOCUMENT.write_text(place.sub(lambda marks, table=table: marks[1] + table + marks[2], text), encoding="utf-8")  # type: ignore[misc]  # mypy and defaults of lambdas
+        _say(f"{part}: {'all well' if part_well else 'NOT WELL'}")
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
