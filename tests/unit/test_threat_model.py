@@ -108,6 +108,16 @@ def test_what_holds_customers_outlives_a_mistake() -> None:
         assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True, name
 
 
+def test_a_flood_of_files_or_messages_leaves_functions_for_calls() -> None:
+    functions = of_type("AWS::Serverless::Function").values()
+    events = [event for function in functions for event in function["Properties"].get("Events", {}).values()]
+    queues = [event["Properties"] for event in events if event["Type"] == "SQS"]
+    assert len(queues) == 5
+    for queue in queues:
+        # Without it, one queue may take all the functions of the account.
+        assert queue["ScalingConfig"]["MaximumConcurrency"] in (5, {"Ref": "MaximumConcurrency"}), queue
+
+
 @pytest.mark.parametrize("hostile", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1+1", "\r=1+1", '"=1+1"'])
 def test_what_a_report_adds_to_a_row_is_no_formula(hostile: str) -> None:
     layout = Layout("csv", ("first_name", "last_name", "email", "group_id", "age"), ",")
