@@ -36,7 +36,7 @@ def told_roles() -> dict[str, dict[str, set[str]]]:
     """Give the actions on each resource by function, as the page tells them."""
     told = {}
     for name, rights in re.findall(r"^\| `(\w+)` \| (.+?) \|", PAGE, re.MULTILINE):
-        rows = [right.replace("\\", "").split(": ") for right in rights.split("; ")]
+        rows = [right.replace("\\", "").split(": ") for right in rights.split("; ") if right != "nothing"]
         told[name] = {resource: set(actions.split(", ")) for resource, actions in rows}
     return told
 
