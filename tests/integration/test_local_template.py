@@ -90,10 +90,12 @@ def test_a_parameter_reaches_what_the_gateway_does() -> None:
     assert api.throttle.rate == 5
 
 
-def test_every_gateway_route_of_the_service_has_an_authorizer() -> None:
-    api = read_stack(Template(_ROOT / "template.yaml", {}, stack_id="x")).api
-    assert api.routes
-    assert all(route.authorizer for route in api.routes)
+@pytest.mark.parametrize("parameters", [{}, {"CorsOrigins": "https://app.example.com"}])
+def test_every_gateway_route_of_the_service_has_an_authorizer(parameters: dict[str, str]) -> None:
+    api = read_stack(Template(_ROOT / "template.yaml", parameters, stack_id="x")).api
+    assert {route.method for route in api.routes if route.authorizer} == {"GET", "POST", "PATCH", "DELETE"}
+    # What a browser may send, it asks without a token.
+    assert {route.function for route in api.routes if not route.authorizer} == ({"Preflight"} if parameters else set())
 
 
 def test_a_bucket_gives_its_burst_at_once_and_then_its_rate() -> None:
