@@ -13,17 +13,22 @@ run: .venv/.run-ready node_modules/.ready ## Serve the API on http://127.0.0.1:3
 	@.venv/bin/python -m local $(ARGS)
 
 .PHONY: test
-test: .venv/.dev-ready node_modules/.ready ## Run the checks and all tests that need no account and no Docker
+test: .venv/.dev-ready .venv/ministack/.ready node_modules/.ready ## Run the checks and all tests that need no account and no Docker
 	@$(MAKE) --no-print-directory check
 	@.venv/bin/python -m pytest $(ARGS)
 
+.PHONY: deployed
+deployed: .venv/.dev-ready .venv/ministack/.ready ## Deploy the stack with sam into an emulated cloud, and test it there
+	@.venv/bin/python -m pytest tests/deployed $(ARGS)
+
 .PHONY: check
-check: .venv/.dev-ready ## Lint, check types and validate the template
+check: .venv/.dev-ready .venv/checkov/.ready ## Lint, check types, validate and scan the template
 	@.venv/bin/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/cfn-lint template.yaml
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv/bin/sam validate --lint
+	@.venv/checkov/bin/checkov --config-file .checkov.yaml
 
 .PHONY: audit
 audit: .venv/.dev-ready ## Look up known vulnerabilities of all that is pinned (ARGS=--required)
@@ -44,6 +49,8 @@ reliability: .venv/.dev-ready node_modules/.ready ## Let things fail, count what
 .PHONY: pins
 pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS=--upgrade)
 	@$(UV_COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt
+	@$(UV_COMPILE) $(ARGS) requirements-checkov.in -o requirements-checkov.txt
+	@$(UV_COMPILE) $(ARGS) requirements-ministack.in -o requirements-ministack.txt
 	@$(UV_COMPILE) $(ARGS) local/requirements.in -c requirements-dev.txt -o local/requirements.txt
 	@$(UV_COMPILE) $(ARGS) layers/customers/requirements.in -c requirements-dev.txt -o layers/customers/requirements.txt
 
@@ -63,6 +70,13 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@echo "installing what the checks and the tests run on (first time only)"
 	@$(PIP) requirements-dev.txt
 	@touch .venv/.run-ready $@
+
+# Tools whose pins contradict ours have an environment of their own.
+.venv/%/.ready: requirements-%.txt | .venv/pyvenv.cfg
+	@echo "installing $* (first time only)"
+	@.venv/bin/python -m venv .venv/$*
+	@.venv/$*/bin/pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 node_modules/.ready: package.json
 	@command -v npm >/dev/null || { echo "error: Node with npm is needed and not on the PATH" >&2; exit 1; }

@@ -169,6 +169,9 @@ def slim_model(model: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
             shapes[name] = model["shapes"][name]
             waiting += _shapes_of(shapes[name])
     slimmed: dict[str, Any] = _without_documentation({**model, "operations": operations, "shapes": shapes})
+    # Botocore asks for these texts at every call of S3.
+    for parameter in slimmed.get("clientContextParams", {}).values():
+        parameter["documentation"] = ""
     return slimmed
 
 
