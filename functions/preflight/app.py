@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import customers.cold_start
 from customers.http import Request, Response, endpoint
 
 
@@ -17,3 +18,6 @@ def lambda_handler(_request: Request) -> Response:
             "Access-Control-Max-Age": "7200",
         },
     )
+
+
+customers.cold_start.over()
