@@ -13,7 +13,7 @@ run: .venv/.run-ready node_modules/.ready ## Serve the API on http://127.0.0.1:3
 	@.venv/bin/python -m local $(ARGS)
 
 .PHONY: test
-test: .venv/.dev-ready .venv/ministack/.ready node_modules/.ready ## Run the checks and all tests that need no account and no Docker
+test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready node_modules/.ready ## Run the checks and all tests that need no account and no Docker
 	@$(MAKE) --no-print-directory check
 	@.venv/bin/python -m pytest $(ARGS)
 
@@ -34,6 +34,14 @@ check: .venv/.dev-ready .venv/checkov/.ready ## Lint, check types, validate and 
 audit: .venv/.dev-ready ## Look up known vulnerabilities of all that is pinned (ARGS=--required)
 	@.ci/audit $(ARGS)
 
+.PHONY: bench
+bench: .venv/.bench-ready node_modules/.ready ## Compare the functions with bare boto3 and the usual frameworks
+	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.ladder $(ARGS)
+
+.PHONY: bench-http
+bench-http: .venv/.dev-ready node_modules/.ready ## Measure the whole service on this machine under load
+	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.http_load $(ARGS)
+
 .PHONY: bench-pages
 bench-pages: .venv/.dev-ready node_modules/.ready ## Measure what a page costs in a group of 100 and of 100,000
 	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.pages $(ARGS)
@@ -53,6 +61,8 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@$(UV_COMPILE) $(ARGS) requirements-ministack.in -o requirements-ministack.txt
 	@$(UV_COMPILE) $(ARGS) local/requirements.in -c requirements-dev.txt -o local/requirements.txt
 	@$(UV_COMPILE) $(ARGS) layers/customers/requirements.in -c requirements-dev.txt -o layers/customers/requirements.txt
+	@for folder in benchmarks benchmarks/peers/boto3 benchmarks/peers/fastapi benchmarks/peers/flask benchmarks/peers/powertools; do \
+		$(UV_COMPILE) $(ARGS) $$folder/requirements.in -c layers/customers/requirements.txt -o $$folder/requirements.txt || exit 1; done
 
 .venv/pyvenv.cfg:
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is needed and not on the PATH" >&2; exit 1; }
@@ -76,6 +86,22 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@echo "installing $* (first time only)"
 	@.venv/bin/python -m venv .venv/$*
 	@.venv/$*/bin/pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# Counts instructions. Where it cannot be had (macOS) or nobody may install it, the test that needs it says so and is skipped.
+.venv/.valgrind-ready: | .venv/pyvenv.cfg
+	@command -v valgrind >/dev/null || { \
+		as_root=$$([ "$$(id -u)" = 0 ] || [ -z "$$CI" ] || echo sudo -n); \
+		echo "installing valgrind (first time only)"; \
+		{ $$as_root apt-get -qq update && $$as_root apt-get -qq install --yes valgrind; } >/dev/null 2>&1 || \
+			echo "valgrind cannot be installed here: one test will be skipped"; }
+	@touch $@
+
+# Lambda's own runtime client, apart from everything else: the functions measured see it as they do in Lambda.
+.venv/.bench-ready: benchmarks/requirements.txt | .venv/.dev-ready
+	@echo "installing Lambda's runtime client (first time only)"
+	@rm -rf .venv/lambda-runtime
+	@$(PIP) benchmarks/requirements.txt --target .venv/lambda-runtime
 	@touch $@
 
 node_modules/.ready: package.json

@@ -550,34 +550,3 @@ def test_the_model_knows_nothing_of_aws_or_of_http() -> None:
 def test_the_rest_of_the_domain_needs_the_standard_library_alone(module: str) -> None:
     modules = modules_after(f"import customers.{module}")
     assert not roots(modules) & {"boto3", "botocore", "aws_lambda_powertools", "pydantic", "email_validator"}
-
-
-@pytest.mark.parametrize(
-    "folder", ["authorize", "create_customers", "delete_customer", "get_customer", "list_group", "update_customer"]
-)
-def test_a_function_loads_what_its_endpoint_needs_and_no_more(folder: str) -> None:
-    # One event is answered too, so that what is imported late counts. None of these reaches a table.
-    name = {
-        "authorize": "malformed",
-        "update_customer": "empty_object",
-        "create_customers": "invalid",
-        "list_group": "forged_cursor",
-    }.get(folder, "unknown_parameter")
-    modules = modules_after(
-        f"""
-import json, sys
-from contextlib import suppress
-from pathlib import Path
-sys.path.insert(0, "functions/{folder}")
-import app
-event = json.loads(Path("events/{folder}/{name}.json").read_text())
-with suppress(Exception):
-    print(app.lambda_handler(event, None)["statusCode"])
-"""
-    )
-    reads_a_body = folder in {"update_customer", "create_customers"}
-    for body_reader in ("pydantic_core", "customers.model"):
-        assert (body_reader in modules) == reads_a_body
-    late = {"boto3", "pydantic", "s3transfer", "multiprocessing", "asyncio", "sqlite3", "dateparser", "aws_xray_sdk"}
-    assert not roots(modules) & late
-    assert not modules & {"aws_lambda_powertools.event_handler", "aws_lambda_powertools.utilities.parser"}

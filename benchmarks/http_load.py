@@ -1,0 +1,156 @@
+"""The whole service on this machine under load: gateway, authorizer, function and engine, by 1, 8 and 32 connections.
+
+Run as `make bench-http`; it writes its table into docs/performance.md. It starts a service of its own on the loopback,
+with nothing but memory behind it, and sends each kind of request a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from benchmarks.contenders import ROOT
+from benchmarks.report import replace_part, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONNECTIONS: Final = (1, 8, 32)
+NEW: Final = {"first_name": "John", "last_name": "Doe", "email": "john.doe@example.com", "group_id": 1, "age": 42}
+
+
+class Request(NamedTuple):
+    """What is sent, again and again."""
+
+    label: str
+    method: str
+    path: str
+    body: str | None
+    status: int
+
+
+@contextmanager
+def service() -> Iterator[tuple[str, str]]:
+    """Run the service until the block ends; give its address and a token."""
+    with tempfile.TemporaryDirectory() as data:
+        environment = {**os.environ, "DATA_DIR": data, "PORT": "0"}
+        command = [sys.executable, "-m", "local", "--in-memory"]
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+            try:
+                lines = process.stdout or ()
+                url = next(line.split()[1] for line in lines if line.startswith("ready"))
+                yield urlsplit(url).netloc, (Path(data) / "token").read_text(encoding="utf-8").strip()
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
+
+
+class Load:
+    """Connections that each send one request after the other.
+
+    Parameters
+    ----------
+    address, token
+        The service.
+    """
+
+    def __init__(self, address: str, token: str) -> None:
+        self._address = address
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def send(self, request: Request) -> bytes:
+        """Send one request on a connection of its own; give the body of the answer."""
+        return self._send(http.client.HTTPConnection(self._address, timeout=60), request)
+
+    def _send(self, connection: http.client.HTTPConnection, request: Request) -> bytes:
+        connection.request(request.method, request.path, request.body, self._headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != request.status:
+            raise ValueError(f"{request.label}: {answer.status} {body[:300]!r}")
+        return body
+
+    def measure(self, request: Request, connections: int, count: int) -> tuple[float, list[float]]:
+        """Send a request `count` times; give the requests a second, and the milliseconds of each.
+
+        Raises
+        ------
+        ValueError
+            An answer was not the one that belongs to the request.
+        """
+        milliseconds: list[float] = []
+        failures: list[Exception] = []
+        together = threading.Barrier(connections + 1)
+
+        def work(times: int) -> None:
+            connection = http.client.HTTPConnection(self._address, timeout=60)
+            connection.connect()
+            together.wait()
+            try:
+                for _ in range(times):
+                    started = time.perf_counter()
+                    self._send(connection, request)
+                    milliseconds.append((time.perf_counter() - started) * 1000)
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                failures.append(error)
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=work, args=(count // connections,)) for _ in range(connections)]
+        for thread in threads:
+            thread.start()
+        together.wait()
+        started = time.perf_counter()
+        for thread in threads:
+            thread.join()
+        seconds = time.perf_counter() - started
+        if failures:
+            raise failures[0]
+        return len(milliseconds) / seconds, milliseconds
+
+
+def main() -> None:
+    """Measure, and write the results down."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=2000, help="of each kind, by each number of connections")
+    count = parser.parse_args().requests
+    rows = []
+    with service() as (address, token):
+        load = Load(address, token)
+        create = Request("POST one", "POST", "/api/customers/", json.dumps(NEW), 201)
+        known = json.loads(load.send(create))["id"]
+        many = json.dumps({"customers": [NEW | {"group_id": 2}] * 100})
+        load.send(Request("POST 100", "POST", "/api/customers/?size=list", many, 201))
+        requests = (
+            Request("GET a customer", "GET", f"/api/customers/{known}", None, 200),
+            create,
+            Request("GET a page of 100", "GET", "/api/customers/group/2/?limit=100", None, 200),
+        )
+        for request in requests:
+            for connections in CONNECTIONS:
+                # The functions' processes start with the first requests.
+                load.measure(request, connections, 10 * connections)
+                rate, milliseconds = load.measure(request, connections, count)
+                cuts = statistics.quantiles(milliseconds, n=100)
+                figures = (f"{rate:,.0f}", f"{cuts[49]:.1f}", f"{cuts[98]:.1f}", "0")
+                rows.append((request.label, str(connections), *figures))
+    text = table(("request", "connections", "a second", "p50 ms", "p99 ms", "errors"), rows)
+    print(text)
+    replace_part(ROOT / "docs" / "performance.md", "http", text)
+
+
+if __name__ == "__main__":
+    main()

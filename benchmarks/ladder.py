@@ -1,0 +1,185 @@
+"""Our functions beside bare boto3 handlers and the usual frameworks, each as `sam build` ships it.
+
+Run as `make bench`; it writes the tables and the plot of docs/performance.md. Every function runs under Lambda's
+runtime client against the real engine. Rounds are interleaved, so that whatever else the machine does falls on all
+alike, and medians are taken. What is compared is the processor time of the function's own process: ratios hold better
+than milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from benchmarks.contenders import ROOT, contenders
+from benchmarks.report import Bar, bars, replace_part, table
+from benchmarks.runtime import Runtime
+
+if TYPE_CHECKING:
+    from benchmarks.contenders import Contender
+
+OURS: Final = ("authorizer", "GET", "DELETE", "page of 100", "PATCH", "POST")
+FRAMEWORKS: Final = ("Flask", "Powertools", "FastAPI")
+LABELS: Final = {
+    "no-op": "nothing at all",
+    "boto3 get": "bare boto3, GetItem",
+    "boto3 put": "bare boto3, PutItem",
+    "boto3 query": "boto3 `Table.query` of 1,000, `json.dumps`",
+    "Flask": "Flask (apig-wsgi)",
+    "Powertools": "Powertools resolver with validation",
+    "FastAPI": "FastAPI + Mangum",
+    "authorizer": "**ours**: authorizer",
+    **{name: f"**ours**: {name}" for name in ("GET", "DELETE", "PATCH", "POST")},
+    **{f"page of {size}": f"**ours**: a page of {size}" for size in ("100", "1,000")},
+}
+_WARM: Final = ("boto3 get", "boto3 put", "boto3 query", *FRAMEWORKS, *OURS, "page of 1,000")
+_LONG: Final = frozenset({"boto3 query", "page of 1,000", "page of 100"})
+
+
+class Start(NamedTuple):
+    """From the start of a process to its first answer."""
+
+    cpu: float
+    """Milliseconds."""
+    wall: float
+    """Milliseconds."""
+    megabytes: float
+    """The most memory."""
+
+
+class Call(NamedTuple):
+    """A call of a process that has started."""
+
+    cpu: float
+    """Milliseconds."""
+    wall: float
+    """Milliseconds."""
+
+
+def start(name: str, contender: Contender) -> Start:
+    """Measure one start."""
+    event = contender.event()
+    with Runtime(contender.package) as runtime:
+        check(name, runtime.invoke(event))
+        return Start(runtime.cpu, runtime.wall, runtime.peak_megabytes)
+
+
+def calls(name: str, contender: Contender, runtime: Runtime, count: int) -> Call:
+    """Measure some calls; give the mean."""
+    events = [contender.event() for _ in range(count)]
+    cpu, wall = runtime.cpu, runtime.wall
+    for event in events:
+        check(name, runtime.invoke(event))
+    return Call((runtime.cpu - cpu) / count, (runtime.wall - wall) / count)
+
+
+def check(name: str, answer: Any) -> None:  # noqa: ANN401 (JSON)
+    """Stop when a function did not do its work: fast failures are no figures."""
+    if answer.get("statusCode", 200) >= 300:
+        sys.exit(f"{name}: {answer}")
+
+
+def median[T: (Start, Call)](rounds: list[T]) -> T:
+    """Give the median of each figure."""
+    kind = type(rounds[0])
+    return kind(*(statistics.median(figures) for figures in zip(*rounds, strict=True)))
+
+
+def measure_starts(all_: dict[str, Contender], rounds: int) -> dict[str, Start]:
+    """Measure the starts of all but the other sizes of one function."""
+    names = [name for name in all_ if name not in {"page of 1,000", "boto3 query", "boto3 query, bytecode"}]
+    measured: dict[str, list[Start]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        for name in names:
+            progress(f"starts, round {number} of {rounds}: {name}")
+            measured[name].append(start(name, all_[name]))
+    # The first round reads the disk.
+    return {name: median(figures[1:]) for name, figures in measured.items()}
+
+
+def measure_calls(all_: dict[str, Contender], rounds: int, count: int) -> dict[str, Call]:
+    """Measure the calls of processes that have started."""
+    with ExitStack() as running:
+        runtimes = {name: running.enter_context(Runtime(all_[name].package)) for name in _WARM}
+        measured: dict[str, list[Call]] = {name: [] for name in _WARM}
+        for number in range(rounds + 1):
+            for name, runtime in runtimes.items():
+                progress(f"calls, round {number} of {rounds}: {name}")
+                measured[name].append(calls(name, all_[name], runtime, max(count // 10, 2) if name in _LONG else count))
+    return {name: median(figures[1:]) for name, figures in measured.items()}
+
+
+def progress(text: str) -> None:
+    """Show what is being done, in a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def starts_table(all_: dict[str, Contender], starts: dict[str, Start]) -> str:
+    """Write the starts: each as a multiple of the bare handler, as it is shipped and with bytecode."""
+    plain, compiled = starts["boto3 get"].cpu, starts["boto3 get, bytecode"].cpu
+    rows = []
+    for name, figures in sorted(starts.items(), key=lambda item: item[1].cpu):
+        base, _, bytecode = name.partition(", ")
+        rows.append(
+            (
+                LABELS[base] + (", with bytecode" if bytecode else ""),
+                f"{figures.cpu:.0f}",
+                f"{figures.cpu / plain:.2f}",
+                f"{figures.cpu / compiled:.2f}",
+                f"{figures.cpu / starts['FastAPI'].cpu:.2f}",
+                f"{figures.wall:.0f}",
+                f"{figures.megabytes:.0f}",
+                f"{all_[name].package.megabytes:.1f}",
+            )
+        )
+    return table(
+        ("start to first answer", "CPU ms", "÷ bare boto3", "÷ with bytecode", "÷ FastAPI", "wall ms", "peak MB", "MB"),
+        rows,
+    )
+
+
+def calls_table(measured: dict[str, Call]) -> str:
+    """Write the calls: each as a multiple of the bare handler that does the same."""
+    floors = {"POST": "boto3 put", "page of 1,000": "boto3 query"}
+    rows = []
+    for name, figures in sorted(measured.items(), key=lambda item: item[1].cpu):
+        floor = floors.get(name, "boto3 get")
+        comparable = name in {*floors, *FRAMEWORKS, "GET", "authorizer"}
+        ratio = f"{figures.cpu / measured[floor].cpu:.2f} of {LABELS[floor]}" if comparable else ""
+        rows.append((LABELS[name], f"{figures.cpu:.2f}", ratio, f"{figures.wall:.2f}"))
+    return table(("a call", "CPU ms", "is", "wall ms"), rows)
+
+
+def plot(starts: dict[str, Start]) -> str:
+    """Draw the starts, the shortest first."""
+    shown = ("no-op", "boto3 get", "boto3 get, bytecode", *FRAMEWORKS, *OURS)
+    drawn = []
+    for name in sorted(shown, key=lambda name: starts[name].cpu):
+        base, _, bytecode = name.partition(", ")
+        label = LABELS[base].replace("**ours**: ", "") + (", with bytecode" if bytecode else "")
+        drawn.append(Bar(label, starts[name].cpu, ours=name in OURS))
+    return bars("From the start of a function to its first answer, CPU milliseconds", drawn)
+
+
+def main() -> None:
+    """Measure, and write the results down."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=17, help="of starts, and of calls")
+    parser.add_argument("--calls", type=int, default=100, help="in a round")
+    arguments = parser.parse_args()
+    with contenders() as all_:
+        starts = measure_starts(all_, arguments.rounds)
+        measured = measure_calls(all_, arguments.rounds, arguments.calls)
+        tables = f"{starts_table(all_, starts)}\n\n{calls_table(measured)}"
+    progress("")
+    print(tables)
+    replace_part(ROOT / "docs" / "performance.md", "ladder", tables)
+    (ROOT / "docs" / "cold-start.svg").write_text(plot(starts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
