@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING, Final
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
 
 from local.errors import LocalError
 from local.server_process import HOST, ServerProcess, free_port
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _PLATFORMS: Final = {
     ("Linux", "x86_64"): "linux-x64",
@@ -27,7 +28,7 @@ class Engine(ServerProcess):
     packages
         The folder `node_modules`.
     database
-        The SQLite file; None to keep everything in memory.
+        The SQLite file; None for one that is removed at the end.
     log
         File for its output.
 
@@ -40,14 +41,33 @@ class Engine(ServerProcess):
     def __init__(self, packages: Path, database: Path | None, log: Path) -> None:
         port = free_port()
         command = [str(_program(packages)), "--host", HOST, "--port", str(port)]
-        if database is not None:
-            command += ["--db-path", str(database)]
+        self._folder: TemporaryDirectory[str] | None = None
+        if database is None:
+            self._folder = TemporaryDirectory(prefix="customers-")
+            database = Path(self._folder.name, "dynamodb.sqlite")
+        command += ["--db-path", str(database)]
         super().__init__("database engine", command, port, log)
         try:
             self.wait_until_ready()
+            _index_streams(database)
         except BaseException:
             self.close()
             raise
+
+    def close(self) -> None:
+        """Stop it."""
+        super().close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def _index_streams(database: Path) -> None:
+    """Make the engine find a stream's last record, which it does at every write, without reading all of them."""
+    with closing(sqlite3.connect(database, timeout=30)) as connection:
+        connection.execute(
+            "CREATE INDEX IF NOT EXISTS local_stream_position"
+            " ON _stream_records (table_name, CAST(sequence_number AS INTEGER))"
+        )
 
 
 def _program(packages: Path) -> Path:
