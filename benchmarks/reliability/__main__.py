@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 import time
@@ -101,8 +100,10 @@ def main() -> int:
         table, part_well = _PARTS[part]()
         well &= part_well
         text = _DOCUMENT.read_text(encoding="utf-8")
-        place = re.compile(rf"(<!-- {part} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-        _DOCUMENT.write_text(place.sub(lambda marks, table=table: marks[1] + table + marks[2], text), encoding="utf-8")  # type: ignore[misc]  # mypy and defaults of lambdas
+        before, mark, rest = text.partition(f"<!-- {part} -->\n")
+        after = rest[rest.index("<!-- end -->") :]
+        _DOCUMENT.write_text(f"{before}{mark}{table}\n{after}", encoding="utf-8")
+        print(table)
         _say(f"{part}: {'all well' if part_well else 'NOT WELL'}")
     return 0 if well else 1
 
