@@ -21,6 +21,11 @@ test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready node_modules
 deployed: .venv/.dev-ready .venv/ministack/.ready ## Deploy the stack with sam into an emulated cloud, and test it there
 	@.venv/bin/python -m pytest tests/deployed $(ARGS)
 
+.PHONY: sam-local
+sam-local: .venv/.dev-ready ## With Docker: serve on http://127.0.0.1:3001 by sam local, on the data of `make run` in another terminal
+	@SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/.venv/bin:$$PATH" sam build >/dev/null
+	@.venv/bin/python -m local.sam_local $(ARGS)
+
 .PHONY: check
 check: .venv/.dev-ready .venv/checkov/.ready ## Lint, check types, validate and scan the template
 	@.venv/bin/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }
