@@ -2,6 +2,7 @@
 PYTHON ?= python3.13
 PIP := .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r
 UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
+CONTRACT := PYTHONPATH=layers/customers .venv/bin/python -m contract
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -13,8 +14,10 @@ run: .venv/.run-ready node_modules/.ready ## Serve the API on http://127.0.0.1:3
 	@.venv/bin/python -m local $(ARGS)
 
 .PHONY: test
-test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready node_modules/.ready ## Run the checks and all tests that need no account and no Docker
+test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready node_modules/.ready tools/node_modules/.ready ## Run the checks and all tests that need no account and no Docker
 	@$(MAKE) --no-print-directory check
+	@# Without a browser, and without the right to install one, only its test is missing: it says so.
+	@tools/browser.sh >/dev/null || true
 	@.venv/bin/python -m pytest $(ARGS)
 
 .PHONY: deployed
@@ -27,13 +30,39 @@ sam-local: .venv/.dev-ready ## With Docker: serve on http://127.0.0.1:3001 by sa
 	@.venv/bin/python -m local.sam_local $(ARGS)
 
 .PHONY: check
-check: .venv/.dev-ready .venv/checkov/.ready ## Lint, check types, validate and scan the template
+check: .venv/.dev-ready .venv/checkov/.ready tools/node_modules/.ready ## Lint, check types, validate and scan the template, check the contract
 	@.venv/bin/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/cfn-lint template.yaml
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv/bin/sam validate --lint
 	@.venv/checkov/bin/checkov --config-file .checkov.yaml
+	@$(CONTRACT) --check
+	@tools/node_modules/.bin/spectral lint --quiet --fail-severity hint --ruleset tools/spectral.yaml docs/openapi.yaml
+	@REDOCLY_SUPPRESS_UPDATE_NOTICE=true tools/node_modules/.bin/redocly lint --config tools/redocly.yaml docs/openapi.yaml >/dev/null 2>&1 \
+		|| tools/node_modules/.bin/redocly lint --config tools/redocly.yaml docs/openapi.yaml
+
+.PHONY: fuzz
+fuzz: .venv/.dev-ready node_modules/.ready ## Fuzz the service by its contract, 20,000 requests (ARGS='--seed 7 --max-examples 100')
+	@.venv/bin/python -m tests.fuzz $(ARGS)
+
+.PHONY: docs
+docs: .venv/.run-ready node_modules/.ready ## Write the reference page as files to build/docs (API=https://… is what it calls)
+	@.venv/bin/python -m local.reference build/docs $(if $(API),--api $(API))
+
+.PHONY: client
+client: .venv/.dev-ready ## Generate a Python client to build/client
+	@mkdir -p build/client
+	@PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/openapi-python-client generate --path docs/openapi.yaml --meta none --overwrite \
+		--output-path build/client/customers_api_client
+
+.PHONY: screenshot
+screenshot: .venv/.dev-ready node_modules/.ready tools/node_modules/.ready ## Take the picture of the reference page, docs/try.png
+	@.venv/bin/python -m tests.browser docs/try.png
+
+.PHONY: openapi
+openapi: .venv/.dev-ready ## Write the contract from the code: docs/openapi.yaml, its request collection, the tables of the docs
+	@$(CONTRACT)
 
 .PHONY: audit
 audit: .venv/.dev-ready ## Look up known vulnerabilities of all that is pinned (ARGS=--required)
@@ -111,6 +140,13 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 
 node_modules/.ready: package.json
 	@command -v npm >/dev/null || { echo "error: Node with npm is needed and not on the PATH" >&2; exit 1; }
-	@echo "installing the database engine (first time only)"
+	@echo "installing the database engine and the reference page (first time only)"
 	@npm install --no-save --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
+	@touch $@
+
+# What the checks and the tests of the contract run on, each in the version and with the hash that the lock has.
+tools/node_modules/.ready: tools/package.json tools/package-lock.json
+	@command -v npm >/dev/null || { echo "error: Node with npm is needed and not on the PATH" >&2; exit 1; }
+	@echo "installing what checks the contract (first time only)"
+	@npm ci --prefix tools --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
 	@touch $@

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from local.cloud import Cloud
 from local.errors import LocalError
+from local.reference import Reference, write_reference
 from local.server import HOST, Server, bind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAX_PORT: Final = 65_535
+_PACKAGES: Final = Path("node_modules")
 # A call that succeeds on an empty table and leaves nothing behind.
 _EXAMPLE: Final = (
     """curl -s -X POST -H "Authorization: Bearer $(cat {token})" -H 'Content-Type: application/json' """
@@ -69,20 +71,31 @@ def _serve(
 ) -> None:
     data = Path(os.environ.get("DATA_DIR") or ".local")
     with bind(_port()) as listening:
-        cloud = Cloud(template, parameters, data, Path("node_modules"), in_memory=in_memory)
+        cloud = Cloud(template, parameters, data, _PACKAGES, in_memory=in_memory)
         ready.set()
-        server = Server(cloud, listening)
+        docs = template.parent / "docs"
+        # Only the project's own template has a reference.
+        has_reference = (docs / "openapi.yaml").exists()
+        server = Server(cloud, _with_reference(cloud, docs) if has_reference else cloud, listening)
         try:
             url = f"http://{HOST}:{listening.getsockname()[1]}"
             print(f"address  {url}")  # noqa: T201 - to the terminal
             if cloud.token is not None:
                 print(f"token    {cloud.token}")  # noqa: T201
                 print(f"try      {_EXAMPLE.format(token=cloud.token, url=url)}")  # noqa: T201
+            if has_reference:
+                print(f"docs     {url}/docs")  # noqa: T201
             print(f"ready    {url}", flush=True)  # noqa: T201
             stop.wait()
         finally:
             server.close()
             cloud.close()
+
+
+def _with_reference(cloud: Cloud, docs: Path) -> Reference:
+    folder = cloud.data / "reference"
+    write_reference(docs, folder, _PACKAGES)
+    return Reference(cloud, folder)
 
 
 def _port() -> int:

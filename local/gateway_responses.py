@@ -83,7 +83,7 @@ class GatewayResponses:
             The variables of `$context`, apart from its `error`.
         """
         own = self._declared.get(response_type, {})
-        status = int(str(own.get("statusCode", _STATUSES[response_type])))
+        status = int(str(own.get("statusCode") or _STATUSES[response_type]))
         fallback = self._declared.get("DEFAULT_5XX" if status >= _SERVER_ERROR else "DEFAULT_4XX", {})
         variables = {
             **context,

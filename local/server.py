@@ -81,12 +81,14 @@ class Server:
     Parameters
     ----------
     cloud
-        What answers.
+        What answers where there is no well-formed request.
+    application
+        What answers requests: the cloud, with what is served beside it.
     listening
         From `bind`.
     """
 
-    def __init__(self, cloud: Cloud, listening: socket.socket) -> None:
+    def __init__(self, cloud: Cloud, application: WSGIApplication, listening: socket.socket) -> None:
         class ErrorResponse(ErrorTask):
             """Answers what is no request at all, or what went wrong in the gateway itself."""
 
@@ -107,7 +109,6 @@ class Server:
             task_class = _Task
             error_task_class = ErrorResponse
 
-        application: WSGIApplication = cloud
         server: Any = create_server(
             application,
             sockets=[listening],

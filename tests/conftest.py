@@ -21,6 +21,7 @@ from local.engine import Engine
 from local.stack import Stack, read_stack
 from local.tables import create_tables
 from local.template import Template
+from tests.published import published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,8 +43,10 @@ class Service(NamedTuple):
     process: subprocess.Popen[str]
 
     def client(self) -> httpx.Client:
-        """Make a client that sends the token."""
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=40)
+        """Make a client that sends the token, and holds every answer against the published contract."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        hooks = {"response": [published().check_response]}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=40, event_hooks=hooks)
 
 
 def tokens_kept(service: Service) -> list[str]:

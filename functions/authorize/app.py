@@ -17,7 +17,7 @@ from customers.tokens import token_hash, token_id, token_in
 
 store = TokenStore(dynamodb.client(), os.environ["TOKENS_TABLE"])
 
-_ROUTES: Final = {
+ROUTES: Final = {
     "customers:read": ("GET/api/customers/*",),
     "customers:write": ("POST/api/customers", "POST/api/customers/", "PATCH/api/customers/*"),
     "customers:delete": ("DELETE/api/customers/*",),
@@ -37,7 +37,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if record.last_used_on != today:
         store.mark_used(hashed, today)
     api, stage = event["methodArn"].split("/")[:2]
-    allowed = [f"{api}/{stage}/{route}" for scope in record.scopes for route in _ROUTES.get(scope, ())]
+    allowed = [f"{api}/{stage}/{route}" for scope in record.scopes for route in ROUTES.get(scope, ())]
     statement = {
         "Action": "execute-api:Invoke",
         # A policy must name something: a token without a scope is denied everything.

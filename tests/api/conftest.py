@@ -12,6 +12,7 @@ import pytest
 from customers.token_store import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from tests.api.support import any_group
+from tests.published import published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,9 +47,10 @@ class Tables(NamedTuple):
         )
 
     def caller(self, token: str | None) -> httpx.Client:
-        """Make a client that sends this token, or none."""
+        """Make a client that sends this token, or none; it holds answers against the contract, like the other."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=40)
+        hooks = {"response": [published().check_response]}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=40, event_hooks=hooks)
 
 
 @pytest.fixture(scope="session")

@@ -397,7 +397,7 @@ def answer_to(error: Exception | None = None, response: Response | None = None) 
 
 
 PROBLEMS: Final[list[tuple[CustomersError, int, str, dict[str, str]]]] = [
-    (InvalidError([FieldError(parameter="a", code="b", detail="C.")]), 400, "invalid-request", {}),
+    (InvalidError([FieldError(parameter="a", code="not_a_choice", detail="C.")]), 400, "invalid-request", {}),
     (NotFoundError("There is no such customer."), 404, "not-found", {}),
     (StillRunningError(), 409, "still-running", {"Retry-After": "1"}),
     (VersionMismatchError(7), 412, "version-mismatch", {"ETag": '"7"'}),

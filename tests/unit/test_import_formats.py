@@ -250,7 +250,9 @@ def test_a_report_of_rejected_rows_is_a_file_to_import(form: str) -> None:
 
 @pytest.mark.parametrize("original", [b"[1]", b"{}", b'"x"', b"\xff", b'{"a":1', b"1"])
 def test_a_report_line_of_anything_is_one_line_of_json(original: bytes) -> None:
-    line = report_line(Layout("json_lines"), Row(7, original), [FieldError(pointer="#", code="c", detail="d")])
+    line = report_line(
+        Layout("json_lines"), Row(7, original), [FieldError(pointer="#", code="invalid_csv", detail="d")]
+    )
     assert line.count(b"\n") == 1
     assert json.loads(line)["import_row"] == 7
 

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+RequestErrorCode = Literal[
+    "required",
+    "null",
+    "wrong_type",
+    "unknown_field",
+    "read_only",
+    "too_many_errors",
+    "too_short",
+    "too_long",
+    "too_small",
+    "too_large",
+    "control_character",
+    "invalid_unicode",
+    "invalid_email",
+    "invalid_json",
+    "empty",
+    "unknown_parameter",
+    "repeated_parameter",
+    "not_a_choice",
+    "not_in_range",
+    "invalid_cursor",
+    "too_many_tags",
+    "invalid_key",
+]
+"""What can be wrong with a request; the rows of an import are checked by the same rules."""
+
+RowErrorCode = Literal["wrong_cell_count", "not_utf8", "invalid_csv", "not_processed"]
+"""What can be wrong with a row of an import besides."""
 
 
 class FieldError(TypedDict):
@@ -17,7 +46,7 @@ class FieldError(TypedDict):
     """The name of a query parameter."""
     header: NotRequired[str]
     """The name of a header."""
-    code: str
+    code: RequestErrorCode | RowErrorCode
     """What is wrong, for programs; stable."""
     detail: str
     """What is wrong, for people. Never shows the value."""

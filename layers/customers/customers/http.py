@@ -33,16 +33,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from customers.customer import Customer
+    from customers.errors import RequestErrorCode
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """A hundred customers with the longest fields, every character escaped, are half of it."""
 
-_JSON: Final = "application/json"
-_MERGE_PATCH: Final = "application/merge-patch+json"
+JSON: Final = "application/json"
+MERGE_PATCH: Final = "application/merge-patch+json"
 _MAX_TAGS: Final = 90
 _ID: Final = re.compile(r"[1-9][0-9]{0,15}")
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
-_IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _TAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _MEDIA_TYPE: Final = re.compile(r"\s*([^\s;]+)\s*(;.*)?", re.DOTALL)
 _CHARSET: Final = re.compile(r';\s*charset\s*=\s*"?([^\s;"]*)', re.IGNORECASE)
@@ -145,8 +146,8 @@ class Request:
         # Late, like the model itself: the endpoints without a body do not pay for it.
         from customers.model import parse_json  # noqa: PLC0415
 
-        taken = (_JSON, _MERGE_PATCH) if merge_patch else (_JSON,)
-        media_type = _MEDIA_TYPE.fullmatch(self.header("Content-Type") or _JSON)
+        taken = (JSON, MERGE_PATCH) if merge_patch else (JSON,)
+        media_type = _MEDIA_TYPE.fullmatch(self.header("Content-Type") or JSON)
         charsets = {charset.lower() for charset in _CHARSET.findall(media_type[2] or "")} if media_type else set()
         if media_type is None or media_type[1].lower() not in taken or not charsets <= {"utf-8", "utf8"}:
             raise UnsupportedMediaTypeError(f"Send the body as {' or '.join(taken)}, in UTF-8.")
@@ -179,7 +180,7 @@ class Request:
     def idempotency_key(self) -> str | None:
         """Give the Idempotency-Key; None when it was not sent (or is wrong, which `body` will tell)."""
         key = self.header("Idempotency-Key")
-        if key is None or _IDEMPOTENCY_KEY.fullmatch(key):
+        if key is None or IDEMPOTENCY_KEY.fullmatch(key):
             return key
         detail = "Must have 1 to 255 visible ASCII characters."
         self._errors.append(FieldError(header="Idempotency-Key", code="invalid_key", detail=detail))
@@ -238,7 +239,7 @@ class Request:
         values = self.query.get(name)
         return values[-1] if values else None
 
-    def refuse(self, parameter: str, code: str, detail: str) -> None:
+    def refuse(self, parameter: str, code: RequestErrorCode, detail: str) -> None:
         """Add a query parameter to the list of what is wrong with the request."""
         self._errors.append(FieldError(parameter=parameter, code=code, detail=detail))
 
@@ -362,7 +363,7 @@ def _proxy_result(response: Response, request: Request) -> dict[str, Any]:
     headers = {"X-Request-Id": request.request_id, **_cross_origin(request), **response.headers}
     if response.body is None:
         return {"statusCode": response.status, "headers": headers, "body": ""}
-    headers.setdefault("Content-Type", _JSON)
+    headers.setdefault("Content-Type", JSON)
     body = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"))
     return {"statusCode": response.status, "headers": headers, "body": body}
 

@@ -14,6 +14,8 @@ from customers.errors import FieldError, InvalidError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from customers.errors import RequestErrorCode
+
 MAX_ROWS: Final = 100
 """Customers in one call: what one DynamoDB transaction holds."""
 
@@ -70,8 +72,10 @@ class Changes(TypedDict, total=False):
 
 # The rules are in the words of pydantic's core. Pydantic would make them from annotations, at each cold start, and
 # loading it takes longer than everything else that a POST does there (docs/performance.md).
-# \p{Cc} are the control characters; the length counts code points, after trimming.
-_NAME: Final = core_schema.str_schema(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^\P{Cc}*$")
+# No control characters (Unicode's category Cc); the length counts code points, after trimming.
+_NAME: Final = core_schema.str_schema(
+    strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
+)
 _FIELDS: Final = {
     "first_name": _NAME,
     "last_name": _NAME,
@@ -147,7 +151,7 @@ def row_outcomes(body: object) -> list[NewCustomer | InvalidError]:
     rows = body.get("customers")
     outcomes: list[NewCustomer | InvalidError] = []
     if not isinstance(rows, list):
-        code = "wrong_type" if "customers" in body else "required"
+        code: RequestErrorCode = "wrong_type" if "customers" in body else "required"
         errors.append(FieldError(pointer="#/customers", code=code, detail="Must be an array of customers."))
     elif not 1 <= len(rows) <= MAX_ROWS:
         code = "too_long" if rows else "too_short"
@@ -221,7 +225,7 @@ def _not_an_object(pointer: str) -> FieldError:
     return FieldError(pointer=pointer, code="wrong_type", detail="Must be a JSON object.")
 
 
-_CODES: Final = {
+_CODES: Final[dict[str, tuple[RequestErrorCode, str]]] = {
     "invalid_email": ("invalid_email", "Must be a valid email address, like name@example.com."),
     "missing": ("required", "Is required."),
     "string_type": ("wrong_type", "Must be a string."),

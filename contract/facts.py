@@ -1,0 +1,349 @@
+"""What the code and the template say of the API. Nothing here is written down twice: it is asked of them.
+
+The endpoints themselves tell what they read and what they answer: each one answers the examples' requests, with a
+request that writes down what is asked of it and a store that holds one customer.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import importlib.util
+import json
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from contract.sample import CUSTOMER_ID, GROUP_ID, SampleStore
+from customers import errors, http, logs, model
+from customers.customer import MAX_ID, Customer
+from local.gateway_responses import GatewayResponses
+from local.proxy import Request as ProxyRequest
+from local.proxy import proxy_event
+from local.stack import read_stack
+from local.template import Template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import ModuleType
+
+    from pydantic_core import core_schema
+
+    from local.stack import Route, Stack
+
+type Json = dict[str, Any]
+
+ROOT: Final = Path(__file__).parent.parent
+_STACK_ID: Final = "arn:aws:cloudformation:us-east-1:123456789012:stack/contract/1"
+REQUEST_ID: Final = "0638bab5-3e2d-46cd-8ace-6eed3eca8f69"
+PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID}
+"""What the examples ask for."""
+
+# In the order in which a reader meets them.
+_METHODS: Final = ("POST", "GET", "PATCH", "DELETE")
+# Gateway responses to what is no call of an operation: there is no route, or none for the method.
+_NO_OPERATION: Final = frozenset({"INVALID_SIGNATURE", "MISSING_AUTHENTICATION_TOKEN", "RESOURCE_NOT_FOUND"})
+# Those of features that the template does not use; they may come all the same, but nobody looks for them first.
+_UNUSED: Final = frozenset({"INVALID_API_KEY", "QUOTA_EXCEEDED"})
+# Those to a body, which only some operations have.
+_OF_A_BODY: Final = frozenset({"BAD_REQUEST_BODY", "REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"})
+
+
+class Answer(NamedTuple):
+    """A status, headers and a body, of an endpoint or of the gateway."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Json | None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A request, as `words.yaml` has it, and what the endpoint answered."""
+
+    name: str
+    query: Mapping[str, Any]
+    headers: Mapping[str, str]
+    path: Mapping[str, int]
+    body: Any
+    answer: Answer
+
+
+@dataclass(slots=True)
+class Asked:
+    """What an endpoint asked of its request."""
+
+    query: dict[str, Json] = field(default_factory=dict)
+    """Schemas of the query parameters, by name."""
+    headers: dict[str, Json] = field(default_factory=dict)
+    """Likewise."""
+    media_types: tuple[str, ...] = ()
+    """Of the body; empty where none was read."""
+    problems: dict[int, Answer] = field(default_factory=dict)
+    """What it may answer for that, with a sample of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A route of the template, and the endpoint behind it."""
+
+    id: str
+    """The function's name in the template, as `getCustomer`."""
+    method: str
+    path: str
+    scope: str
+    """What a token must have."""
+    asked: Asked
+    examples: Sequence[Example]
+    gateway: Sequence[Answer]
+    """What the gateway may answer in the endpoint's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything."""
+
+    version: str
+    operations: Sequence[Operation]
+    schemas: Mapping[str, Json]
+    """Of what the model takes and the store holds, by name."""
+    error_codes: Sequence[str]
+    no_operation: Answer
+    """What the gateway answers where there is no operation."""
+    authorizer_cache_seconds: int
+    stage: str
+    security_scheme: str
+
+
+class _RecordingRequest(http.Request):
+    """A request that writes down what is asked of it."""
+
+    def __init__(self, event: Mapping[str, Any], asked: Asked) -> None:
+        super().__init__(event, None)
+        self._asked = asked
+        self._may_be(errors.StoreUnavailableError(), errors.CustomersError())
+
+    def choice[T: str](self, name: str, choices: Sequence[T]) -> T:
+        self._asked.query[name] = {"type": "string", "enum": list(choices), "default": choices[0]}
+        return super().choice(name, choices)
+
+    def flag(self, name: str) -> bool:
+        value = super().flag(name)
+        self._asked.query[name] = {"type": "boolean", "default": False}
+        return value
+
+    def integer(self, name: str, least: int, most: int, default: int) -> int:
+        self._asked.query[name] = {"type": "integer", "minimum": least, "maximum": most, "default": default}
+        return super().integer(name, least, most, default)
+
+    def text(self, name: str) -> str | None:
+        self._asked.query[name] = {"type": "string"}
+        return super().text(name)
+
+    def body[T](self, parse: Callable[[Any], T], *, merge_patch: bool = False) -> T:
+        self._asked.media_types = (http.JSON, http.MERGE_PATCH) if merge_patch else (http.JSON,)
+        too_large = http.PayloadTooLargeError(f"The body must have at most {http.MAX_BODY_BYTES} bytes.")
+        taken = " or ".join(self._asked.media_types)
+        self._may_be(http.UnsupportedMediaTypeError(f"Send the body as {taken}, in UTF-8."), too_large)
+        return super().body(parse, merge_patch=merge_patch)
+
+    def idempotency_key(self) -> str | None:
+        self._asked.headers["Idempotency-Key"] = {"type": "string", "pattern": f"^{http.IDEMPOTENCY_KEY.pattern}$"}
+        self._may_be(errors.KeyReusedError(), errors.StillRunningError())
+        return super().idempotency_key()
+
+    def expected_versions(self) -> list[int] | None:
+        self._asked.headers["If-Match"] = {"type": "string"}
+        self._may_be(errors.VersionMismatchError(1))
+        return super().expected_versions()
+
+    def has(self, customer: Customer) -> bool:
+        self._asked.headers["If-None-Match"] = {"type": "string"}
+        return super().has(customer)
+
+    def id_in_path(self, name: str) -> int:
+        self._may_be(errors.NotFoundError("There is no such customer."))
+        return super().id_in_path(name)
+
+    def check(self) -> None:
+        unknown = errors.FieldError(parameter="fields", code="unknown_parameter", detail="There is no such parameter.")
+        self._may_be(errors.InvalidError([unknown]))
+        super().check()
+
+    def _may_be(self, *causes: errors.CustomersError) -> None:
+        for cause in causes:
+            answer = _answer(http.problem(cause, self))
+            self._asked.problems.setdefault(answer.status, answer)
+
+
+def read_facts(examples: Mapping[str, Mapping[str, Any]]) -> Facts:
+    """Ask the code and the template.
+
+    Parameters
+    ----------
+    examples
+        The requests of each operation's examples, by the operation's id and the example's name.
+    """
+    stack = read_stack(Template(ROOT / "template.yaml", {}, stack_id=_STACK_ID))
+    _become_a_function(stack)
+    (scheme,) = stack.api.authorizers
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    gateway = _gateway_answers(stack)
+    operations = [_operation(stack, route, gateway, examples) for route in stack.api.routes]
+    return Facts(
+        version=project["version"],
+        operations=sorted(operations, key=lambda operation: (operation.path, _METHODS.index(operation.method))),
+        schemas=_schemas(),
+        error_codes=get_args(errors.RequestErrorCode),
+        no_operation=gateway["MISSING_AUTHENTICATION_TOKEN"],
+        authorizer_cache_seconds=stack.api.authorizers[scheme].ttl,
+        stage=stack.api.stage,
+        security_scheme=scheme,
+    )
+
+
+def _become_a_function(stack: Stack) -> None:
+    # The endpoints make their clients when they are imported. No call is ever made.
+    os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="none", AWS_SECRET_ACCESS_KEY="none")  # noqa: S106
+    logs.logger.setLevel("CRITICAL")
+    for function in stack.functions.values():
+        os.environ.update(function.environment)
+
+
+def _operation(
+    stack: Stack, route: Route, gateway: Mapping[str, Answer], examples: Mapping[str, Mapping[str, Any]]
+) -> Operation:
+    identifier = route.function[0].lower() + route.function[1:]
+    asked = Asked()
+    answered = [_example(stack, route, name, request, asked) for name, request in examples.get(identifier, {}).items()]
+    concerned = gateway.keys() - _NO_OPERATION - (set() if asked.media_types else _OF_A_BODY)
+    return Operation(
+        id=identifier,
+        method=route.method,
+        path=route.resource,
+        scope=_scope(route),
+        asked=asked,
+        examples=answered,
+        gateway=[gateway[name] for name in sorted(concerned, key=lambda name: (name in _UNUSED, name))],
+    )
+
+
+def _example(stack: Stack, route: Route, name: str, request: Mapping[str, Any], asked: Asked) -> Example:
+    path = {key: PATH_PARAMETERS[key] for key in _names_in(route.resource)} | request.get("path", {})
+    headers = dict(request.get("headers", {}))
+    query = request.get("query", {})
+    body = request.get("body")
+    sent = ProxyRequest(
+        method=route.method,
+        path=route.resource.format(**path),
+        query="&".join(f"{key}={_text(value)}" for key, value in query.items()),
+        headers={key: [value] for key, value in headers.items()},
+        body=b"" if body is None else json.dumps(body).encode(),
+        remote_address="192.0.2.10",
+        protocol="HTTP/1.1",
+        request_id=REQUEST_ID,
+    )
+    texts = {key: str(value) for key, value in path.items()}
+    event = json.loads(proxy_event(sent, stack.api, route, texts, {"token_id": "sample"}))
+    request_ = _RecordingRequest(event, asked)
+    module = _module(stack.functions[route.function].code / "app.py")
+    module.store = SampleStore()  # type: ignore[attr-defined]  # the endpoint's own name for its store
+    handle: Callable[[http.Request], http.Response] = module.lambda_handler.__wrapped__
+    try:
+        answer = handle(request_)
+    except errors.CustomersError as error:
+        answer = http.problem(error, request_)
+    return Example(name, query, headers, path, body, _answer(answer))
+
+
+@functools.cache
+def _module(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"contract_{file.parent.name}", file)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _names_in(resource: str) -> Iterator[str]:
+    return (part[1:-1] for part in resource.split("/") if part.startswith("{"))
+
+
+def _text(value: object) -> str:
+    return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+def _answer(response: http.Response) -> Answer:
+    return Answer(response.status, {"X-Request-Id": REQUEST_ID, **response.headers}, response.body)
+
+
+def _scope(route: Route) -> str:
+    """Give the scope whose policy, and no other's, lets a call of the route through."""
+    routes: Mapping[str, Sequence[str]] = _module(ROOT / "functions/authorize/app.py").ROUTES
+    call = route.method + route.resource.format(**PATH_PARAMETERS)
+    (scope,) = (
+        scope for scope, patterns in routes.items() if any(fnmatch.fnmatchcase(call, pattern) for pattern in patterns)
+    )
+    return scope
+
+
+def _gateway_answers(stack: Stack) -> dict[str, Answer]:
+    responses = GatewayResponses(stack.api.gateway_responses)
+    context = {"path": "/api/customers", "requestId": REQUEST_ID, "stage": stack.api.stage}
+    answers = {}
+    for name in stack.api.gateway_responses:
+        rendered = responses.render(name, None, context)
+        answers[name] = Answer(rendered.status, dict(rendered.headers), json.loads(rendered.body))
+    return answers
+
+
+def _schemas() -> dict[str, Json]:
+    new, changes = _json_schema(model.NEW_CUSTOMER), _json_schema(model.CHANGES)
+    stored = TypeAdapter(Customer).json_schema()
+    given: dict[str, Json] = {
+        "id": new["properties"]["group_id"],
+        "created_at": {"type": "string", "format": "date-time"},
+        "updated_at": {"type": "string", "format": "date-time"},
+        "version": {"type": "integer", "minimum": 1, "format": "int64"},
+    }
+    shown = {
+        name: given.get(name) or new["properties"].get(name) or _untitled(declared)
+        for name, declared in stored["properties"].items()
+    }
+    rows = {"type": "array", "items": {"$ref": "#/components/schemas/NewCustomer"}, "minItems": 1}
+    return {
+        "NewCustomer": new,
+        "NewCustomers": _object({"customers": rows | {"maxItems": model.MAX_ROWS}}) | {"additionalProperties": False},
+        # An empty patch is an error, and no field is required.
+        "Changes": changes | {"minProperties": 1},
+        "Customer": {"type": "object", "properties": shown, "required": stored["required"]},
+    }
+
+
+def _object(properties: Mapping[str, Json]) -> Json:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _json_schema(rules: core_schema.TypedDictSchema) -> Json:
+    """Give the model's rules as JSON Schema."""
+    schema = _untitled(GenerateJsonSchema().generate(rules))
+    for name, declared in rules["fields"].items():
+        described = schema["properties"][name] = _untitled(schema["properties"][name])
+        if declared["schema"].get("strip_whitespace"):
+            # It is the trimmed text that has a least length: one of white space alone is too short.
+            described["pattern"] = described["pattern"].replace("^", r"^(?=.*\S)", 1)
+        if name == "email":
+            described["format"] = "idn-email"
+        if described.get("maximum") == MAX_ID:
+            described["format"] = "int64"
+    return {"type": "object", **schema}
+
+
+def _untitled(schema: Json) -> Json:
+    return {key: value for key, value in schema.items() if key != "title"}

@@ -1,0 +1,94 @@
+"""The customers of the examples: a store that holds one, and gives out fixed ids and times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from customers.errors import NotFoundError, VersionMismatchError
+from customers.store import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from customers.customer import Customer, SortField
+    from customers.model import Changes, NewCustomer
+    from customers.store import RequestName
+
+CUSTOMER_ID: Final = 5181459237011563
+GROUP_ID: Final = 1
+_OTHER_ID: Final = 2204718365904417
+_CREATED: Final = "2026-11-23T10:33:09.784Z"
+_CHANGED: Final = "2026-11-24T08:15:30.120Z"
+_JOHN: Final[NewCustomer] = {
+    "first_name": "John",
+    "last_name": "Doe",
+    "email": "john.doe@example.com",
+    "group_id": GROUP_ID,
+    "age": None,
+}
+_ELODIE: Final[NewCustomer] = {
+    "first_name": "Élodie",
+    "last_name": "Durand",
+    "email": "elodie@example.com",
+    "group_id": GROUP_ID,
+    "age": 41,
+}
+
+
+class SampleStore:
+    """Stands in for CustomerStore while the endpoints answer the examples' requests."""
+
+    def get(self, customer_id: int) -> Customer:
+        """Give the sample customer."""
+        if customer_id != CUSTOMER_ID:
+            raise NotFoundError("There is no such customer.")
+        return _stored(_JOHN, customer_id)
+
+    def create(self, new: Sequence[NewCustomer], _request: RequestName | None = None) -> list[Customer]:
+        """Give what the store would have written."""
+        return [_stored(row, id_) for row, id_ in zip(new, (CUSTOMER_ID, _OTHER_ID), strict=False)]
+
+    def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
+        """Give the sample customer with the changes; it is at version 1."""
+        _expect(versions)
+        changed: Customer = {**_stored(_JOHN, customer_id), **changes, "updated_at": _CHANGED, "version": 2}
+        return changed
+
+    def delete(self, _customer_id: int, versions: Sequence[int] | None) -> None:
+        """Delete nothing."""
+        _expect(versions)
+
+    def page(
+        self,
+        _group_id: int,
+        _sort: SortField,
+        *,
+        descending: bool,  # noqa: ARG002 - the store's own parameter
+        limit: int,
+        after: str | None,
+    ) -> Page:
+        """Give the first of two pages, the whole group where the limit is high, and nothing of other groups."""
+        if _group_id != GROUP_ID:
+            return Page([], None)
+        both = [_stored(_ELODIE, _OTHER_ID), _stored(_JOHN, CUSTOMER_ID)]
+        whole = limit >= len(both) or after is not None
+        return Page(both if whole else both[:limit], None if whole else "elodie")
+
+
+def _stored(new: NewCustomer, customer_id: int) -> Customer:
+    return {
+        "id": customer_id,
+        "first_name": new["first_name"],
+        "last_name": new["last_name"],
+        "email": new["email"],
+        "group_id": new["group_id"],
+        "age": new.get("age"),
+        "created_at": _CREATED,
+        "updated_at": _CREATED,
+        "version": 1,
+    }
+
+
+def _expect(versions: Sequence[int] | None) -> None:
+    if versions is not None and 1 not in versions:
+        raise VersionMismatchError(1)

@@ -1,0 +1,327 @@
+"""The OpenAPI document: the facts, in their words."""
+
+from __future__ import annotations
+
+import http
+from typing import TYPE_CHECKING, Any, Final
+
+from contract.facts import PATH_PARAMETERS, REQUEST_ID
+from customers.http import MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from contract.facts import Answer, Example, Facts, Operation
+    from contract.words import Words
+
+type Json = dict[str, Any]
+
+_PROBLEM_JSON: Final = "application/problem+json"
+_JSON: Final = "application/json"
+# Answers that a request with an Idempotency-Key is given again.
+_KEPT: Final = frozenset({201, 207, 400, 413, 415})
+_REPLAYED: Final = ("Idempotency-Replayed",)
+_HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
+    "ETag": ({"type": "string", "pattern": '^"[1-9][0-9]*"$'}, '"1"'),
+    "Idempotency-Replayed": ({"type": "string", "enum": ["true"]}, "true"),
+    "Link": ({"type": "string"}, '</api/customers/group/1?limit=1&cursor=qRMZoi4DrWdJlH7k>; rel="next"'),
+    "Location": ({"type": "string", "format": "uri-reference"}, "/api/customers/5181459237011563"),
+    "Retry-After": ({"type": "string", "pattern": "^[0-9]+$"}, "1"),
+    "WWW-Authenticate": ({"type": "string"}, "Bearer"),
+    "X-Request-Id": ({"type": "string", "format": "uuid"}, REQUEST_ID),
+}
+"""Their forms, with an example."""
+
+
+def specification(facts: Facts, words: Words) -> Json:
+    """Give the document."""
+    problems = problem_answers(facts)
+    shared = _shared_responses(problems, words)
+    paths: dict[str, Json] = {}
+    for operation in facts.operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, facts, shared, words)
+    codes = ", ".join(f"`{code}` ({_lower(words('codes', code))})" for code in facts.error_codes)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": words("title"),
+            "version": facts.version,
+            "summary": words("summary"),
+            "description": words("description", problem_table=_problem_table(problems, words)),
+        },
+        "servers": [
+            {"url": "/", "description": words("servers", "laptop")},
+            {
+                "url": "https://{api}.execute-api.{region}.amazonaws.com/{stage}",
+                "description": words("servers", "deployed"),
+                "variables": {
+                    "api": {"default": "api-id"},
+                    "region": {"default": "us-east-1"},
+                    "stage": {"default": facts.stage},
+                },
+            },
+        ],
+        "tags": [{"name": name, "description": text} for name, text in words.get("tags").items()],
+        "security": [{facts.security_scheme: []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                facts.security_scheme: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "cust_…",
+                    "description": words("security", cache=facts.authorizer_cache_seconds),
+                }
+            },
+            "headers": _header_components(words, {"paths": paths, "responses": shared}),
+            "responses": {name: shared[name] for name in shared if f"'#/components/responses/{name}'" in str(paths)},
+            "schemas": _schemas(facts, words, codes),
+        },
+    }
+
+
+def problem_answers(facts: Facts) -> dict[str, list[Answer]]:
+    """Give all problems that there are, by name, the endpoints' own before the gateway's."""
+    own = [answer for operation in facts.operations for answer in operation.asked.problems.values()]
+    own += [example.answer for operation in facts.operations for example in operation.examples]
+    of_gateway = [answer for operation in facts.operations for answer in operation.gateway]
+    found: dict[str, list[Answer]] = {}
+    for answer in (*own, *of_gateway, facts.no_operation):
+        if answer.headers.get("Content-Type") == _PROBLEM_JSON:
+            found.setdefault(problem_name(answer), []).append(answer)
+    return dict(sorted(found.items(), key=lambda item: item[1][0].status))
+
+
+def problem_name(answer: Answer) -> str:
+    """Give the last part of a problem's type."""
+    assert answer.body is not None  # noqa: S101 - a problem has one
+    return str(answer.body["type"]).removeprefix("/problems/")
+
+
+def problem_words(words: Words, name: str, which: str) -> str:
+    """Give the words on a problem: `when` it comes, or what to `do`."""
+    return words("problems", name, which, max_body=f"{MAX_BODY_BYTES:,}")
+
+
+def _header_components(words: Words, used_in: Json) -> Json:
+    text = str(used_in)
+    components: Json = {}
+    for name, (schema, example) in _HEADERS.items():
+        described = {"description": words("headers", name), "schema": schema, "example": example}
+        for key, header in ((name, {"required": True, **described}), (f"Optional-{name}", described)):
+            if f"'#/components/headers/{key}'" in text:
+                components[key] = header
+    return components
+
+
+def _problem_table(problems: Mapping[str, list[Answer]], words: Words) -> str:
+    rows = [
+        f"| `/problems/{name}` | {answers[0].status} | {problem_words(words, name, 'when')} |"
+        for name, answers in problems.items()
+    ]
+    return "\n".join(["| `type` | status | when |", "| --- | --- | --- |", *rows])
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:].removesuffix(".")
+
+
+def _operation(operation: Operation, facts: Facts, shared: Mapping[str, Json], words: Words) -> Json:
+    where = ("operations", operation.id)
+    described: Json = {
+        "operationId": operation.id,
+        "tags": [words(*where, "tag")],
+        "summary": words(*where, "summary"),
+        "description": words(*where, "description"),
+        "security": [{facts.security_scheme: [operation.scope]}],
+        "parameters": [
+            *_parameters("path", _path_schemas(operation, facts), operation, words),
+            *_parameters("query", operation.asked.query, operation, words),
+            *_parameters("header", operation.asked.headers, operation, words),
+        ],
+    }
+    if operation.asked.media_types:
+        described["requestBody"] = _request_body(operation, words)
+    described["responses"] = _responses(operation, shared, words)
+    return described
+
+
+def _path_schemas(operation: Operation, facts: Facts) -> dict[str, Json]:
+    identifier = facts.schemas["Customer"]["properties"]["id"]
+    return {name: identifier for name in PATH_PARAMETERS if f"{{{name}}}" in operation.path}
+
+
+def _parameters(place: str, schemas: Mapping[str, Json], operation: Operation, words: Words) -> Iterable[Json]:
+    for name, schema in schemas.items():
+        parameter: Json = {
+            "name": name,
+            "in": place,
+            "required": place == "path",
+            "description": words("operations", operation.id, "parameters", name),
+            "schema": schema,
+        }
+        if place == "path":
+            parameter["example"] = PATH_PARAMETERS[name]
+        yield parameter
+
+
+def _request_body(operation: Operation, words: Words) -> Json:
+    where = ("operations", operation.id)
+    examples = {
+        example.name: {"summary": words(*where, "examples", example.name, "summary"), "value": example.body}
+        for example in operation.examples
+        # The bad rows of a list that is partly written do not fit the schema.
+        if example.answer.status < http.HTTPStatus.MULTI_STATUS
+    }
+    content = {"schema": _one_of(words.get(*where, "bodies")), "examples": examples}
+    return {
+        "description": words(*where, "body"),
+        "required": True,
+        "content": dict.fromkeys(operation.asked.media_types, content),
+    }
+
+
+def _one_of(names: Iterable[str]) -> Json:
+    schemas: list[Json] = [{"$ref": f"#/components/schemas/{name}"} for name in names]
+    return schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+
+
+def _responses(operation: Operation, shared: Mapping[str, Json], words: Words) -> Json:
+    """Give the answers of an operation: its own with their examples, and those that others have too."""
+    examples: dict[int, list[Example]] = {}
+    for example in operation.examples:
+        examples.setdefault(example.answer.status, []).append(example)
+    problems: dict[int, list[Answer]] = {}
+    for answer in (*operation.asked.problems.values(), *operation.gateway):
+        problems.setdefault(answer.status, []).append(answer)
+    responses: dict[int, Json] = {}
+    for status in sorted(examples.keys() | problems.keys()):
+        if status in examples:
+            responses[status] = _own_response(operation, status, examples[status], words)
+        else:
+            (name,) = {problem_name(answer) for answer in problems[status]}
+            responses[status] = {"$ref": f"#/components/responses/{_camel(name)}"}
+            if "Idempotency-Key" in operation.asked.headers and status in _KEPT:
+                common = shared[_camel(name)]
+                responses[status] = {**common, "headers": {**common["headers"], **_headers([], _REPLAYED)}}
+    return {str(status): response for status, response in responses.items()}
+
+
+def _own_response(operation: Operation, status: int, examples: list[Example], words: Words) -> Json:
+    answers = [example.answer for example in examples]
+    where = ("operations", operation.id)
+    named = {
+        example.name: {
+            "summary": words(*where, "examples", example.name, "summary"),
+            **({} if example.answer.body is None else {"value": example.answer.body}),
+        }
+        for example in examples
+    }
+    kept = _REPLAYED if "Idempotency-Key" in operation.asked.headers and status in _KEPT else ()
+    if status >= http.HTTPStatus.BAD_REQUEST:
+        return _problem_response(answers, named, words, kept)
+    response: Json = {"description": words(*where, "answers", status), "headers": _headers(answers, kept)}
+    if any(answer.body is not None for answer in answers):
+        schema = _one_of(words.get(*where, "schemas", status))
+        response["content"] = {_JSON: {"schema": schema, "examples": named}}
+    links = words.get(*where, "links", status)
+    return {**response, "links": links} if links else response
+
+
+def _shared_responses(problems: Mapping[str, list[Answer]], words: Words) -> dict[str, Json]:
+    """Give each problem as a response, with an example for each of its details."""
+    shared: dict[str, Json] = {}
+    for name, answers in problems.items():
+        by_detail = {answer.body["detail"]: answer for answer in reversed(answers) if answer.body}
+        named = {
+            f"{name.replace('-', '_')}_{number}" if number > 1 else name.replace("-", "_"): {
+                "summary": detail,
+                "value": answer.body,
+            }
+            for number, (detail, answer) in enumerate(reversed(by_detail.items()), start=1)
+        }
+        shared[_camel(name)] = _problem_response(answers, named, words)
+    return shared
+
+
+def _problem_response(
+    answers: list[Answer], examples: Mapping[str, Json], words: Words, kept: Iterable[str] = ()
+) -> Json:
+    (name,) = {problem_name(answer) for answer in answers}
+    schema = "InvalidRequest" if answers[0].status == http.HTTPStatus.BAD_REQUEST else "Problem"
+    return {
+        "description": f"`/problems/{name}`: {problem_words(words, name, 'when')}",
+        "headers": _headers(answers, kept),
+        "content": {_PROBLEM_JSON: {"schema": _one_of([schema]), "examples": examples}},
+    }
+
+
+def _headers(answers: list[Answer], optional: Iterable[str]) -> Json:
+    """Give the headers of some answers; those that not all of them have are not required."""
+    present = [answer.headers.keys() - {"Content-Type"} for answer in answers]
+    every = set[str]().union(*present)
+    always = every.intersection(*present) if present else set[str]()
+    return {
+        name: {"$ref": f"#/components/headers/{name if name in always else f'Optional-{name}'}"}
+        for name in sorted(every.union(optional))
+    }
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("-"))
+
+
+def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
+    identifier = facts.schemas["Customer"]["properties"]["id"]
+    customer = {"$ref": "#/components/schemas/Customer"}
+    customers = {"type": "array", "items": customer}
+    errors = {"type": "array", "items": {"$ref": "#/components/schemas/FieldError"}, "minItems": 1}
+    text = {"type": "string"}
+    index = {"type": "integer", "minimum": 0}
+    problem = {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": text,
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": text,
+        "instance": {"type": "string", "format": "uri-reference"},
+        "request_id": {"type": "string", "format": "uuid"},
+    }
+    own: dict[str, tuple[Json, set[str]]] = {
+        "CustomerList": ({"customers": customers}, set()),
+        "Page": ({"customers": customers, "next_cursor": {"type": ["string", "null"]}}, set()),
+        "Deleted": ({"id": identifier, "deleted": {"type": "boolean", "const": True}}, set()),
+        "DryRun": ({"valid": {"type": "boolean", "const": True}, "count": index}, set()),
+        "RowResults": ({"results": {"type": "array", "items": _one_of(["RowCreated", "RowRefused"])}}, set()),
+        "RowCreated": ({"index": index, "status": {"type": "integer", "const": 201}, "customer": customer}, set()),
+        "RowRefused": ({"index": index, "status": {"type": "integer", "const": 400}, "errors": errors}, set()),
+        "Problem": (problem, set()),
+        "InvalidRequest": ({**problem, "errors": errors}, {"errors"}),
+        "FieldError": (
+            {"pointer": text, "parameter": text, "header": text, "code": text, "detail": text},
+            {"pointer", "parameter", "header"},
+        ),
+    }
+    described: dict[str, Json] = {}
+    for name, schema in facts.schemas.items():
+        described[name] = {"description": words("schemas", name, "description"), **schema}
+    for name, (properties, optional) in own.items():
+        described[name] = {
+            "description": words("schemas", name, "description"),
+            "type": "object",
+            "properties": properties,
+            "required": [key for key in properties if key not in optional],
+        }
+    for name, schema in described.items():
+        schema["properties"] = {
+            key: {"description": _property_words(words, name, key, codes), **property_}
+            for key, property_ in schema["properties"].items()
+        }
+    return described
+
+
+def _property_words(words: Words, schema: str, name: str, codes: str) -> str:
+    if schema in {"NewCustomer", "Changes", "Customer"}:
+        return words("fields", name)
+    if schema == "InvalidRequest" and name != "errors":
+        schema = "Problem"
+    return words("schemas", schema, "properties", name, codes=codes)

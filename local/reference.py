@@ -1,0 +1,123 @@
+"""The API's reference as a page to read and to try: served beside the API, or written as files for any web server.
+
+`python -m local.reference FOLDER [--api URL]` writes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import mimetypes
+import shutil
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import yaml
+from markdown_it import MarkdownIt
+from werkzeug.middleware.shared_data import SharedDataMiddleware
+from werkzeug.utils import redirect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+# Python's own table does not have it.
+mimetypes.add_type("application/yaml", ".yaml")
+_RENDERER: Final = "swagger-ui"
+# What the page loads of its renderer; the package has more.
+_RENDERER_FILES: Final = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png", "LICENSE", "NOTICE")
+_SLOT: Final = "<!-- problems.md -->"
+
+
+class Reference:
+    """Serves the page under `/docs`, leads `/problems/<name>` to its place there, and hands on everything else.
+
+    Parameters
+    ----------
+    api
+        What answers everything else.
+    folder
+        From `write_reference`.
+    """
+
+    def __init__(self, api: WSGIApplication, folder: Path) -> None:
+        self._api = api
+        # A page of an hour ago is no use to who has just changed the API.
+        self._files = SharedDataMiddleware(api, {"/docs": str(folder)}, cache=False)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request (PEP 3333)."""
+        path: str = environ["PATH_INFO"]
+        match path.split("/")[1:]:
+            case ["docs"]:
+                return redirect("/docs/")(environ, start_response)
+            case ["docs", ""]:
+                return self._files({**environ, "PATH_INFO": "/docs/index.html"}, start_response)
+            case ["docs", *_]:
+                return self._files(environ, start_response)
+            case ["problems", name]:
+                return redirect(f"/docs/problems.html#{name}")(environ, start_response)
+            case _:
+                return self._api(environ, start_response)
+
+
+def write_reference(docs: Path, folder: Path, packages: Path, api: str | None = None) -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    docs
+        The folder with the OpenAPI document, the problem types, and the page around them.
+    folder
+        Where to.
+    packages
+        The folder `node_modules`.
+    api
+        The address that calls go to; None for where the page itself comes from.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(docs / "page", folder)
+    (folder / _RENDERER).mkdir()
+    for name in _RENDERER_FILES:
+        shutil.copy(packages / "swagger-ui-dist" / name, folder / _RENDERER)
+    text = (docs / "openapi.yaml").read_text(encoding="utf-8")
+    if api is not None:
+        document = {**yaml.safe_load(text), "servers": [{"url": api}]}
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    (folder / "openapi.yaml").write_text(text, encoding="utf-8")
+    page = folder / "problems.html"
+    problems = _html((docs / "problems.md").read_text(encoding="utf-8"))
+    page.write_text(page.read_text(encoding="utf-8").replace(_SLOT, problems), encoding="utf-8")
+
+
+def _html(markdown: str) -> str:
+    """Render a page, each heading with its name as its id."""
+    parser = MarkdownIt("commonmark").enable("table")
+    tokens = parser.parse(markdown)
+    for heading, text in pairwise(tokens):
+        if heading.type == "heading_open":
+            heading.attrSet("id", text.content.lower().replace(" ", "-"))
+    rendered: str = parser.renderer.render(tokens, parser.options, {})
+    return rendered
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page as files.
+
+    Returns
+    -------
+    int
+        The exit code, 0.
+    """
+    parser = argparse.ArgumentParser(prog="local.reference", description="Writes the reference page as files.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--api", metavar="URL", help="where the API answers, as the stack's output ApiUrl")
+    options = parser.parse_args(arguments)
+    write_reference(Path("docs"), options.folder, Path("node_modules"), options.api)
+    print(options.folder / "index.html")  # noqa: T201 - to the terminal
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
