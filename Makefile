@@ -148,5 +148,5 @@ node_modules/.ready: package.json
 tools/node_modules/.ready: tools/package.json tools/package-lock.json
 	@command -v npm >/dev/null || { echo "error: Node with npm is needed and not on the PATH" >&2; exit 1; }
 	@echo "installing what checks the contract (first time only)"
-	@npm ci --prefix tools --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
+	@cd tools && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
 	@touch $@
