@@ -24,7 +24,7 @@ def lambda_handler(message: dict[str, Any], _context: object) -> None:
     if "import_id" in body:
         imports.give_up(Chunk.of_message(message["body"]), store)
         return
-    for record in body.get("Records", []):
+    for record in imports.records_in(body):
         file = FileDelivery.of_record(record)
         known = imports.begin_file(file)
         if known.finished:

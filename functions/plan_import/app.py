@@ -27,7 +27,7 @@ CHUNKS_BETWEEN_POSITIONS: Final = 20
 @consumer
 def lambda_handler(message: dict[str, Any], context: Any) -> None:  # noqa: ANN401 (Lambda's own)
     """Plan the files of one message. S3's test message, the first of all, names none."""
-    for record in json.loads(message["body"]).get("Records", []):
+    for record in imports.records_in(json.loads(message["body"])):
         file = FileDelivery.of_record(record)
         known = imports.begin_file(file)
         if known.finished:

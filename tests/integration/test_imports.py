@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from customers import import_chunks
+from customers import store as store_module
 from customers.logs import logger
 from tests.integration.import_cloud import BUCKET, Fault, ImportCloud, Message
 
@@ -76,7 +77,7 @@ def test_a_file_of_every_form_becomes_the_same_customers(
     cloud: ImportCloud,
 ) -> None:
     group_id, name = _new_group(), f"{uuid4()} ü+%.txt"
-    rows = _rows(group_id, 120)
+    rows = _rows(group_id, 500)
     data = FORMS[form](rows)
     cloud.put(f"imports/folder/{name}", gzip.compress(data) if packed else data)
     cloud.run()
@@ -92,7 +93,7 @@ def test_a_file_of_every_form_becomes_the_same_customers(
     ]
     assert sorted(found, key=lambda row: row["email"]) == sorted(rows, key=lambda row: row["email"])
     summary = cloud.summary(f"folder/{name}")
-    assert (summary["status"], summary["rows"], *_counts(summary)) == ("completed", 120, 120, 0, 0)
+    assert (summary["status"], summary["rows"], *_counts(summary)) == ("completed", 500, 500, 0, 0)
     assert summary["source"] == {"bucket": BUCKET, "key": f"imports/folder/{name}"}
     assert summary["broken"] is summary["rejected_rows"] is None
     assert [event["detail-type"] for event in cloud.events()] == ["Import started", "Import completed"]
@@ -253,6 +254,91 @@ def test_the_same_deliveries_at_once_count_once(cloud: ImportCloud) -> None:
     assert all(not answer["batchItemFailures"] for answer in answers)
     assert len(cloud.group(group_id)) == 260
     assert _counts(cloud.summary(name)) == (260, 0, 1)
+
+
+def test_chunks_may_come_in_any_order_and_late(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": ""}]))
+    (plan,) = cloud.take("PlanQueue")
+    cloud.deliver(plan)
+    first, *others = cloud.take("ChunkQueue")
+    for chunk in reversed(others):
+        cloud.deliver(chunk)
+    cloud.deliver(plan)
+    assert not cloud.reports(name), "the first chunk is still on its way"
+    cloud.deliver(first)
+    assert _counts(cloud.summary(name)) == (260, 0, 1)
+    assert len(cloud.group(group_id)) == 260
+
+
+def test_a_third_of_the_statements_throttled_costs_no_row(cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": ""}]))
+    store = cloud.apps["ImportCustomers"].store
+    insert, throttled = store._insert_batch, []  # noqa: SLF001 (where the answers come in)
+
+    def throttling(items: list[Any]) -> Any:
+        admitted = [random.randrange(3) > 0 for _ in items]
+        throttled.extend(one for one in admitted if not one)
+        done = iter(
+            insert([item for item, is_admitted in zip(items, admitted, strict=True) if is_admitted] or items[:1])
+        )
+        return [next(done) if is_admitted else "ThrottlingError" for is_admitted in admitted]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_insert_batch", throttling)
+        patch.setattr(store_module, "_LONGEST_PAUSE", 0.01)
+        cloud.run()
+    assert len(throttled) > 50
+    assert _counts(cloud.summary(name)) == (260, 0, 1)
+    assert len(cloud.group(group_id)) == 260
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_whoever_books_what_could_not_be_processed_may_die_at_every_call(when: str, cloud: ImportCloud) -> None:
+    at, died = 0, True
+    while died:
+        group_id, name = _new_group(), str(uuid4())
+        cloud.put(f"imports/{name}", _csv(_rows(group_id, 70)))
+        (plan,) = cloud.take("PlanQueue")
+        cloud.deliver(plan)
+        first, second = cloud.take("ChunkQueue")
+        cloud.deliver(second)
+        letter = first._replace(queue="ChunkDeadLetters")
+        done, calls = cloud.invoke(letter, Fault(at, when))
+        died = len(calls) > at
+        if not done:
+            cloud.deliver(letter)
+        assert _counts(cloud.summary(name)) == (20, 0, 50), f"{when} call {at}"
+        assert cloud.reports(name)["rejected.csv"].count(b"Could not be processed") == 50
+        assert len(cloud.group(group_id)) == 20
+        at += 1
+    assert at > 5
+
+
+def test_formulas_are_kept_as_they_are_and_equal_rows_are_rows_of_their_own(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    row = {**_rows(group_id, 1)[0], "first_name": "=cmd('calc')", "last_name": "@SUM(A1)"}
+    cloud.put(f"imports/{name}", _csv([row] * 120 + [{**row, "email": "=1+1"}]))
+    cloud.run()
+    assert _counts(cloud.summary(name)) == (120, 0, 1)
+    assert {item["first_name"]["S"] for item in cloud.group(group_id)} == {"=cmd('calc')"}
+    (report,) = csv.DictReader(io.StringIO(cloud.reports(name)["rejected.csv"].decode()))
+    assert {field: report[field] for field in ("first_name", "email")} == {
+        "first_name": "=cmd('calc')",
+        "email": "=1+1",
+    }
+
+
+def test_what_another_bucket_tells_is_not_imported(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    cloud.put(f"imports/{name}", _csv(_rows(group_id, 3)))
+    (plan,) = cloud.take("PlanQueue")
+    cloud.deliver(plan._replace(body=plan.body.replace(f'"{BUCKET}"', '"another-bucket"')))
+    assert not list(cloud.take("ChunkQueue"))
+    cloud.deliver(plan)
+    cloud.run()
+    assert len(cloud.group(group_id)) == 3
 
 
 @pytest.mark.parametrize("packed", [False, True])

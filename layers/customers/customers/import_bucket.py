@@ -30,7 +30,7 @@ class ImportBucket:
 
     def __init__(self, client: S3Client, bucket: str) -> None:
         self._client = client
-        self._bucket = bucket
+        self.name = bucket
 
     def open(self, key: str, etag: str, start: int) -> ByteStream:
         """Open a file that still has the content of an ETag, from a byte on.
@@ -42,7 +42,7 @@ class ImportBucket:
         """
         span: Any = {"Range": f"bytes={start}-"} if start else {}
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=etag, **span)
+            answer = self._client.get_object(Bucket=self.name, Key=key, IfMatch=etag, **span)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code == "InvalidRange":
@@ -60,21 +60,21 @@ class ImportBucket:
         one that is booked counts.
         """
         key = f"parts/{import_id}/{chunk}-{hashlib.sha256(lines).hexdigest()[:16]}"
-        self._client.put_object(Bucket=self._bucket, Key=key, Body=lines)
+        self._client.put_object(Bucket=self.name, Key=key, Body=lines)
         return key
 
     def read_part(self, key: str) -> bytes:
         """Give the rejected rows of a chunk."""
-        return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
 
     def write(self, key: str, blocks: Iterable[bytes], content_type: str) -> None:
         """Write an object of any size, holding no more than 8 MB and a block of it in memory."""
         parts = _gathered(blocks)
         first = next(parts, b"")
         if len(first) < _UPLOAD_PART_BYTES:
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=first, ContentType=content_type)
+            self._client.put_object(Bucket=self.name, Key=key, Body=first, ContentType=content_type)
             return
-        where: Any = {"Bucket": self._bucket, "Key": key}
+        where: Any = {"Bucket": self.name, "Key": key}
         upload_id = self._client.create_multipart_upload(**where, ContentType=content_type)["UploadId"]
         uploaded: Any = []
         for number, part in enumerate(_chained(first, parts), 1):

@@ -73,6 +73,11 @@ class Imports:
         self._bus: EventBridgeClient = aws.client("events")
         self._bus_name = os.environ["EVENT_BUS"]
 
+    def records_in(self, message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Give S3's records in a message that are about the import bucket: its queue takes those of any bucket."""
+        records = message.get("Records", [])
+        return [record for record in records if record["s3"]["bucket"]["name"] == self.bucket.name]
+
     def begin_file(self, file: FileDelivery) -> Import:
         """Begin an import of a file, or go on with it; say so if the same content came before."""
         source = {"bucket": file.bucket, "key": file.key}
