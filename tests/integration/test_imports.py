@@ -275,14 +275,14 @@ def test_a_third_of_the_statements_throttled_costs_no_row(cloud: ImportCloud, mo
     group_id, name = _new_group(), str(uuid4())
     cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": ""}]))
     store = cloud.apps["ImportCustomers"].store
-    insert, throttled = store._insert_batch, []  # noqa: SLF001 (where the answers come in)
+    insert = store._insert_batch  # noqa: SLF001 (where the answers come in)
+    throttled: list[bool] = []
 
     def throttling(items: list[Any]) -> Any:
         admitted = [random.randrange(3) > 0 for _ in items]
         throttled.extend(one for one in admitted if not one)
-        done = iter(
-            insert([item for item, is_admitted in zip(items, admitted, strict=True) if is_admitted] or items[:1])
-        )
+        chosen = [item for item, is_admitted in zip(items, admitted, strict=True) if is_admitted]
+        done = iter(insert(chosen) if chosen else [])
         return [next(done) if is_admitted else "ThrottlingError" for is_admitted in admitted]
 
     with monkeypatch.context() as patch:
@@ -324,10 +324,7 @@ def test_formulas_are_kept_as_they_are_and_equal_rows_are_rows_of_their_own(clou
     assert _counts(cloud.summary(name)) == (120, 0, 1)
     assert {item["first_name"]["S"] for item in cloud.group(group_id)} == {"=cmd('calc')"}
     (report,) = csv.DictReader(io.StringIO(cloud.reports(name)["rejected.csv"].decode()))
-    assert {field: report[field] for field in ("first_name", "email")} == {
-        "first_name": "=cmd('calc')",
-        "email": "=1+1",
-    }
+    assert (report["first_name"], report["email"]) == ("=cmd('calc')", "=1+1")
 
 
 def test_what_another_bucket_tells_is_not_imported(cloud: ImportCloud) -> None:

@@ -73,7 +73,7 @@ class Imports:
         self._bus: EventBridgeClient = aws.client("events")
         self._bus_name = os.environ["EVENT_BUS"]
 
-    def records_in(self, message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    def records_in(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Give S3's records in a message that are about the import bucket: its queue takes those of any bucket."""
         records = message.get("Records", [])
         return [record for record in records if record["s3"]["bucket"]["name"] == self.bucket.name]
