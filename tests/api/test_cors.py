@@ -23,9 +23,10 @@ PATHS = [COLLECTION, "/api/customers", "/api/customers/1", "/api/customers/group
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     data = tmp_path_factory.mktemp("cors")
+    # Not the service's own client, which knows the published contract and none of these headers.
     with (
         running_service(data, "--in-memory", "--parameter", f"CorsOrigins={OURS},{OTHER}") as service,
-        service.client() as client,
+        httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {service.token}"}, timeout=40) as client,
     ):
         yield client
 
