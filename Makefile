@@ -84,6 +84,11 @@ bench-pages: .venv/.dev-ready node_modules/.ready ## Measure what a page costs i
 bench-writes: .venv/.dev-ready node_modules/.ready ## Measure what each write costs, with and without an Idempotency-Key
 	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.writes
 
+.PHONY: bench-imports
+bench-imports: .venv/.dev-ready node_modules/.ready ## Measure imports: the worker beside `batch_writer`, then whole files (ARGS='10000 1000000')
+	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.import_worker
+	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.imports $(ARGS)
+
 .PHONY: reliability
 reliability: .venv/.dev-ready node_modules/.ready ## Let things fail, count what is lost, and write docs/reliability.md
 	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.reliability $(ARGS)

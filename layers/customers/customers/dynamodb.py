@@ -52,7 +52,25 @@ def client() -> DynamoDBClient:
     """Make the client, configured, and quick with pages."""
     made: DynamoDBClient = sdk.client("dynamodb", _CONFIG)
     made.meta.events.register("before-parse.dynamodb.Query", _read_items)
+    made.meta.events.register("provide-client-params.dynamodb.BatchExecuteStatement", _set_statements_aside)
+    made.meta.events.register("before-call.dynamodb.BatchExecuteStatement", _write_statements)
     return made
+
+
+def _set_statements_aside(params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any]:
+    """Keep the statements of an import's batch from botocore, which would walk through every value of every row."""
+    context["statements"] = params["Statements"]
+    return {**params, "Statements": []}
+
+
+def _write_statements(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    """Write them as JSON: they have its form already, as they hold no binary values.
+
+    Both events are those that botocore's own handlers live by. If the second is gone one day, a batch has no
+    statements, and DynamoDB refuses it.
+    """
+    asked = {**json.loads(params["body"]), "Statements": context["statements"]}
+    params["body"] = json.dumps(asked, separators=(",", ":")).encode()
 
 
 def _read_items(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:

@@ -1,0 +1,96 @@
+"""What the worker of imports costs beside AWS's own sample way: `csv` and `batch_writer`, nothing checked or refused.
+
+Both write the same rows into one table, by turns; theirs is spared the bad ones. Ours takes them as messages of the
+chunk queue: it reads and checks each row, refuses what is there, keeps the rejected ones for the report, and books.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import boto3
+
+from benchmarks.import_rows import BAD_EVERY, make
+from customers.import_chunks import Chunk, chunks
+from customers.import_formats import RowReader
+from local.engine import Engine
+from local.services import Services
+from local.stack import read_stack
+from local.tables import create_tables
+from local.template import Template
+
+ROUNDS = 3
+ROWS = 2_000
+
+
+def main() -> int:
+    """Measure, and print the table."""
+    stack = read_stack(Template(Path("template.yaml"), {}, stack_id="arn:aws:cloudformation:us-east-1:1:stack/b/1"))
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(Path("node_modules"), Path(folder, "tables"), Path(folder, "engine.log"))
+        services = Services(Path(folder, "services.log"), Path(folder, "events.jsonl"))
+        try:
+            create_tables(engine.endpoint, stack.tables)
+            services.declare(stack.events)
+            os.environ |= {
+                **stack.functions["ImportCustomers"].environment,
+                "AWS_ENDPOINT_URL": services.endpoint,
+                "AWS_ENDPOINT_URL_DYNAMODB": engine.endpoint,
+                "AWS_ENDPOINT_URL_EVENTBRIDGE": services.endpoint,
+                "AWS_ENDPOINT_URL_S3": services.endpoint,
+                "AWS_ENDPOINT_URL_SQS": services.endpoint,
+                "AWS_ACCESS_KEY_ID": "local",
+                "AWS_SECRET_ACCESS_KEY": "local",
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
+            file = Path(folder, "rows.csv")
+            make(ROWS, file)
+            return _measure(file.read_bytes())
+        finally:
+            services.close()
+            engine.close()
+
+
+def _measure(data: bytes) -> int:
+    from customers.imports import Imports  # noqa: PLC0415 - reads the environment
+    from customers.store import CustomerStore  # noqa: PLC0415
+
+    imports = Imports()
+    store = CustomerStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
+    table = boto3.resource("dynamodb").Table(os.environ["CUSTOMERS_TABLE"])
+    ours, theirs = [], []
+    for number in range(ROUNDS):
+        known = imports.store.begin(f"{number:064x}", {"bucket": "b", "key": f"imports/{number}"}, "d")
+        messages = [
+            chunk.message() for chunk in chunks(RowReader(io.BytesIO(data)), known.import_id, known.started_at, 0)
+        ]
+        start = time.process_time()
+        for message in messages:
+            imports.write_customers(Chunk.of_message(message), store)
+        ours.append(ROWS / (time.process_time() - start))
+        start = time.process_time()
+        written = 0
+        with table.batch_writer() as writer:
+            for index, row in enumerate(csv.DictReader(io.StringIO(data.decode())), 1):
+                if index % BAD_EVERY:
+                    numbers = {"group_id": int(row["group_id"]), "age": int(row["age"])}
+                    writer.put_item(Item={"id": 10**12 + number * ROWS + index, **row, **numbers})
+                    written += 1
+        theirs.append(written / (time.process_time() - start))
+    ratio = median(one / other for one, other in zip(ours, theirs, strict=True))
+    print(f"\n| {ROWS:,} rows, median of {ROUNDS} | rows a CPU-second |\n| --- | ---: |")
+    print(f"| import_customers: checked, conditional, reported, booked | {median(ours):,.0f} |")
+    print(f"| csv and batch_writer: unchecked, unconditional | {median(theirs):,.0f} |")
+    print(f"| ratio | {ratio:.2f} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Imports files on the laptop's service: whether the counts are right, how long it takes, and what memory it needs.
+
+python -m benchmarks.imports 10000 100000 1000000
+
+Each file has a known hundredth of bad rows. It is dropped into the import folder of a service of its own; the rows that
+were rejected are mended and dropped in again, of which none may be rejected. Needs Linux, which knows a process's peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.import_rows import BAD_EVERY, make, mend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+WATCHED = {
+    "plan_import": ":function:PlanImport",
+    "import_customers": ":function:ImportCustomers",
+    "engine": "dynoxide",
+    "queues and buckets": "aws_server.py",
+    "make run": "-m local",
+}
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Watch:
+    """Looks at the service's processes until it is closed: their peak memory and their time on the processor."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._seen: dict[int, tuple[str, float, float]] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, daemon=True)
+        self._thread.start()
+
+    def close(self) -> dict[str, tuple[float, float]]:
+        """Give the largest peak in MB of a process of each kind, and the CPU seconds of all of them."""
+        self._ended.set()
+        self._thread.join()
+        self._look()
+        return {
+            kind: (
+                max((peak for name, peak, _ in self._seen.values() if name == kind), default=0.0),
+                sum(cpu for name, _, cpu in self._seen.values() if name == kind),
+            )
+            for kind in WATCHED
+        }
+
+    def _look_on(self) -> None:
+        while not self._ended.wait(0.25):
+            self._look()
+
+    def _look(self) -> None:
+        for pid in (self._pid, *_descendants(self._pid)):
+            with suppress(FileNotFoundError, ProcessLookupError, StopIteration):
+                folder = Path("/proc", str(pid))
+                command = folder.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode()
+                kind = next(kind for kind, mark in WATCHED.items() if mark in command)
+                peak = re.search(r"VmHWM:\s+(\d+) kB", folder.joinpath("status").read_text())
+                fields = folder.joinpath("stat").read_text().rpartition(")")[2].split()
+                cpu = (int(fields[11]) + int(fields[12])) / TICKS
+                self._seen[pid] = (kind, int(peak[1]) / 1024 if peak else 0.0, cpu)
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path("/proc", str(pid), "task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *_descendants(child)]
+    return found
+
+
+@contextmanager
+def _service(data: Path) -> Iterator[int]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "local"],
+        cwd=ROOT,
+        env={**os.environ, "DATA_DIR": str(data), "PORT": "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - for the type checker
+        try:
+            next(line for line in process.stdout if line.startswith("ready"))
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def _import(data: Path, file: Path) -> tuple[dict[str, Any], Path]:
+    """Drop a file in, and wait for its summary."""
+    folder = data / "import-bucket"
+    file.rename(folder / "imports" / file.name)
+    report = folder / "reports" / file.name
+    while not (found := list(report.glob("*/summary.json"))):
+        time.sleep(0.1)
+    summary: dict[str, Any] = json.loads(found[0].read_text())
+    rejected = found[0].with_name("rejected.csv")
+    while summary["rejected"] and not rejected.exists():
+        time.sleep(0.1)
+    return summary, rejected
+
+
+def run(rows: int) -> str:
+    """Import so many rows, and give a line of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder, "data")
+        with _service(data) as pid:
+            file = Path(folder, f"{rows}.csv")
+            make(rows, file)
+            watch = Watch(pid)
+            summary, rejected = _import(data, file)
+            seen = watch.close()
+            bad = rows // BAD_EVERY
+            _check(summary, created=rows - bad, rejected=bad)
+            mended = Path(folder, f"{rows}-mended.csv")
+            mend(rejected, mended)
+            again, _ = _import(data, mended)
+            _check(again, created=bad, rejected=0)
+    print({kind: f"{cpu:.0f} CPU s, {peak:.0f} MB" for kind, (peak, cpu) in seen.items()})
+    counts = " | ".join(f"{summary[name]:,}" for name in ("created", "already_there", "rejected"))
+    peaks = " | ".join(f"{peak:.0f} MB" for peak, _ in seen.values())
+    return f"| {rows:,} | {counts} | {summary['seconds']:.0f} | {summary['rows_per_second']:,.0f} | {peaks} |"
+
+
+def _check(summary: dict[str, Any], *, created: int, rejected: int) -> None:
+    found = (summary["status"], summary["created"], summary["already_there"], summary["rejected"])
+    if found != ("completed", created, 0, rejected):
+        raise SystemExit(f"{created:,} should be created and {rejected:,} rejected: {summary}")
+
+
+def main() -> int:
+    """Import files of so many rows each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=int, nargs="*", default=[10_000, 100_000])
+    given = parser.parse_args()
+    lines = [run(rows) for rows in given.rows]
+    print("\n| rows | created | already there | rejected | seconds | rows a second | " + " | ".join(WATCHED) + " |")
+    print("| ---:" * (6 + len(WATCHED)) + " |")
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
