@@ -52,7 +52,10 @@ def client() -> DynamoDBClient:
     """Make the client, configured, and quick with pages."""
     made: DynamoDBClient = sdk.client("dynamodb", _CONFIG)
     made.meta.events.register("before-parse.dynamodb.Query", _read_items)
-    made.meta.events.register("provide-client-params.dynamodb.BatchExecuteStatement", _set_statements_aside)
+    made.meta.events.register(
+        "provide-client-params.dynamodb.BatchExecuteStatement",
+        _set_statements_aside,  # type: ignore[arg-type]  # what it returns takes the parameters' place
+    )
     made.meta.events.register("before-call.dynamodb.BatchExecuteStatement", _write_statements)
     return made
 
