@@ -206,13 +206,14 @@ def send(address: str, requests: Requests, number: int, findings: Findings) -> N
                 connection.endheaders(body)
             response = connection.getresponse()
             findings.take(method, response, response.read())
-        except (http.client.HTTPException, ValueError, OSError) as error:
-            if isinstance(error, (http.client.InvalidURL, ValueError)) and not isinstance(
-                error, http.client.HTTPException
-            ):
-                findings.wrong["no JSON"] += 1
-            elif not isinstance(error, http.client.InvalidURL):
-                findings.wrong[type(error).__name__] += 1
+        except http.client.InvalidURL:
+            # The client refused to send it.
+            connection.close()
+        except (http.client.HTTPException, OSError) as error:
+            findings.wrong[type(error).__name__] += 1
+            connection.close()
+        except ValueError:
+            findings.wrong["no JSON"] += 1
             connection.close()
 
 
