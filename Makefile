@@ -86,7 +86,8 @@ bench-writes: .venv/.dev-ready node_modules/.ready ## Measure what each write co
 
 .PHONY: bench-imports
 bench-imports: .venv/.dev-ready node_modules/.ready ## Measure imports: the worker beside `batch_writer`, then whole files (ARGS='10000 1000000')
-	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.import_worker
+	@# Without awscrt, which SAM brings here and no layer has: botocore would sign with it, and slower.
+	@BOTO_DISABLE_CRT=true PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.import_worker
 	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.imports $(ARGS)
 
 .PHONY: reliability

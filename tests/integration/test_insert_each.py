@@ -65,6 +65,22 @@ def test_what_is_throttled_is_tried_again(whole: bool, dynamodb: DynamoDBClient)
     assert store.created_by(request, [*rows, 999]) == set(rows)
 
 
+def test_a_table_that_refuses_most_is_asked_less(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    longest: list[float] = []
+
+    def no_pause(_: float, high: float) -> float:
+        longest.append(high)
+        return 0.0
+
+    monkeypatch.setattr(store_module, "_LONGEST_PAUSE", 5.0)
+    monkeypatch.setattr("customers.store.random.uniform", no_pause)
+    client: Any = Throttled(dynamodb, 9, whole=False, one_in=25)
+    request, rows = RequestName(uuid4().hex, ""), _rows(250)
+    assert CustomerStore(client, "CustomersTable").insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
+    # Nine batches of which little gets in, then those of which all does: up to the longest pause, and down again.
+    assert longest == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0, 5.0, 3.2, 1.6, 0.8, 0.4, 0.2, 0.1]
+
+
 def test_an_import_goes_on_as_long_as_some_rows_get_through(dynamodb: DynamoDBClient) -> None:
     client: Any = Throttled(dynamodb, 10_000, whole=False, one_in=25)
     store, request, rows = CustomerStore(client, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(60)

@@ -367,3 +367,47 @@ def test_a_page_is_what_botocore_would_read_but_is_not_read_by_it(table: Table, 
 def test_an_error_of_a_page_is_read_as_ever(table: Table) -> None:
     with pytest.raises(table.client.exceptions.ResourceNotFoundException):
         CustomerStore(table.client, "no-such-table").page(1, "id", descending=False, limit=1, after=None)
+
+
+def _import_two(table: Table) -> dict[int, bool]:
+    return table.store.insert_each(name_of(), {1: table.new(age=1), 2: table.new(age=2)}, "2020-01-01T00:00:00.000Z")
+
+
+def _first_batch(table: Table, monkeypatch: pytest.MonkeyPatch, fault: Hook) -> None:
+    """Let the batch fail that is sent with a signature and nothing else around it."""
+    http = table.client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001
+    next_ones = iter([fault])
+    send = http.send
+
+    def faulty(request: AWSPreparedRequest) -> AWSResponse | None:
+        return next(next_ones, send)(request)
+
+    monkeypatch.setattr(http, "send", faulty)
+
+
+def test_a_batch_that_gets_through_at_once_is_not_botocores(table: Table) -> None:
+    table.next()
+    assert _import_two(table) == {1: True, 2: True}
+    assert table.requests == 0
+    assert [customer["age"] for customer in table.all()] == [1, 2]
+
+
+def test_a_batch_whose_answer_was_lost_is_imported_once(
+    table: Table, loss: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.next()
+    _first_batch(table, monkeypatch, loss)
+    assert _import_two(table) == {1: True, 2: True}
+    assert table.requests > 0
+    assert [customer["age"] for customer in table.all()] == [1, 2]
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "ValidationException"])
+def test_a_batch_that_is_refused_is_left_to_botocore(code: str, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.next()
+    _first_batch(table, monkeypatch, error_answer(code))
+    assert _import_two(table) == {1: True, 2: True}
+    table.next(error_answer("ValidationException"))
+    _first_batch(table, monkeypatch, error_answer("ValidationException"))
+    with pytest.raises(table.client.exceptions.ClientError, match="ValidationException"):
+        _import_two(table)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from botocore.awsrequest import create_request_object
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 (botocore's name)
 
@@ -15,6 +17,9 @@ from customers.errors import StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from botocore.awsrequest import AWSResponse
+    from botocore.httpsession import URLLib3Session
+    from botocore.signers import RequestSigner
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _CONFIG: Final = Config(
@@ -49,14 +54,14 @@ _CANCELLED_FOR_NOW: Final = frozenset({"ProvisionedThroughputExceeded", "Throttl
 
 
 def client() -> DynamoDBClient:
-    """Make the client, configured, and quick with pages."""
+    """Make the client, configured, and quick with pages and with the batches of imports."""
     made: DynamoDBClient = sdk.client("dynamodb", _CONFIG)
-    made.meta.events.register("before-parse.dynamodb.Query", _read_items)
-    made.meta.events.register(
-        "provide-client-params.dynamodb.BatchExecuteStatement",
-        _set_statements_aside,  # type: ignore[arg-type]  # what it returns takes the parameters' place
-    )
-    made.meta.events.register("before-call.dynamodb.BatchExecuteStatement", _write_statements)
+    events = made.meta.events
+    events.register("before-parse.dynamodb.Query", _read_items)
+    # What a handler of the two events returns takes the place of the parameters, and of the call.
+    http = made._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 (one pool of connections for all)
+    events.register("provide-client-params.dynamodb.BatchExecuteStatement", _set_statements_aside)  # type: ignore[arg-type]
+    events.register("before-call.dynamodb.BatchExecuteStatement", partial(_send_statements, http))  # type: ignore[arg-type]
     return made
 
 
@@ -66,14 +71,30 @@ def _set_statements_aside(params: dict[str, Any], context: dict[str, Any], **_: 
     return {**params, "Statements": []}
 
 
-def _write_statements(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    """Write them as JSON: they have its form already, as they hold no binary values.
+def _send_statements(
+    http: URLLib3Session, params: dict[str, Any], context: dict[str, Any], request_signer: RequestSigner, **_: object
+) -> tuple[AWSResponse, dict[str, Any]] | None:
+    """Send them as JSON, whose form they have already, with a signature and nothing else around them.
+
+    The rest of what botocore does for a call is a third of the worker's time. It does it for a batch that does not
+    succeed at once: it tries again, and tells what is wrong. A batch may come twice: its inserts are conditional.
 
     Both events are those that botocore's own handlers live by. If the second is gone one day, a batch has no
     statements, and DynamoDB refuses it.
     """
-    asked = {**json.loads(params["body"]), "Statements": context["statements"]}
-    params["body"] = json.dumps(asked, separators=(",", ":")).encode()
+    # Imported late: most functions have no use for it. It writes JSON in less than half the time of Python's own.
+    from pydantic_core import to_json  # noqa: PLC0415
+
+    params["body"] = to_json({**json.loads(params["body"]), "Statements": context["statements"]})
+    request = create_request_object(params)
+    request_signer.sign("BatchExecuteStatement", request)
+    try:
+        answer = http.send(request.prepare())
+    except (ConnectionError, HTTPClientError):
+        return None
+    if answer.status_code != 200:  # noqa: PLR2004
+        return None
+    return answer, json.loads(answer.content)
 
 
 def _read_items(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_sqs import SQSClient
 
-_ROWS: Final = 500
+_ROWS: Final = 1000
 _BYTES: Final = 100_000
 """With one row more of 64 KB, and in base 85, it still fits into a message of 256 KB, even if it does not shrink."""
 _BATCH: Final = 10

@@ -43,7 +43,7 @@ def by_text(text: str, customer_id: int) -> str:
 
 def by_age(age: int | None, customer_id: int) -> str:
     """Give the sort text of an age in years; none sorts last."""
-    return _with_id(_NO_AGE if age is None else f"{age:03d}", customer_id)
+    return _with_id(_NO_AGE if age is None else str(age).zfill(len(_NO_AGE)), customer_id)
 
 
 def by_time(timestamp: str, customer_id: int) -> str:
@@ -52,7 +52,7 @@ def by_time(timestamp: str, customer_id: int) -> str:
 
 
 def _with_id(value: str, customer_id: int) -> str:
-    return f"{value}{_SEPARATOR}{customer_id:0{_ID_DIGITS}d}"
+    return value + _SEPARATOR + str(customer_id).zfill(_ID_DIGITS)
 
 
 def id_of(sort_text: str) -> int:

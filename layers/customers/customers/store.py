@@ -12,6 +12,7 @@ import random
 import secrets
 import time
 from datetime import UTC, datetime
+from functools import cache
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, BatchStatementRequestTypeDef
 
     from customers.customer import SortField
     from customers.model import Changes, NewCustomer
@@ -35,7 +36,7 @@ _STATEMENTS: Final = 25
 """In one BatchExecuteStatement, its limit."""
 _KEYS: Final = 100
 """In one BatchGetItem, its limit."""
-_INSERT_TRIES: Final = 8
+_TRIES: Final = 16
 _LONGEST_PAUSE: Final = 5.0
 _REFUSED_FOR_NOW: Final = frozenset(
     {
@@ -202,21 +203,26 @@ class CustomerStore:
         now = _now()
         outcomes: dict[int, bool] = {}
         draws = dict.fromkeys(rows, 0)
-        tries = 0
+        pace = _Pace()
         while draws:
             met: dict[int, int] = {}
-            refused, waiting = False, len(draws)
-            for indexes in batched(list(draws), _STATEMENTS, strict=False):
-                ids = {index: request.id(index, draws[index]) for index in indexes}
-                items = [_new_item(rows[index], ids[index], now, _row_token(request, index)) for index in indexes]
-                for index, error in zip(indexes, self._insert_batch(items), strict=True):
+            ids = {index: request.id(index, draw) for index, draw in draws.items()}
+            # All of them first: the processor is quicker at one thing at a time than between two waits for the table.
+            inserts = {
+                index: self._insertion(_new_item(rows[index], ids[index], now, _row_token(request, index)))
+                for index in draws
+            }
+            for indexes in batched(inserts, _STATEMENTS, strict=False):
+                refused = 0
+                for index, error in zip(indexes, self._insert_batch([inserts[i] for i in indexes]), strict=True):
                     if error is None:
                         outcomes[index] = True
                         del draws[index]
                     elif error == "DuplicateItem":
                         met[index] = ids[index]
                     else:
-                        refused = True
+                        refused += 1
+                pace.keep(refused, len(indexes))
             there = self._create_tokens(list(met.values()))
             for index, customer_id in met.items():
                 # A row that is gone by now was deleted in between: its id is drawn again, as if it had never been met.
@@ -226,10 +232,6 @@ class CustomerStore:
                     del draws[index]
                 elif token:
                     draws[index] += 1
-            if refused:
-                # What gets through is a reason to go on: an import takes the pace that the table allows.
-                tries = 1 if len(draws) < waiting else tries + 1
-                _pause_before(tries)
         return outcomes
 
     def created_by(self, request: RequestName, indexes: Sequence[int]) -> set[int]:
@@ -242,20 +244,17 @@ class CustomerStore:
             if there.get(customer_id, ("",))[0] == _row_token(request, index)
         }
 
-    def _insert_batch(self, items: list[dict[str, AttributeValueTypeDef]]) -> list[str | None]:
+    def _insertion(self, item: dict[str, AttributeValueTypeDef]) -> BatchStatementRequestTypeDef:
+        """Give the statement that inserts a row where there is none."""
+        return {"Statement": _insert_statement(self._table, tuple(item)), "Parameters": list(item.values())}
+
+    def _insert_batch(self, statements: Sequence[BatchStatementRequestTypeDef]) -> list[str | None]:
         """Insert up to 25 rows; give for each the code of its error, None if it is inserted."""
-        statements: Any = [
-            {
-                "Statement": f'INSERT INTO "{self._table}" VALUE {{{", ".join(f"'{name}': ?" for name in item)}}}',
-                "Parameters": list(item.values()),
-            }
-            for item in items
-        ]
         try:
             with unavailability():
                 answer = self._client.batch_execute_statement(Statements=statements)
         except StoreUnavailableError:
-            return ["ThrottlingError"] * len(items)
+            return ["ThrottlingError"] * len(statements)
         codes: list[str | None] = [response.get("Error", {}).get("Code") for response in answer["Responses"]]
         if unforeseen := set(codes) - _REFUSED_FOR_NOW - {None, "DuplicateItem"}:
             raise RuntimeError(f"the table refused a row: {', '.join(map(str, unforeseen))}")
@@ -281,7 +280,9 @@ class CustomerStore:
                 wanted = answer.get("UnprocessedKeys")
                 if wanted:
                     tries += 1
-                    _pause_before(tries)
+                    if tries == _TRIES:
+                        raise StoreUnavailableError
+                    _pause(tries)
         return found
 
     def _insert(self, items: list[dict[str, AttributeValueTypeDef]]) -> Sequence[Item | None]:
@@ -433,20 +434,46 @@ class CustomerStore:
         return Page([_customer(item) for item in items], None if last is None else last.get("S") or last["N"])
 
 
+@cache
+def _insert_statement(table: str, attributes: tuple[str, ...]) -> str:
+    return f'INSERT INTO "{table}" VALUE {{{", ".join(f"'{name}': ?" for name in attributes)}}}'
+
+
 def _row_token(request: RequestName, index: int) -> str:
     return f"{request.name}:{index}"
 
 
-def _pause_before(tries: int) -> None:
-    """Wait before the next try, longer each time, with jitter.
+class _Pace:
+    """The pace of an import. Whatever the table takes is a reason to go on, as fast as it allows."""
 
-    Raises
-    ------
-    StoreUnavailableError
-        It was tried often enough.
-    """
-    if tries >= _INSERT_TRIES:
-        raise StoreUnavailableError
+    def __init__(self) -> None:
+        self._slowness = 0
+        self._in_vain = 0
+
+    def keep(self, refused: int, tried: int) -> None:
+        """Pause after a batch, longer if most of it was refused for now, and shorter if nothing was.
+
+        A try that the table refuses is lost work, for it and for whoever else asks it. Where half of a batch is let in,
+        a row is tried twice.
+
+        Raises
+        ------
+        StoreUnavailableError
+            All of a batch was refused, often enough, one time after the other.
+        """
+        self._in_vain = self._in_vain + 1 if refused == tried else 0
+        if refused * 2 > tried:
+            self._slowness += 1
+        elif not refused:
+            self._slowness = max(0, self._slowness - 1)
+        if self._in_vain == _TRIES:
+            raise StoreUnavailableError
+        if self._slowness:
+            _pause(self._slowness)
+
+
+def _pause(tries: int) -> None:
+    """Wait before the next try, longer each time, with jitter."""
     time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.05 * 2**tries)))  # noqa: S311 (jitter)
 
 
