@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAX_PORT: Final = 65_535
+_SWITCH_INTERVAL: Final = 0.0005
+"""Seconds that a request waits for each thread that computes: the pollers share this process with the gateway."""
 _M_ARENA_MAX: Final = -8
 """From malloc.h of glibc."""
 _PACKAGES: Final = Path("node_modules")
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, end)
     _forget_accounts()
     _keep_memory_together()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     logging.basicConfig(format="%(message)s")
     # Waiting requests are no news: they wait for a function's process.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)

@@ -155,7 +155,8 @@ class ImportCloud:
         clients = [app.imports.dynamodb, app.imports.bucket._client, app.imports._bus]  # noqa: SLF001 (hooks)
         clients += [app.queues] if hasattr(app, "queues") else []
         for client in clients:
-            client.meta.events.register_first("before-call", before, unique_id="before")
+            # Not `before-call`: the store answers that one itself for a batch, and no other handler hears of it then.
+            client.meta.events.register_first("before-parameter-build", before, unique_id="before")
             client.meta.events.register_first("after-call", after, unique_id="after")
         try:
             answer = app.lambda_handler(message.event(), Context(self.milliseconds))
@@ -164,7 +165,7 @@ class ImportCloud:
             return False, calls
         finally:
             for client in clients:
-                client.meta.events.unregister("before-call", unique_id="before")
+                client.meta.events.unregister("before-parameter-build", unique_id="before")
                 client.meta.events.unregister("after-call", unique_id="after")
 
     def run(self, *, twice: bool = False) -> None:

@@ -9,11 +9,14 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
+from customers import dynamodb as dynamodb_module
 from customers import store as store_module
 from customers.errors import StoreUnavailableError
 from customers.store import CustomerStore, RequestName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from customers.model import NewCustomer
@@ -52,6 +55,17 @@ class Throttled:
         return {"Responses": [refused if i % self._one_in else done[i // self._one_in] for i in range(len(statements))]}
 
 
+@pytest.fixture(scope="module")
+def dynamodb(engine: str) -> Iterator[DynamoDBClient]:
+    """Give the functions' own client, which sends batches in its own way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        yield dynamodb_module.client()
+
+
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "_LONGEST_PAUSE", 0.01)
@@ -72,13 +86,13 @@ def test_a_table_that_refuses_most_is_asked_less(dynamodb: DynamoDBClient, monke
         longest.append(high)
         return 0.0
 
-    monkeypatch.setattr(store_module, "_LONGEST_PAUSE", 5.0)
+    monkeypatch.setattr(store_module, "_LONGEST_PAUSE", 2.0)
     monkeypatch.setattr("customers.store.random.uniform", no_pause)
-    client: Any = Throttled(dynamodb, 9, whole=False, one_in=25)
+    client: Any = Throttled(dynamodb, 30, whole=False, one_in=25)
     request, rows = RequestName(uuid4().hex, ""), _rows(250)
     assert CustomerStore(client, "CustomersTable").insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
-    # Nine batches of which little gets in, then those of which all does: up to the longest pause, and down again.
-    assert longest == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0, 5.0, 3.2, 1.6, 0.8, 0.4, 0.2, 0.1]
+    # Thirty batches of which little gets in, then those of which all does: up to the longest pause, and down at once.
+    assert longest == [0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 25, 1.0, 0.5, 0.25, 0.125, 0.0625]
 
 
 def test_an_import_goes_on_as_long_as_some_rows_get_through(dynamodb: DynamoDBClient) -> None:

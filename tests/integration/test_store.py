@@ -407,6 +407,21 @@ def test_a_batch_that_is_refused_is_left_to_botocore(code: str, table: Table, mo
     table.next()
     _first_batch(table, monkeypatch, error_answer(code))
     assert _import_two(table) == {1: True, 2: True}
+    assert table.requests == 1
+
+
+def test_a_batch_whose_answer_breaks_off_is_imported_once(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(request: AWSPreparedRequest) -> AWSResponse:
+        answer = URLLib3Session().send(request)
+        return AWSResponse(request.url, 200, HTTPHeaders(), Body(answer.content[:20]))
+
+    table.next()
+    _first_batch(table, monkeypatch, half)
+    assert _import_two(table) == {1: True, 2: True}
+    assert [customer["age"] for customer in table.all()] == [1, 2]
+
+
+def test_what_is_wrong_with_a_batch_is_told_by_botocore(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     table.next(error_answer("ValidationException"))
     _first_batch(table, monkeypatch, error_answer("ValidationException"))
     with pytest.raises(table.client.exceptions.ClientError, match="ValidationException"):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_sqs import SQSClient
 
+# Where chunks begin depends on these two: a change renumbers those of an import that is being cut. Let the queue of
+# files run empty before it is deployed, or rolled back (docs/runbook.md).
 _ROWS: Final = 1000
 _BYTES: Final = 100_000
 """With one row more of 64 KB, and in base 85, it still fits into a message of 256 KB, even if it does not shrink."""

@@ -37,7 +37,10 @@ _STATEMENTS: Final = 25
 _KEYS: Final = 100
 """In one BatchGetItem, its limit."""
 _TRIES: Final = 16
-_LONGEST_PAUSE: Final = 5.0
+"""Of what the table refuses for now, before it is unavailable: with the client's own, half a minute to three."""
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
+"""Seconds. In the worker's five minutes a chunk gets in even if of each batch there is room for four rows."""
 _REFUSED_FOR_NOW: Final = frozenset(
     {
         "InternalServerError",
@@ -213,6 +216,7 @@ class CustomerStore:
                 for index in draws
             }
             for indexes in batched(inserts, _STATEMENTS, strict=False):
+                pace.wait()
                 refused = 0
                 for index, error in zip(indexes, self._insert_batch([inserts[i] for i in indexes]), strict=True):
                     if error is None:
@@ -222,7 +226,7 @@ class CustomerStore:
                         met[index] = ids[index]
                     else:
                         refused += 1
-                pace.keep(refused, len(indexes))
+                pace.note(refused, len(indexes))
             there = self._create_tokens(list(met.values()))
             for index, customer_id in met.items():
                 # A row that is gone by now was deleted in between: its id is drawn again, as if it had never been met.
@@ -282,7 +286,7 @@ class CustomerStore:
                     tries += 1
                     if tries == _TRIES:
                         raise StoreUnavailableError
-                    _pause(tries)
+                    _wait(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tries))
         return found
 
     def _insert(self, items: list[dict[str, AttributeValueTypeDef]]) -> Sequence[Item | None]:
@@ -447,11 +451,11 @@ class _Pace:
     """The pace of an import. Whatever the table takes is a reason to go on, as fast as it allows."""
 
     def __init__(self) -> None:
-        self._slowness = 0
+        self._pause = 0.0
         self._in_vain = 0
 
-    def keep(self, refused: int, tried: int) -> None:
-        """Pause after a batch, longer if most of it was refused for now, and shorter if nothing was.
+    def note(self, refused: int, tried: int) -> None:
+        """Slow down after a batch of which most was refused for now, and speed up after one of which nothing was.
 
         A try that the table refuses is lost work, for it and for whoever else asks it. Where half of a batch is let in,
         a row is tried twice.
@@ -462,19 +466,21 @@ class _Pace:
             All of a batch was refused, often enough, one time after the other.
         """
         self._in_vain = self._in_vain + 1 if refused == tried else 0
-        if refused * 2 > tried:
-            self._slowness += 1
-        elif not refused:
-            self._slowness = max(0, self._slowness - 1)
         if self._in_vain == _TRIES:
             raise StoreUnavailableError
-        if self._slowness:
-            _pause(self._slowness)
+        if refused * 2 > tried:
+            self._pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, self._pause * 2))
+        elif not refused:
+            self._pause = self._pause / 2 if self._pause > _FIRST_PAUSE else 0.0
+
+    def wait(self) -> None:
+        """Wait before the next batch."""
+        if self._pause:
+            _wait(self._pause)
 
 
-def _pause(tries: int) -> None:
-    """Wait before the next try, longer each time, with jitter."""
-    time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.05 * 2**tries)))  # noqa: S311 (jitter)
+def _wait(longest: float) -> None:
+    time.sleep(random.uniform(0, longest))  # noqa: S311 (jitter)
 
 
 def _new_id() -> int:
