@@ -8,7 +8,6 @@ from typing import Any
 
 import customers.cold_start
 from customers.import_chunks import Chunk
-from customers.import_formats import Break
 from customers.imports import FileDelivery, Imports
 from customers.queues import consumer
 from customers.store import CustomerStore
@@ -30,10 +29,7 @@ def lambda_handler(message: dict[str, Any], _context: object) -> None:
         if known.finished:
             continue
         if known.planned is None:
-            rows = 0 if known.position is None else known.position.rows
-            layout = None if known.position is None else known.position.layout
-            broken = Break(rows + 1, "not_processed", "The rest could not be processed. Import it again.")
-            imports.store.plan(file.import_id, known.sent, layout, broken)
+            imports.stop(known, "not_processed", "The rest could not be processed. Import it again.")
         imports.finish_if_done(file.import_id)
 
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import customers.cold_start
 from customers import aws
 from customers.import_bucket import FileGoneError
 from customers.import_chunks import ChunkSender, chunks
-from customers.import_formats import Break, RowReader
+from customers.import_formats import RowReader
 from customers.imports import FileDelivery, Imports
 from customers.queues import consumer, send_again
+
+if TYPE_CHECKING:
+    from customers.import_store import Import
 
 imports = Imports()
 queues = aws.client("sqs")
 
 CHUNK_QUEUE_URL: Final = os.environ["CHUNK_QUEUE_URL"]
 PLAN_QUEUE_URL: Final = os.environ["PLAN_QUEUE_URL"]
-ENOUGH_MILLISECONDS: Final = 60_000
-"""Left for sending what is cut and handing over."""
+ENOUGH_MILLISECONDS: Final = 300_000
+"""Left for sending what is cut and handing over, each of which takes two minutes if SQS does not answer."""
 CHUNKS_BETWEEN_POSITIONS: Final = 20
 
 
@@ -32,22 +35,20 @@ def lambda_handler(message: dict[str, Any], context: Any) -> None:  # noqa: ANN4
         known = imports.begin_file(file)
         if known.finished:
             continue
-        if known.planned is None and not _cut(file, context):
+        if known.planned is None and not _cut(file, known, context):
             # Time runs low: the same record again, to go on from the position kept.
             send_again(queues, PLAN_QUEUE_URL, record)
         else:
             imports.finish_if_done(file.import_id)
 
 
-def _cut(file: FileDelivery, context: Any) -> bool:  # noqa: ANN401 (Lambda's own)
+def _cut(file: FileDelivery, known: Import, context: Any) -> bool:  # noqa: ANN401 (Lambda's own)
     """Send the file's chunks from the position kept; tell whether all are sent."""
-    known = imports.store.get(file.import_id)
     start = 0 if known.position is None or known.position.packed else known.position.offset
     try:
         stream = imports.bucket.open(file.key, file.etag, start)
     except FileGoneError:
-        gone = Break(1, "gone", "The file was deleted or replaced before it was read.")
-        imports.store.plan(file.import_id, known.sent, None, gone)
+        imports.stop(known, "gone", "The file was deleted or replaced before it was read.")
         return True
     reader = RowReader(stream, known.position)
     sender = ChunkSender(queues, CHUNK_QUEUE_URL)
@@ -59,11 +60,11 @@ def _cut(file: FileDelivery, context: Any) -> bool:  # noqa: ANN401 (Lambda's ow
         if low or sent % CHUNKS_BETWEEN_POSITIONS == 0:
             sender.flush()
             assert reader.position is not None  # noqa: S101 (for the type checker)
-            imports.store.keep_position(file.import_id, reader.position, sent)
+            imports.store.keep_position(known, reader.position, sent)
         if low:
             return False
     sender.flush()
-    imports.store.plan(file.import_id, sent, reader.layout, reader.broken)
+    imports.store.plan(known, sent, reader.broken)
     return True
 
 

@@ -401,6 +401,130 @@ def test_a_file_that_cannot_be_planned_is_told_as_failed(cloud: ImportCloud) -> 
     assert cloud.summary(name)["status"] == "failed"
 
 
+def test_a_file_that_was_gone_is_imported_when_it_is_put_again(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    cloud.put(f"imports/{name}", _csv(_rows(group_id, 70)))
+    cloud.s3.delete_object(Bucket=BUCKET, Key=f"imports/{name}")
+    cloud.run()
+    assert cloud.summary(name)["broken"] == {
+        "row": 1,
+        "code": "gone",
+        "detail": "The file was deleted or replaced before it was read.",
+    }
+    cloud.put(f"imports/{name}", _csv(_rows(group_id, 70)))
+    cloud.run()
+    summary = cloud.summary(name)
+    assert (summary["status"], summary["repeated"], *_counts(summary)) == ("completed", False, 70, 0, 0)
+    assert len(cloud.group(group_id)) == 70
+
+
+def _planned_in_part(
+    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes
+) -> tuple[Message, list[Message]]:
+    """Put a file whose plan dies after the position behind the first chunk is kept; give it and the chunks sent."""
+    planner = cloud.apps["PlanImport"]
+    cloud.put(f"imports/{name}", data)
+    (plan,) = cloud.take("PlanQueue")
+    with monkeypatch.context() as patch:
+        patch.setattr(planner, "CHUNKS_BETWEEN_POSITIONS", 1)
+        patch.setattr(import_chunks, "_BATCH", 1)
+        patch.setattr(planner.imports.store, "plan", _die)
+        keep, kept = planner.imports.store.keep_position, []
+
+        def keep_first(*arguments: Any) -> None:
+            if not kept:
+                kept.append(keep(*arguments))
+
+        patch.setattr(planner.imports.store, "keep_position", keep_first)
+        assert not cloud.invoke(plan)[0]
+    return plan, list(cloud.take("ChunkQueue"))
+
+
+def _die(*_: object) -> None:
+    raise RuntimeError
+
+
+def test_a_file_whose_plan_stopped_is_imported_to_its_end_when_it_is_put_again(
+    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    rows = _rows(group_id, 220)
+    rows[3] |= {"email": "no address"}
+    plan, (first, *_) = _planned_in_part(cloud, monkeypatch, name, _csv(rows))
+    cloud.deliver(first)
+    cloud.deliver(plan._replace(queue="PlanDeadLetters"))
+    summary = cloud.summary(name)
+    assert (summary["broken"]["code"], summary["broken"]["row"], *_counts(summary)) == ("not_processed", 51, 49, 0, 1)
+    gone = cloud.group(group_id)[0]["id"]
+    cloud.dynamodb.delete_item(TableName="CustomersTable", Key={"id": gone})
+    cloud.put(f"imports/{name}", _csv(rows))
+    cloud.run()
+    summary = cloud.summary(name)
+    assert (summary["status"], summary["repeated"], *_counts(summary)) == ("completed", False, 219, 0, 1)
+    assert len(cloud.group(group_id)) == 218, "what was deleted stays deleted"
+
+
+def test_chunks_beyond_a_plan_that_stopped_are_told_once_they_come(
+    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    rows = [{**row, "email": "no address"} for row in _rows(group_id, 150)]
+    plan, chunks = _planned_in_part(cloud, monkeypatch, name, _csv(rows))
+    assert len(chunks) == 3
+    cloud.deliver(plan._replace(queue="PlanDeadLetters"))
+    for number, chunk in enumerate(reversed(chunks), 1):
+        cloud.deliver(chunk)
+        cloud.deliver(chunk)
+        assert _counts(cloud.summary(name)) == (0, 0, 50 * number)
+        assert cloud.reports(name)["rejected.csv"].count(b"no address") == 50 * number
+    events = [event["detail-type"] for event in cloud.events()]
+    assert events.count("Import failed") == 3
+
+
+def test_a_file_that_is_gone_half_way_keeps_its_place_and_its_form(
+    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = str(uuid4())
+    plan, (first, *_) = _planned_in_part(cloud, monkeypatch, name, _csv([{"first_name": ""}] * 130))
+    cloud.s3.delete_object(Bucket=BUCKET, Key=f"imports/{name}")
+    cloud.deliver(plan)
+    cloud.deliver(first)
+    assert (cloud.summary(name)["broken"]["code"], cloud.summary(name)["broken"]["row"]) == ("gone", 51)
+    assert cloud.reports(name)["rejected.csv"].startswith(b"import_row,import_errors,first_name")
+
+
+def test_what_was_lost_of_an_import_comes_again_with_its_file(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    data = _csv([{"first_name": ""}, *_rows(group_id, 259)])
+    cloud.put(f"imports/{name}", data)
+    (plan,) = cloud.take("PlanQueue")
+    cloud.deliver(plan)
+    first, second, *_ = cloud.take("ChunkQueue")
+    cloud.deliver(first)
+    cloud.deliver(second)
+    # The laptop's bucket and queues end with it, the table does not. On AWS a queue may be purged.
+    for item in cloud.s3.list_objects_v2(Bucket=BUCKET, Prefix="parts/")["Contents"]:
+        cloud.s3.delete_object(Bucket=BUCKET, Key=item["Key"])
+    cloud.put(f"imports/{name}", data)
+    cloud.run()
+    summary = cloud.summary(name)
+    assert (summary["status"], summary["repeated"], *_counts(summary)) == ("completed", False, 259, 0, 1)
+    assert cloud.reports(name)["rejected.csv"].count(b"\r\n1,") == 1
+    assert len(cloud.group(group_id)) == 259
+    cloud.deliver(plan)
+    assert not list(cloud.take("ChunkQueue")), "an earlier delivery changes nothing"
+
+
+def test_a_broken_file_put_again_still_says_why_but_quotes_nothing(cloud: ImportCloud) -> None:
+    name = str(uuid4())
+    for put in range(2):
+        cloud.put(f"imports/{name}", b"SecretName,x@example.com\n")
+        cloud.run()
+        detail = cloud.summary(name)["broken"]["detail"]
+        assert detail.startswith("The CSV header must name first_name, last_name, email, group_id and may name age")
+        assert ("secretname" in detail) == (put == 0)
+
+
 def test_no_event_and_no_log_line_shows_a_person(cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", written)

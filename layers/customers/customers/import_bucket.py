@@ -64,8 +64,13 @@ class ImportBucket:
         return key
 
     def read_part(self, key: str) -> bytes:
-        """Give the rejected rows of a chunk."""
-        return self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        """Give the rejected rows of a chunk; none if they are no longer kept."""
+        try:
+            return self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            return b""
 
     def write(self, key: str, blocks: Iterable[bytes], content_type: str) -> None:
         """Write an object of any size, holding no more than 8 MB and a block of it in memory."""

@@ -29,6 +29,8 @@ ERRORS_COLUMN: Final = "import_errors"
 ADDED_COLUMNS: Final = frozenset({ROW_COLUMN, ERRORS_COLUMN})
 """What a report of rejected rows adds to each: ignored on the way in, so that a mended report is a file to import."""
 
+_WRONG_HEADER: Final = "wrong_header"
+_HEADER_RULE: Final = f"The CSV header must name {', '.join(REQUIRED)} and may name age"
 _BLOCK_BYTES: Final = 256 * 1024
 _MAX_EXPANSION: Final = 250
 """Times that a gzip file may grow, over its first 64 MB: text of customers grows tenfold, a zip bomb a thousandfold."""
@@ -84,7 +86,7 @@ class Row(NamedTuple):
 
 
 class Break(NamedTuple):
-    """Where the file stops being a file of customers."""
+    """Where the file stops being a file of customers, or being read."""
 
     row: int
     """The first row that could not be found; the rows before it are good to use."""
@@ -92,6 +94,10 @@ class Break(NamedTuple):
     """Why, for programs; stable."""
     detail: str
     """Why, for people. May show a header's names, so it belongs into reports and not into logs."""
+
+    def unquoting(self) -> Break:
+        """Give it without what it quotes of the file."""
+        return self._replace(detail=f"{_HEADER_RULE}.") if self.code == _WRONG_HEADER else self
 
 
 class _BrokenError(CustomersError):
@@ -484,8 +490,7 @@ def _header(line: bytes) -> Layout:
         if names
     ]
     if reasons:
-        detail = f"The CSV header must name {', '.join(REQUIRED)} and may name age: it {'; it '.join(reasons)}."
-        raise _BrokenError("wrong_header", detail)
+        raise _BrokenError(_WRONG_HEADER, f"{_HEADER_RULE}: it {'; it '.join(reasons)}.")
     return layout
 
 

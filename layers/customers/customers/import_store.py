@@ -46,7 +46,7 @@ class Import(NamedTuple):
     source: dict[str, str]
     """Where it comes from: `bucket` and `key` of a file, `message_id` of a message."""
     delivery: str
-    """What its first delivery is known by."""
+    """What the delivery that it works on is known by; a later one is greater."""
     started_at: str
     """As in a customer's `created_at`."""
     position: Position | None
@@ -61,7 +61,13 @@ class Import(NamedTuple):
     booked: int
     """Chunks done."""
     counts: Counts
-    finished: bool
+    told: int | None
+    """Chunks in its report; None: it has none yet."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has its report."""
+        return self.told is not None
 
 
 class ImportStore:
@@ -118,22 +124,40 @@ class ImportStore:
             answer = self._client.get_item(TableName=self._table, Key=_key(import_id), ConsistentRead=True)
         return _import(answer["Item"]) if "Item" in answer else None
 
-    def keep_position(self, import_id: str, position: Position, sent: int) -> None:
-        """Keep up to where the chunks were sent, unless another planner got further."""
+    def take_up(self, import_id: str, delivery: str) -> Import:
+        """Go back to a file's beginning for a later delivery of it. What is booked stays booked."""
+        forgotten = ("position", "sent", "planned", "broken", "finished")
+        try:
+            with unavailability():
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(import_id),
+                    UpdateExpression=f"SET #delivery = :delivery REMOVE {', '.join(f'#{name}' for name in forgotten)}",
+                    ConditionExpression="#delivery < :delivery",
+                    ExpressionAttributeNames={f"#{name}": name for name in ("delivery", *forgotten)},
+                    ExpressionAttributeValues={":delivery": {"S": delivery}},
+                )
+        except ClientError as error:
+            _check_refused(error)
+        return self.get(import_id)
+
+    def keep_position(self, known: Import, position: Position, sent: int) -> None:
+        """Keep up to where the chunks were sent, unless another planner got further, or began anew."""
         self._set(
-            import_id,
-            {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}},
-            "attribute_not_exists(planned) AND (attribute_not_exists(sent) OR sent < :sent)",
+            known.import_id,
+            {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}, "delivery": {"S": known.delivery}},
+            "attribute_not_exists(planned) AND (attribute_not_exists(sent) OR sent < :sent) AND #delivery = :delivery",
         )
 
-    def plan(self, import_id: str, chunks: int, layout: Layout | None, broken: Break | None) -> None:
-        """Keep how many chunks an import has, and why no more; the first to say so is right."""
-        values: dict[str, AttributeValueTypeDef] = {"planned": {"N": str(chunks)}}
-        if layout is not None:
-            values["layout"] = {"S": json.dumps(layout)}
+    def plan(self, known: Import, chunks: int, broken: Break | None) -> None:
+        """Keep how many chunks an import has, and why no more; the first to say so is right, until it begins anew."""
+        values: dict[str, AttributeValueTypeDef] = {
+            "planned": {"N": str(chunks)},
+            "delivery": {"S": known.delivery},
+        }
         if broken is not None:
             values["broken"] = {"S": json.dumps(broken)}
-        self._set(import_id, values, "attribute_not_exists(planned)")
+        self._set(known.import_id, values, "attribute_not_exists(planned) AND #delivery = :delivery")
 
     def is_booked(self, import_id: str, chunk: int) -> bool:
         """Tell whether a chunk is done."""
@@ -141,13 +165,15 @@ class ImportStore:
             answer = self._client.get_item(TableName=self._table, Key=_key(import_id, chunk), ConsistentRead=True)
         return "Item" in answer
 
-    def book(self, import_id: str, chunk: int, counts: Counts, part: str | None) -> None:
+    def book(self, import_id: str, chunk: int, layout: Layout, counts: Counts, part: str | None) -> None:
         """Count a chunk, once.
 
         Parameters
         ----------
         import_id, chunk
             Which; chunks count from 1.
+        layout
+            The file's.
         counts
             What became of its rows.
         part
@@ -168,8 +194,10 @@ class ImportStore:
                 "Update": {
                     "TableName": self._table,
                     "Key": _key(import_id),
-                    "UpdateExpression": "ADD booked :one, created :created, already_there :there, rejected :rejected",
+                    "UpdateExpression": "SET layout = :layout "
+                    "ADD booked :one, created :created, already_there :there, rejected :rejected",
                     "ExpressionAttributeValues": {
+                        ":layout": {"S": json.dumps(layout)},
                         ":one": {"N": "1"},
                         ":created": {"N": str(counts.created)},
                         ":there": {"N": str(counts.already_there)},
@@ -209,12 +237,15 @@ class ImportStore:
                     if "part" in item:
                         yield item["part"]["S"]
 
-    def finish(self, import_id: str, broken: Break | None) -> None:
+    def finish(self, known: Import) -> None:
         """Keep that an import has its report, and no longer what that quotes of the file."""
-        values: dict[str, AttributeValueTypeDef] = {"finished": {"BOOL": True}}
-        if broken is not None:
-            values["broken"] = {"S": json.dumps(broken._replace(detail="The first report has the detail."))}
-        self._set(import_id, values, "attribute_exists(import_id)")
+        values: dict[str, AttributeValueTypeDef] = {
+            "finished": {"N": str(known.booked)},
+            "delivery": {"S": known.delivery},
+        }
+        if known.broken is not None:
+            values["broken"] = {"S": json.dumps(known.broken.unquoting())}
+        self._set(known.import_id, values, "#delivery = :delivery")
 
     def _set(self, import_id: str, values: dict[str, AttributeValueTypeDef], condition: str) -> None:
         try:
@@ -264,7 +295,8 @@ def _import(item: Mapping[str, Any]) -> Import:
         layout=layout and _layout(layout),
         booked=number("booked"),
         counts=Counts(number("created"), number("already_there"), number("rejected")),
-        finished="finished" in item,
+        # Once it was a mere flag.
+        told=int(item["finished"].get("N", number("booked"))) if "finished" in item else None,
     )
 
 

@@ -17,7 +17,7 @@ from customers import aws, dynamodb
 from customers.errors import CustomersError, FieldError, InvalidError
 from customers.import_bucket import ImportBucket
 from customers.import_chunks import Chunk
-from customers.import_formats import Layout, Row, parse_row, report_header, report_line
+from customers.import_formats import Break, Layout, Row, parse_row, report_header, report_line
 from customers.import_store import Counts, Import, ImportStore
 from customers.logs import count, logger
 from customers.model import new_customer, parse_json
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _SOURCE: Final = "customers.imports"
 _FOLDER: Final = "imports/"
+_UNREAD: Final = frozenset({"gone", "not_processed"})
+"""Breaks that say nothing against the file itself: dropped in again, it is imported to its end."""
 
 
 class UnreadableMessageError(CustomersError):
@@ -45,7 +47,7 @@ class FileDelivery(NamedTuple):
     key: str
     etag: str
     delivery: str
-    """Tells one putting from another."""
+    """Tells one putting from another; a later one is greater, as S3 writes times."""
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> FileDelivery:
@@ -79,9 +81,15 @@ class Imports:
         return [record for record in records if record["s3"]["bucket"]["name"] == self.bucket.name]
 
     def begin_file(self, file: FileDelivery) -> Import:
-        """Begin an import of a file, or go on with it; say so if the same content came before."""
+        """Begin an import of a file, or go on with it; say so if the same content came before.
+
+        One that did not get to the file's end begins anew when the file is put again: what was sent of it may be lost.
+        """
         source = {"bucket": file.bucket, "key": file.key}
         known = self.store.begin(file.import_id, source, file.delivery)
+        to_its_end = known.finished and (known.broken is None or known.broken.code not in _UNREAD)
+        if known.delivery < file.delivery and not to_its_end:
+            known = self.store.take_up(file.import_id, file.delivery)
         if known.finished:
             if known.delivery != file.delivery:
                 self._tell(known, repeated=True)
@@ -107,19 +115,21 @@ class Imports:
 
     def write_customers(self, chunk: Chunk, customers: CustomerStore) -> None:
         """Check the rows of a chunk, write the good ones, report the bad ones, and book the chunk."""
-        if not chunk.rows or self.store.is_booked(chunk.import_id, chunk.number):
-            # The run that booked it may have died before it finished the import.
-            self.finish_if_done(chunk.import_id)
-            return
         good, lines = {}, []
         for row in chunk.rows:
             try:
                 good[row.number] = new_customer(parse_row(chunk.layout, row.original))
             except InvalidError as error:
                 lines.append(report_line(chunk.layout, row, error.errors))
+        if not chunk.rows or self.store.is_booked(chunk.import_id, chunk.number):
+            # The run that booked it may have died before it finished the import, and the rejected rows are kept for
+            # some days alone: on the laptop until a restart.
+            self._write_part(chunk, lines)
+            self.finish_if_done(chunk.import_id)
+            return
         outcomes = customers.insert_each(RequestName(chunk.import_id, ""), good, chunk.started_at)
         created = sum(outcomes.values())
-        self._book(chunk, Counts(created, len(outcomes) - created, len(lines)), b"".join(lines))
+        self._book(chunk, Counts(created, len(outcomes) - created, len(lines)), lines)
 
     def give_up(self, chunk: Chunk, customers: CustomerStore) -> None:
         """Book a chunk that could not be processed: the rows that were written nevertheless count as created."""
@@ -129,20 +139,31 @@ class Imports:
         there = customers.created_by(RequestName(chunk.import_id, ""), [row.number for row in chunk.rows])
         error = FieldError(pointer="#", code="not_processed", detail="Could not be processed. Import it again.")
         lines = [report_line(chunk.layout, row, [error]) for row in chunk.rows if row.number not in there]
-        self._book(chunk, Counts(len(there), 0, len(lines)), b"".join(lines))
+        self._book(chunk, Counts(len(there), 0, len(lines)), lines)
+
+    def stop(self, known: Import, code: str, detail: str) -> None:
+        """End a file's import after the position kept. Chunks sent beyond it are told in the report once they come."""
+        rows = 0 if known.position is None else known.position.rows
+        self.store.plan(known, known.sent, Break(rows + 1, code, detail))
 
     def finish_if_done(self, import_id: str) -> None:
-        """Write the report of an import whose last chunk is booked, say that it is over, and keep that it is."""
-        known = self.store.get(import_id)
-        if known.finished or known.planned is None or known.booked < known.planned:
-            return
-        self._tell(known, repeated=False)
-        self.store.finish(import_id, known.broken)
+        """Write the report of an import whose last chunk is booked, say that it is over, and keep that it is.
 
-    def _book(self, chunk: Chunk, counts: Counts, lines: bytes) -> None:
-        part = self.bucket.write_part(chunk.import_id, chunk.number, lines) if lines else None
-        self.store.book(chunk.import_id, chunk.number, counts, part)
+        Chunks that are booked later are told in another report in its place.
+        """
+        known = self.store.get(import_id)
+        while known.planned is not None and known.booked >= known.planned and known.told != known.booked:
+            self._tell(known, repeated=False)
+            self.store.finish(known)
+            # Another chunk may have come meanwhile, and its report may have been overwritten by this one.
+            known = self.store.get(import_id)
+
+    def _book(self, chunk: Chunk, counts: Counts, lines: list[bytes]) -> None:
+        self.store.book(chunk.import_id, chunk.number, chunk.layout, counts, self._write_part(chunk, lines))
         self.finish_if_done(chunk.import_id)
+
+    def _write_part(self, chunk: Chunk, lines: list[bytes]) -> str | None:
+        return self.bucket.write_part(chunk.import_id, chunk.number, b"".join(lines)) if lines else None
 
     def _tell(self, known: Import, *, repeated: bool) -> None:
         """Write the report and put the event; of a repetition, that it created nothing."""
