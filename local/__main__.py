@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -90,7 +91,7 @@ def _serve(
             print(f"address  {url}")  # noqa: T201 - to the terminal
             if cloud.token is not None:
                 print(f"token    {cloud.token}")  # noqa: T201
-                print(f"try      {_EXAMPLE.format(token=cloud.token, url=url)}")  # noqa: T201
+                print(f"try      {_EXAMPLE.format(token=shlex.quote(str(cloud.token)), url=url)}")  # noqa: T201
             if has_reference:
                 print(f"docs     {url}/docs")  # noqa: T201
             print(f"ready    {url}", flush=True)  # noqa: T201

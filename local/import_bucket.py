@@ -42,8 +42,8 @@ class _State(NamedTuple):
 class ImportBucketFolder:
     """Keeps a folder and the bucket alike until it is closed.
 
-    What was uploaded is not remembered over a restart, since the bucket is empty then too: files that still are in the
-    inbox come again.
+    The bucket is empty after a restart, and what was under way is lost: files in the inbox come again, but for those
+    that have a report by then.
 
     Parameters
     ----------
@@ -65,6 +65,7 @@ class ImportBucketFolder:
         self._said: set[str] = set()
         for name in (_INBOX, _REPORTS):
             (folder / name).mkdir(parents=True, exist_ok=True)
+        self._uploaded = dict(self._reported())
         self._closing = threading.Event()
         self._forget = threading.Event()
         self._thread = threading.Thread(target=self._keep_alike, name="import bucket", daemon=True)
@@ -86,13 +87,24 @@ class ImportBucketFolder:
         while not self._closing.wait(_INTERVAL):
             if self._forget.is_set():
                 self._forget.clear()
-                self._uploaded.clear()
+                self._uploaded = dict(self._reported())
                 self._mirrored.clear()
             try:
                 self._upload_what_is_new()
                 self._fetch_reports()
             except _FAILURES as error:
                 self._complain(error)
+
+    def _reported(self) -> Iterator[tuple[str, _State]]:
+        """Give the files in the inbox that have a report which is newer than they are there."""
+        for name, state in _files(self._folder / _INBOX):
+            try:
+                there_since = (self._folder / _INBOX / name).stat().st_ctime_ns
+                reports = (self._folder / _REPORTS / name).glob("*/summary.json")
+                if any(report.stat().st_mtime_ns > there_since for report in reports):
+                    yield name, state
+            except FileNotFoundError:
+                continue
 
     def _upload_what_is_new(self) -> None:
         found = dict(_files(self._folder / _INBOX))

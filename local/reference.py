@@ -12,6 +12,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 import yaml
 from markdown_it import MarkdownIt
@@ -19,7 +20,7 @@ from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.utils import redirect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Python's own table does not have it.
@@ -48,16 +49,23 @@ class Reference:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            return self._api(environ, start_response)
+
+        def identified(status: str, headers: list[tuple[str, str]], *error: object) -> Callable[[bytes], object]:
+            named = any(name.lower() == "x-request-id" for name, _ in headers)
+            return start_response(status, headers if named else [*headers, ("X-Request-Id", str(uuid4()))], *error)  # type: ignore[arg-type]
+
         path: str = environ["PATH_INFO"]
         match path.split("/")[1:]:
             case ["docs"]:
-                return redirect("/docs/")(environ, start_response)
+                return redirect("/docs/")(environ, identified)
             case ["docs", ""]:
-                return self._files({**environ, "PATH_INFO": "/docs/index.html"}, start_response)
+                return self._files({**environ, "PATH_INFO": "/docs/index.html"}, identified)
             case ["docs", *_]:
-                return self._files(environ, start_response)
+                return self._files(environ, identified)
             case ["problems", name]:
-                return redirect(f"/docs/problems.html#{name}")(environ, start_response)
+                return redirect(f"/docs/problems.html#{name}")(environ, identified)
             case _:
                 return self._api(environ, start_response)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -195,3 +196,37 @@ def test_a_signal_ends_everything_in_time_even_while_calls_hang(tmp_path: Path) 
             assert service.process.wait(STOP_SECONDS) == 0
             assert hanging.exception(timeout=60) is None or isinstance(hanging.exception(), httpx.TransportError)
         assert remaining(process.pid for process in mine) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_import_that_the_end_cuts_off_goes_on_after_the_restart(tmp_path: Path, number: signal.Signals) -> None:
+    group, data = any_group(), tmp_path / "data"
+    # Half of the rows are bad: what was already rejected must be in the report as well.
+    good = [f"John,Doe,john.{index}@example.com,{group},{index % 100}\nX,,,,\n" for index in range(4000)]
+    reports = data / "import-bucket" / "reports" / "cut.csv"
+    with running_service(data) as service:
+        (tmp_path / "cut.csv").write_text("first_name,last_name,email,group_id,age\n" + "".join(good))
+        (tmp_path / "cut.csv").rename(data / "import-bucket" / "imports" / "cut.csv")
+        with service.client() as client:
+            wait_until(lambda: client.get(group_path(group)).status_code == 200)
+        service.process.send_signal(number)
+        service.process.wait(STOP_SECONDS)
+    assert not list(reports.glob("*/summary.json")), "it was over before the end"
+    with running_service(data) as service, service.client() as client:
+        wait_until(lambda: any(reports.glob("*/rejected.csv")) and any(reports.glob("*/summary.json")), 120)
+        assert len(walk(client, group)) == 4000
+    told = _summary(reports)
+    assert (told["created"], told["rejected"], told["repeated"]) == (4000, 4000, False)
+    (rejected,) = reports.glob("*/rejected.csv")
+    assert rejected.read_bytes().count(b"\r\n") == 4001
+    with running_service(data):
+        (data / "import-bucket" / "imports" / "next.csv").write_text("first_name,last_name,email,group_id\n")
+        following = data / "import-bucket" / "reports" / "next.csv"
+        wait_until(lambda: any(following.glob("*/summary.json")))
+    assert _summary(reports) == told, "what has its report is not imported again"
+
+
+def _summary(reports: Path) -> dict[str, Any]:
+    (summary,) = reports.glob("*/summary.json")
+    value: dict[str, Any] = json.loads(summary.read_text())
+    return value

@@ -106,6 +106,15 @@ def test_a_refusal_is_given_again_too(client: httpx.Client, key: dict[str, str])
     assert again.headers["Content-Type"] == "application/problem+json"
 
 
+def test_a_wrong_content_type_is_mended_with_the_same_key(
+    client: httpx.Client, group: int, key: dict[str, str]
+) -> None:
+    body = json.dumps(customer_body(group)).encode()
+    for content_type, status in (("text/plain", 415), ("application/json", 201), ("text/plain", 415)):
+        answer = client.post(COLLECTION, content=body, headers={**key, "Content-Type": content_type})
+        assert (answer.status_code, "Idempotency-Replayed" in answer.headers) == (status, False)
+
+
 @pytest.mark.parametrize("on_error", ["abort", "keep"])
 def test_a_hundred_customers_with_the_longest_fields_are_kept_and_given_again(
     client: httpx.Client, group: int, key: dict[str, str], on_error: str

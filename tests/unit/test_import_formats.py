@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 
 from customers import import_formats, model
 from customers.errors import FieldError, InvalidError
-from customers.import_formats import Layout, Position, Row, RowReader, parse_row, report_header, report_line
+from customers.import_formats import (
+    MAX_ROW_BYTES,
+    Layout,
+    Position,
+    Row,
+    RowReader,
+    parse_row,
+    report_header,
+    report_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,10 +163,6 @@ BROKEN: dict[str, tuple[bytes, int, str]] = {
     "a column twice": (b"first_name,last_name,email,group_id,email\n", 1, "wrong_header"),
     "a million columns": (b"a," * 1_000_000 + b"\n" + GOOD, 1, "row_too_long"),
     "a line of 50 MB": (b"x" * 50_000_000, 1, "row_too_long"),
-    "a row of 50 MB": (HEAD + GOOD + b"x" * 50_000_000, 2, "row_too_long"),
-    "an open quote": (HEAD + GOOD + b'"Ann,Doe,ann@example.com,1,\n', 2, "open_quotes"),
-    "an open quote and much after it": (HEAD + GOOD + b'"' + GOOD * 100_000, 2, "row_too_long"),
-    "a json line of 50 MB": (ITEM + b'\n{"a":"' + b"x" * 50_000_000, 2, "row_too_long"),
     "an element of 50 MB": (b"[" + ITEM + b',{"a":"' + b"x" * 50_000_000, 2, "row_too_long"),
     "open brackets": (b"[" * 10_000, 1, "cut_off"),
     "very many open brackets": (b"[" * 10_000_000, 1, "row_too_long"),
@@ -206,6 +211,11 @@ BAD_ROWS: dict[str, tuple[bytes, str]] = {
     "not utf-8": (HEAD + b"Ann,D\xe9,ann@example.com,1,\n" + GOOD, "not_utf8"),
     "too few cells": (HEAD + b"Ann\n" + GOOD, "wrong_cell_count"),
     "too many cells": (HEAD + GOOD.strip() + b",x\n" + GOOD, "wrong_cell_count"),
+    "a row of 50 MB": (HEAD + b"x" * 50_000_000 + b"\n" + GOOD, "row_too_long"),
+    "a row of a byte too many": (HEAD + b"x" * (MAX_ROW_BYTES + 1) + b"\n" + GOOD, "row_too_long"),
+    "an open quote": (HEAD + b'Ann,"Doe,ann@example.com,1,\n' + GOOD, "invalid_csv"),
+    "an open quote and much after it": (HEAD + b'"' + GOOD + GOOD + b"\n" * 90_000, "invalid_csv"),
+    "a json line of 50 MB": (b'{"a":"' + b"x" * 50_000_000 + b"\n" + ITEM, "row_too_long"),
     "text after quotes": (HEAD + b'"Ann"x,Doe,ann@example.com,1,\n' + GOOD, "invalid_csv"),
     "json, not utf-8": (ITEM.replace(b"Doe", b"\xff") + b"\n" + ITEM, "invalid_json"),
     "json, nested": (b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}\n" + ITEM, "invalid_json"),
@@ -226,6 +236,28 @@ def test_a_bad_row_is_its_own_trouble_alone(kind: str) -> None:
         parse_row(reader.layout, rows[0].original)
     assert [error["code"] for error in raised.value.errors] == [code]
     assert model.new_customer(parse_row(reader.layout, rows[1].original))["first_name"] == "Ann"
+
+
+@pytest.mark.parametrize("last", [b'Ann,Doe,ann@example.com,1,"3', b"\0\0", b"x" * 70_000, b'x,"' + b"x" * 70_000])
+def test_a_bad_last_row_is_a_row(last: bytes) -> None:
+    for start in (HEAD + GOOD, ITEM + b"\n"):
+        reader, rows = read(start + last)
+        assert reader.broken is None
+        assert [row.number for row in rows] == [1, 2]
+
+
+@pytest.mark.parametrize("bad", [b'Ann,Doe,ann@example.com,1,"3', b'"Ann,Doe', b'x,"' + b"x" * 70_000, b"x" * 70_000])
+def test_a_row_without_an_end_ends_in_the_report(bad: bytes) -> None:
+    reader, rows = read(HEAD + bad + b"\n" + GOOD)
+    assert reader.layout is not None
+    report = report_header(reader.layout) + b"".join(report_line(reader.layout, row, []) for row in rows)
+    again, found = read(report)
+    assert (again.broken, len(found)) == (None, 2)
+    assert len(report) < 2000
+    assert again.layout is not None
+    assert parse_row(again.layout, found[1].original) == parse_row(reader.layout, rows[1].original)
+    with pytest.raises(InvalidError):
+        parse_row(again.layout, found[0].original)
 
 
 def test_cells_that_are_no_integers_stay_text_for_the_model_to_refuse() -> None:

@@ -33,7 +33,7 @@ RequestErrorCode = Literal[
 ]
 """What can be wrong with a request; the rows of an import are checked by the same rules."""
 
-RowErrorCode = Literal["wrong_cell_count", "not_utf8", "invalid_csv", "not_processed"]
+RowErrorCode = Literal["wrong_cell_count", "not_utf8", "invalid_csv", "row_too_long", "not_processed"]
 """What can be wrong with a row of an import besides."""
 
 

@@ -146,11 +146,7 @@ class Request:
         # Late, like the model itself: the endpoints without a body do not pay for it.
         from customers.model import parse_json  # noqa: PLC0415
 
-        taken = (JSON, MERGE_PATCH) if merge_patch else (JSON,)
-        media_type = _MEDIA_TYPE.fullmatch(self.header("Content-Type") or JSON)
-        charsets = {charset.lower() for charset in _CHARSET.findall(media_type[2] or "")} if media_type else set()
-        if media_type is None or media_type[1].lower() not in taken or not charsets <= {"utf-8", "utf8"}:
-            raise UnsupportedMediaTypeError(f"Send the body as {' or '.join(taken)}, in UTF-8.")
+        self.check_media_type(merge_patch=merge_patch)
         raw = self._body_bytes()
         if len(raw) > MAX_BODY_BYTES:
             raise PayloadTooLargeError(f"The body must have at most {MAX_BODY_BYTES} bytes.")
@@ -160,6 +156,25 @@ class Request:
             self._errors += error.errors
         self.check()
         return parsed
+
+    def check_media_type(self, *, merge_patch: bool = False) -> None:
+        """Check that the body is JSON by its Content-Type, or has none.
+
+        Parameters
+        ----------
+        merge_patch
+            As in `body`.
+
+        Raises
+        ------
+        UnsupportedMediaTypeError
+            It is not.
+        """
+        taken = (JSON, MERGE_PATCH) if merge_patch else (JSON,)
+        media_type = _MEDIA_TYPE.fullmatch(self.header("Content-Type") or JSON)
+        charsets = {charset.lower() for charset in _CHARSET.findall(media_type[2] or "")} if media_type else set()
+        if media_type is None or media_type[1].lower() not in taken or not charsets <= {"utf-8", "utf8"}:
+            raise UnsupportedMediaTypeError(f"Send the body as {' or '.join(taken)}, in UTF-8.")
 
     def check(self) -> None:
         """Close the list of what is wrong with the request; without a body, call it once all parameters are read.

@@ -34,7 +34,7 @@ from botocore.exceptions import ClientError
 
 from customers.dynamodb import unavailability
 from customers.errors import InvalidError, KeyReusedError, StillRunningError
-from customers.http import PayloadTooLargeError, Response, UnsupportedMediaTypeError, problem
+from customers.http import PayloadTooLargeError, Response, problem
 from customers.store import RequestName
 
 if TYPE_CHECKING:
@@ -139,9 +139,12 @@ class AnswerKeeper:
             The key came before with another request.
         StillRunningError
             The first request still runs.
+        UnsupportedMediaTypeError
+            The body is no JSON by its Content-Type, whatever the key: to name the type is how to mend that.
         StoreUnavailableError
             As `handle`, or because the table of answers does not answer. Nothing is kept.
         """
+        request.check_media_type()
         sealer = _Sealer(f"{request.fingerprint('answer')} {key}")
         name = hashlib.sha256(f"{request.authorizer.get('token_id', '')} {key}".encode()).hexdigest()
 
@@ -212,7 +215,7 @@ class AnswerKeeper:
 def _answer(request: Request, handle: Callable[[RequestName], Response], name: RequestName) -> Response:
     try:
         return handle(name)
-    except (InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError) as error:
+    except (InvalidError, PayloadTooLargeError) as error:
         # What is wrong with the request stays wrong. Anything else is no answer to keep.
         return problem(error, request)
 

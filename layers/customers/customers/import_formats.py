@@ -36,7 +36,10 @@ _MAX_EXPANSION: Final = 250
 """Times that a gzip file may grow, over its first 64 MB: text of customers grows tenfold, a zip bomb a thousandfold."""
 _EXPANSION_FREE_BYTES: Final = 64 * 1024 * 1024
 _GZIP_WBITS: Final = 31
+_TOO_LONG: Final = f"Must have at most {MAX_ROW_BYTES} bytes."
 _SHOWN_COLUMNS: Final = 5
+_SHOWN_BYTES: Final = 1000
+"""Of a row that is too long."""
 _SPACE: Final = b" \t\r\n"
 _DELIMITERS: Final = (",", ";", "\t")
 _WRAPPED: Final = re.compile(rb'\{\s*"customers"\s*:\s*\[')
@@ -83,6 +86,7 @@ class Row(NamedTuple):
     number: int
     """From 1, counting neither the header nor empty lines."""
     original: bytes
+    """Of a line that is too long, its beginning: a byte more than a row may have."""
 
 
 class Break(NamedTuple):
@@ -165,7 +169,7 @@ class RowReader:
         if not start:
             self._check_whole()
             raise _BrokenError("empty", "The file is empty.")
-        if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start[:MAX_ROW_BYTES]:
+        if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start[:MAX_ROW_BYTES].partition(b"\n")[0]:
             raise _BrokenError(
                 "not_text", "The file is not a text in UTF-8. Save it as UTF-8: CSV, JSON Lines or JSON."
             )
@@ -178,7 +182,10 @@ class RowReader:
             return Layout("json_object")
         if start.startswith(b"{"):
             return Layout("json_lines")
-        return _header(self._line() or b"")
+        end = self._line_end(self._at)
+        if end is None:
+            raise _too_long()
+        return _header(self._take(end) or b"")
 
     def _skip_to(self, offset: int) -> None:
         while self._base + len(self._buffer) < offset and self._fill():
@@ -203,24 +210,35 @@ class RowReader:
         self._base += size
         self._at = max(0, self._at - size)
 
-    def _line_end(self, start: int) -> int:
-        """Give the index after the next line feed, or that of the end of the file."""
+    def _line_end(self, start: int) -> int | None:
+        """Give the index after the next line feed, or that of the end of the file; None if the row gets too long."""
         searched = start
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
-            self._check_length(searched)
+            if self._is_too_long(searched):
+                return None
             if not self._fill():
                 self._check_whole()
                 return searched
-        self._check_length(end)
-        return end + 1
+        return None if self._is_too_long(end) else end + 1
 
-    def _check_length(self, end: int) -> None:
-        if end - self._at > MAX_ROW_BYTES:
-            raise _BrokenError("row_too_long", f"The row has more than {MAX_ROW_BYTES} bytes.")
+    def _is_too_long(self, end: int) -> bool:
+        return end - self._at > MAX_ROW_BYTES
 
     def _line(self) -> bytes | None:
-        return self._take(self._line_end(self._begin()))
+        end = self._line_end(self._begin())
+        return self._pass_line() if end is None else self._take(end)
+
+    def _pass_line(self) -> bytes:
+        """Pass a line that is too long, and give as much of it as shows that."""
+        beginning = self._buffer[self._at : self._at + MAX_ROW_BYTES + 1]
+        while (end := self._buffer.find(b"\n", self._at)) < 0:
+            self._compact(len(self._buffer))
+            if not self._fill():
+                self._check_whole()
+                return beginning
+        self._at = end + 1
+        return beginning
 
     def _begin(self) -> int:
         if self._at > _BLOCK_BYTES // 2:
@@ -235,13 +253,16 @@ class RowReader:
         assert self.layout is not None  # noqa: S101 (for the type checker)
         delimiter = self.layout.delimiter.encode()
         start = self._begin()
-        end = self._line_end(start)
-        line = self._buffer[start:end]
+        first = self._line_end(start)
+        if first is None:
+            return self._pass_line()
+        line, end = self._buffer[start:first], first
         inside = b'"' in line and _ends_in_quotes(line, delimiter, inside=False)
         while inside:
             further = self._line_end(end)
-            if further == end:
-                raise _BrokenError("open_quotes", "The file ends within quotation marks that this row opened.")
+            if further is None or further == end:
+                # Nothing closes them: then the line that opened them is bad, and no other.
+                return self._take(first)
             inside = _ends_in_quotes(self._buffer[end:further], delimiter, inside=True)
             end = further
         return self._take(end)
@@ -263,10 +284,12 @@ class RowReader:
         if sign in {b"", b",", b"]", b"}"}:
             raise self._ends_early() if not sign else _BrokenError("not_json", "There must be a row here.")
         while (end := self._element_end()) is None:
-            self._check_length(len(self._buffer))
+            if self._is_too_long(len(self._buffer)):
+                raise _too_long()
             if not self._fill():
                 raise self._ends_early()
-        self._check_length(end)
+        if self._is_too_long(end):
+            raise _too_long()
         return self._take(end)
 
     def _next_sign(self) -> bytes:
@@ -389,6 +412,10 @@ class _Blocks:
         return bytes(good)
 
 
+def _too_long() -> _BrokenError:
+    return _BrokenError("row_too_long", f"The row has more than {MAX_ROW_BYTES} bytes.")
+
+
 def parse_row(layout: Layout, original: bytes) -> object:
     """Read a row into the value that POST would have got: of a customer, a `dict`.
 
@@ -404,6 +431,8 @@ def parse_row(layout: Layout, original: bytes) -> object:
     InvalidError
         It cannot be read.
     """
+    if len(original) > MAX_ROW_BYTES:
+        raise InvalidError([FieldError(pointer="#", code="row_too_long", detail=_TOO_LONG)])
     if layout.format != "csv":
         value = parse_json(original)
         return (
@@ -436,11 +465,16 @@ def report_line(layout: Layout, row: Row, errors: list[FieldError]) -> bytes:
         body = re.sub(rb"[\r\n]+", b" ", original).strip()
         if not (body.startswith(b"{") and body.endswith(b"}")):
             # Not even an object: the text itself is shown, to be mended by hand.
-            text = json.dumps({"original": body.decode(errors="backslashreplace")}, ensure_ascii=False)
+            shown = body[:_SHOWN_BYTES] if len(body) > MAX_ROW_BYTES else body
+            text = json.dumps({"original": shown.decode(errors="backslashreplace")}, ensure_ascii=False)
             body = text.encode()
         rest = body[1:].lstrip()
         return added[:-1].encode() + (b"" if rest == b"}" else b", ") + rest + b"\n"
     told = "; ".join(f"{(error.get('pointer') or '#')[2:] or 'row'}: {error['detail']}" for error in errors)
+    if len(original) > MAX_ROW_BYTES or _ends_in_quotes(original, layout.delimiter.encode(), inside=False):
+        # As it is it would run on into the rows behind it: it is one cell, to be mended by hand.
+        text = original[:_SHOWN_BYTES].decode(errors="backslashreplace")
+        return _csv_line([str(row.number), told, text], layout.delimiter).encode()
     added = _csv_line([str(row.number), told], layout.delimiter).removesuffix("\r\n")
     return added.encode() + layout.delimiter.encode() + original + b"\r\n"
 
