@@ -1,4 +1,4 @@
-"""A function's start: garbage collection rests from the import of this module, the first, until `over` is called.
+"""A function's start: garbage collection rests from the import of this module, among the first, until `over` is called.
 
 A start makes a few hundred thousand objects, and nothing but what stays: each look of the collector at them is in vain.
 """
