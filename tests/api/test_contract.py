@@ -40,6 +40,9 @@ def test_the_page_is_no_way_to_other_files_and_the_problem_types_lead_to_it(serv
         assert anyone.get("/docs").headers["location"] == "/docs/"
         assert anyone.get("/docs/openapi.yaml").content == (ROOT / "docs/openapi.yaml").read_bytes()
         assert anyone.get("/problems/not-found").headers["location"] == "/docs/problems.html#not-found"
+        for path in ("/docs", "/docs/", "/docs/page.js", "/problems/not-found", "/docs/none"):
+            assert len(anyone.get(path).headers.get_list("X-Request-Id")) == 1, path
+            assert anyone.delete(path).status_code == 404, path
         page = anyone.get("/docs/problems.html").text
         assert '<h2 id="not-found">' in page
         for path in ("/docs/token", "/docs/..%2ftoken", "/docs/%2e%2e/token", "/docs//etc/passwd", "/docs/swagger-ui/"):
