@@ -48,11 +48,19 @@ class _Serving:
     pollers: list[QueuePoller | StreamPoller]
 
     def close(self) -> None:
+        """End it, and wait until its pollers have seen it."""
+        self.stop()
+        self.join()
+
+    def stop(self) -> None:
         """End it. Functions that still run are killed: their requests fail, their messages come again."""
         for poller in self.pollers:
             poller.stop()
         for pool in self.pools.values():
             pool.close()
+
+    def join(self) -> None:
+        """Wait until the pollers have ended, a moment at most."""
         deadline = time.monotonic() + _POLL_END
         for poller in self.pollers:
             poller.join(max(deadline - time.monotonic(), 0))
@@ -146,9 +154,11 @@ class Cloud:
         """End everything that was started."""
         self._closing.set()
         self._watcher.join()
-        self._serving.close()
+        self._serving.stop()
+        # Before the pollers: one that waits for a server that hangs ends with it.
         self._close_services()
         self._engine.close()
+        self._serving.join()
         self._lock_file.close()
 
     def _services_started(self) -> int:

@@ -192,6 +192,9 @@ def test_a_signal_ends_everything_in_time_even_while_calls_hang(tmp_path: Path) 
         os.kill(engine, signal.SIGSTOP)
         with ThreadPoolExecutor(1) as threads:
             hanging = threads.submit(client.get, path_of(customer))
+            # The function's process: from then on the call runs.
+            wait_until(lambda: len(descendants(service.process.pid)) > len(mine))
+            mine = descendants(service.process.pid)
             service.process.send_signal(signal.SIGTERM)
             assert service.process.wait(STOP_SECONDS) == 0
             assert hanging.exception(timeout=60) is None or isinstance(hanging.exception(), httpx.TransportError)

@@ -389,7 +389,7 @@ def test_a_data_folder_serves_one_at_a_time(client: httpx.Client, data: Path) ->
 
 
 def test_the_real_service_starts_and_its_example_works_after_a_restart_and_a_kill(tmp_path: Path) -> None:
-    data = tmp_path / "data"
+    data = tmp_path / "my data"
     tokens = set()
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
         process = subprocess.Popen(
