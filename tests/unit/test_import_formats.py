@@ -215,6 +215,8 @@ BAD_ROWS: dict[str, tuple[bytes, str]] = {
     "a row of a byte too many": (HEAD + b"x" * (MAX_ROW_BYTES + 1) + b"\n" + GOOD, "row_too_long"),
     "an open quote": (HEAD + b'Ann,"Doe,ann@example.com,1,\n' + GOOD, "invalid_csv"),
     "an open quote and much after it": (HEAD + b'"' + GOOD + GOOD + b"\n" * 90_000, "invalid_csv"),
+    "a bad first json line": (b"no json\n\n" + ITEM, "invalid_json"),
+    "a first json line of two": (b"[1] [2]\r\n" + ITEM, "invalid_json"),
     "a json line of 50 MB": (b'{"a":"' + b"x" * 50_000_000 + b"\n" + ITEM, "row_too_long"),
     "text after quotes": (HEAD + b'"Ann"x,Doe,ann@example.com,1,\n' + GOOD, "invalid_csv"),
     "json, not utf-8": (ITEM.replace(b"Doe", b"\xff") + b"\n" + ITEM, "invalid_json"),
@@ -236,6 +238,13 @@ def test_a_bad_row_is_its_own_trouble_alone(kind: str) -> None:
         parse_row(reader.layout, rows[0].original)
     assert [error["code"] for error in raised.value.errors] == [code]
     assert model.new_customer(parse_row(reader.layout, rows[1].original))["first_name"] == "Ann"
+
+
+def test_a_first_json_line_that_is_a_list_is_a_row() -> None:
+    reader, rows = read(b"[1]\n" + ITEM)
+    assert (reader.broken, [row.original for row in rows]) == (None, [b"[1]", ITEM])
+    reader, rows = read(b"[[1],\n" + ITEM + b"]")
+    assert (reader.broken, [row.original for row in rows]) == (None, [b"[1]", ITEM])
 
 
 @pytest.mark.parametrize("last", [b'Ann,Doe,ann@example.com,1,"3', b"\0\0", b"x" * 70_000, b'x,"' + b"x" * 70_000])

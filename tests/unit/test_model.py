@@ -295,6 +295,12 @@ def test_each_broken_field_is_told(mutation: Mutation) -> None:
     assert told(errors_of(model.new_customer, broken([mutation]))) == [f"#/{mutation.field} {mutation.code}"]
 
 
+@pytest.mark.parametrize("name", ["first_name", "last_name"])
+def test_all_that_is_wrong_with_a_name_is_told(name: str) -> None:
+    row = sent({**JOHN, name: "a" * 101 + "\n" + "a"})
+    assert told(errors_of(model.new_customer, row)) == [f"#/{name} control_character", f"#/{name} too_long"]
+
+
 @given(st.lists(st.sampled_from(MUTATIONS), min_size=1, unique_by=lambda mutation: mutation.field))
 def test_as_many_fields_as_are_broken_are_told_at_once(mutations: list[Mutation]) -> None:
     wanted = sorted(f"#/{mutation.field} {mutation.code}" for mutation in mutations)

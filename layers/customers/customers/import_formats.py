@@ -174,18 +174,32 @@ class RowReader:
                 "not_text", "The file is not a text in UTF-8. Save it as UTF-8: CSV, JSON Lines or JSON."
             )
         self._at = len(self._buffer) - len(start)
-        if start.startswith(b"["):
+        return self._form(start)
+
+    def _form(self, start: bytes) -> Layout:
+        """Tell the form of a text by its beginning, and pass what comes before its first row."""
+        first, _, rest = start.partition(b"\n")
+        # JSON Lines are still that if their first line is bad, unless it is what another form begins with.
+        has_json_line = rest.lstrip(_SPACE).startswith(b"{")
+        if start.startswith(b"[") and not (has_json_line and first.rstrip().endswith(b"]")):
             self._at += 1
             return Layout("json_array")
         if wrapped := _WRAPPED.match(start):
             self._at += wrapped.end()
             return Layout("json_object")
-        if start.startswith(b"{"):
+        if start.startswith((b"{", b"[")):
             return Layout("json_lines")
         end = self._line_end(self._at)
         if end is None:
             raise _too_long()
-        return _header(self._take(end) or b"")
+        try:
+            layout = _header(self._buffer[self._at : end].rstrip(b"\r\n"))
+        except _BrokenError:
+            if has_json_line:
+                return Layout("json_lines")
+            raise
+        self._at = end
+        return layout
 
     def _skip_to(self, offset: int) -> None:
         while self._base + len(self._buffer) < offset and self._fill():

@@ -73,9 +73,8 @@ class Changes(TypedDict, total=False):
 # The rules are in the words of pydantic's core. Pydantic would make them from annotations, at each cold start, and
 # loading it takes longer than everything else that a POST does there (docs/performance.md).
 # No control characters (Unicode's category Cc); the length counts code points, after trimming.
-_NAME: Final = core_schema.str_schema(
-    strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
-)
+_NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+_NAME: Final = core_schema.str_schema(strip_whitespace=True, min_length=1, max_length=100, pattern=_NO_CONTROLS)
 _FIELDS: Final = {
     "first_name": _NAME,
     "last_name": _NAME,
@@ -93,6 +92,7 @@ def _rules(*required: str) -> core_schema.TypedDictSchema:
 NEW_CUSTOMER: Final = _rules("first_name", "last_name", "email", "group_id")
 CHANGES: Final = _rules()
 
+_NAME_OF_ANY_LENGTH: Final = SchemaValidator(core_schema.str_schema(strip_whitespace=True, pattern=_NO_CONTROLS))
 _NEW_CUSTOMER: Final = SchemaValidator(NEW_CUSTOMER)
 _CHANGES: Final = SchemaValidator(CHANGES)
 
@@ -210,7 +210,19 @@ def _validated(rules: SchemaValidator, value: object, pointer: str) -> Any:  # n
         return rules.validate_python(value)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=True)
+        details += [further for detail in details for further in _beside_length(detail)]
         raise InvalidError(_bounded([_field_error(detail, pointer) for detail in details], pointer)) from None
+
+
+def _beside_length(error: ErrorDetails) -> list[ErrorDetails]:
+    """Give what else is wrong with a name that is too long: the core stops at the first error of a value."""
+    if error["type"] != "string_too_long" or error["loc"] == ("email",):
+        return []
+    try:
+        _NAME_OF_ANY_LENGTH.validate_python(error["input"])
+    except ValidationError as further:
+        return [{**detail, "loc": error["loc"]} for detail in further.errors(include_url=False)]
+    return []
 
 
 def _bounded(errors: list[FieldError], pointer: str) -> list[FieldError]:
