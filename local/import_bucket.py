@@ -60,12 +60,11 @@ class ImportBucketFolder:
         self._s3 = s3
         self._bucket = bucket
         self._seen: dict[str, _State] = {}
-        self._uploaded: dict[str, _State] = {}
         self._mirrored: dict[str, str] = {}
         self._said: set[str] = set()
         for name in (_INBOX, _REPORTS):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        self._uploaded = dict(self._reported())
+        self._uploaded: dict[str, _State] = dict(self._reported())
         self._closing = threading.Event()
         self._forget = threading.Event()
         self._thread = threading.Thread(target=self._keep_alike, name="import bucket", daemon=True)

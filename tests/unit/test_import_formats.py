@@ -263,10 +263,18 @@ def test_a_row_without_an_end_ends_in_the_report(bad: bytes) -> None:
     again, found = read(report)
     assert (again.broken, len(found)) == (None, 2)
     assert len(report) < 2000
+    assert bad[:1000].replace(b'"', b'""') in report
     assert again.layout is not None
     assert parse_row(again.layout, found[1].original) == parse_row(reader.layout, rows[1].original)
     with pytest.raises(InvalidError):
         parse_row(again.layout, found[0].original)
+
+
+def test_a_row_whose_quotes_stay_open_is_in_the_report_whole() -> None:
+    bad = b'Ann,"' + b"x" * 3000
+    reader, rows = read(HEAD + bad + b"\n" + GOOD)
+    assert reader.layout is not None
+    assert bad.replace(b'"', b'""') in report_line(reader.layout, rows[0], [])
 
 
 def test_cells_that_are_no_integers_stay_text_for_the_model_to_refuse() -> None:

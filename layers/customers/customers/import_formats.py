@@ -36,7 +36,6 @@ _MAX_EXPANSION: Final = 250
 """Times that a gzip file may grow, over its first 64 MB: text of customers grows tenfold, a zip bomb a thousandfold."""
 _EXPANSION_FREE_BYTES: Final = 64 * 1024 * 1024
 _GZIP_WBITS: Final = 31
-_TOO_LONG: Final = f"Must have at most {MAX_ROW_BYTES} bytes."
 _SHOWN_COLUMNS: Final = 5
 _SHOWN_BYTES: Final = 1000
 """Of a row that is too long."""
@@ -446,7 +445,8 @@ def parse_row(layout: Layout, original: bytes) -> object:
         It cannot be read.
     """
     if len(original) > MAX_ROW_BYTES:
-        raise InvalidError([FieldError(pointer="#", code="row_too_long", detail=_TOO_LONG)])
+        detail = f"Must have at most {MAX_ROW_BYTES} bytes."
+        raise InvalidError([FieldError(pointer="#", code="row_too_long", detail=detail)])
     if layout.format != "csv":
         value = parse_json(original)
         return (
@@ -474,20 +474,22 @@ def report_header(layout: Layout) -> bytes:
 def report_line(layout: Layout, row: Row, errors: list[FieldError]) -> bytes:
     """Give a rejected row as a line of the report: as it came, with its number and errors before it."""
     original = _without_added(layout, row.original)
+    too_long = len(original) > MAX_ROW_BYTES
+    if too_long:
+        original = original[:_SHOWN_BYTES]
     if layout.format != "csv":
         added = json.dumps({ROW_COLUMN: row.number, ERRORS_COLUMN: errors}, ensure_ascii=False)
         body = re.sub(rb"[\r\n]+", b" ", original).strip()
-        if not (body.startswith(b"{") and body.endswith(b"}")):
+        if too_long or not (body.startswith(b"{") and body.endswith(b"}")):
             # Not even an object: the text itself is shown, to be mended by hand.
-            shown = body[:_SHOWN_BYTES] if len(body) > MAX_ROW_BYTES else body
-            text = json.dumps({"original": shown.decode(errors="backslashreplace")}, ensure_ascii=False)
+            text = json.dumps({"original": body.decode(errors="backslashreplace")}, ensure_ascii=False)
             body = text.encode()
         rest = body[1:].lstrip()
         return added[:-1].encode() + (b"" if rest == b"}" else b", ") + rest + b"\n"
     told = "; ".join(f"{(error.get('pointer') or '#')[2:] or 'row'}: {error['detail']}" for error in errors)
-    if len(original) > MAX_ROW_BYTES or _ends_in_quotes(original, layout.delimiter.encode(), inside=False):
+    if too_long or _ends_in_quotes(original, layout.delimiter.encode(), inside=False):
         # As it is it would run on into the rows behind it: it is one cell, to be mended by hand.
-        text = original[:_SHOWN_BYTES].decode(errors="backslashreplace")
+        text = original.decode(errors="backslashreplace")
         return _csv_line([str(row.number), told, text], layout.delimiter).encode()
     added = _csv_line([str(row.number), told], layout.delimiter).removesuffix("\r\n")
     return added.encode() + layout.delimiter.encode() + original + b"\r\n"

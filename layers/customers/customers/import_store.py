@@ -144,20 +144,17 @@ class ImportStore:
     def keep_position(self, known: Import, position: Position, sent: int) -> None:
         """Keep up to where the chunks were sent, unless another planner got further, or began anew."""
         self._set(
-            known.import_id,
-            {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}, "delivery": {"S": known.delivery}},
-            "attribute_not_exists(planned) AND (attribute_not_exists(sent) OR sent < :sent) AND #delivery = :delivery",
+            known,
+            {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}},
+            "attribute_not_exists(planned) AND (attribute_not_exists(sent) OR sent < :sent)",
         )
 
     def plan(self, known: Import, chunks: int, broken: Break | None) -> None:
         """Keep how many chunks an import has, and why no more; the first to say so is right, until it begins anew."""
-        values: dict[str, AttributeValueTypeDef] = {
-            "planned": {"N": str(chunks)},
-            "delivery": {"S": known.delivery},
-        }
+        values: dict[str, AttributeValueTypeDef] = {"planned": {"N": str(chunks)}}
         if broken is not None:
             values["broken"] = {"S": json.dumps(broken)}
-        self._set(known.import_id, values, "attribute_not_exists(planned) AND #delivery = :delivery")
+        self._set(known, values, "attribute_not_exists(planned)")
 
     def is_booked(self, import_id: str, chunk: int) -> bool:
         """Tell whether a chunk is done."""
@@ -239,24 +236,25 @@ class ImportStore:
 
     def finish(self, known: Import) -> None:
         """Keep that an import has its report, and no longer what that quotes of the file."""
-        values: dict[str, AttributeValueTypeDef] = {
-            "finished": {"N": str(known.booked)},
-            "delivery": {"S": known.delivery},
-        }
+        values: dict[str, AttributeValueTypeDef] = {"finished": {"N": str(known.booked)}}
         if known.broken is not None:
             values["broken"] = {"S": json.dumps(known.broken.unquoting())}
-        self._set(known.import_id, values, "#delivery = :delivery")
+        self._set(known, values, "attribute_exists(import_id)")
 
-    def _set(self, import_id: str, values: dict[str, AttributeValueTypeDef], condition: str) -> None:
+    def _set(self, known: Import, values: dict[str, AttributeValueTypeDef], condition: str) -> None:
+        """Set attributes, unless the import began anew since it was read."""
         try:
             with unavailability():
                 self._client.update_item(
                     TableName=self._table,
-                    Key=_key(import_id),
+                    Key=_key(known.import_id),
                     UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames={f"#{name}": name for name in values},
-                    ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+                    ConditionExpression=f"{condition} AND #delivery = :delivery",
+                    ExpressionAttributeNames={f"#{name}": name for name in ("delivery", *values)},
+                    ExpressionAttributeValues={
+                        ":delivery": {"S": known.delivery},
+                        **{f":{name}": value for name, value in values.items()},
+                    },
                 )
         except ClientError as error:
             _check_refused(error)
