@@ -48,8 +48,6 @@ PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID}
 _METHODS: Final = ("POST", "GET", "PATCH", "DELETE")
 # Gateway responses to what is no call of an operation: there is no route, or none for the method.
 _NO_OPERATION: Final = frozenset({"INVALID_SIGNATURE", "MISSING_AUTHENTICATION_TOKEN", "RESOURCE_NOT_FOUND"})
-# Those of features that the template does not use; they may come all the same, but nobody looks for them first.
-_UNUSED: Final = frozenset({"INVALID_API_KEY", "QUOTA_EXCEEDED"})
 # Those to a body, which only some operations have.
 _OF_A_BODY: Final = frozenset({"BAD_REQUEST_BODY", "REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"})
 
@@ -229,7 +227,7 @@ def _operation(
         scope=_scope(route),
         asked=asked,
         examples=answered,
-        gateway=[gateway[name] for name in sorted(concerned, key=lambda name: (name in _UNUSED, name))],
+        gateway=[gateway[name] for name in sorted(concerned)],
     )
 
 

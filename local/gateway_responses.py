@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 # Statuses of AWS's own, where a template sets none.
 _STATUSES: Final = {
     "ACCESS_DENIED": 403,
-    "API_CONFIGURATION_ERROR": 500,
     "AUTHORIZER_CONFIGURATION_ERROR": 500,
     "AUTHORIZER_FAILURE": 500,
     "BAD_REQUEST_BODY": 400,

@@ -1,0 +1,76 @@
+"""What is deployed is what the template says, and the gateway's own responses are true."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from local.gateway_responses import GatewayResponses
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local.stack import Stack
+
+TEMPLATE = ROOT / "template.yaml"
+# What the gateway can answer itself without an API key or a usage plan. For what the template leaves out,
+# AWS takes the status of its own and the text of a DEFAULT response.
+RESPONSE_TYPES = (
+    "ACCESS_DENIED",
+    "AUTHORIZER_CONFIGURATION_ERROR",
+    "AUTHORIZER_FAILURE",
+    "BAD_REQUEST_BODY",
+    "BAD_REQUEST_PARAMETERS",
+    "DEFAULT_4XX",
+    "DEFAULT_5XX",
+    "EXPIRED_TOKEN",
+    "INTEGRATION_FAILURE",
+    "INTEGRATION_TIMEOUT",
+    "INVALID_SIGNATURE",
+    "MISSING_AUTHENTICATION_TOKEN",
+    "REQUEST_TOO_LARGE",
+    "RESOURCE_NOT_FOUND",
+    "THROTTLED",
+    "UNAUTHORIZED",
+    "UNSUPPORTED_MEDIA_TYPE",
+    "WAF_FILTERED",
+)
+
+
+def aliases(template: Path) -> list[str]:
+    tokens = yaml.scan(template.read_text(encoding="utf-8"))
+    return [token.value for token in tokens if isinstance(token, yaml.AliasToken)]
+
+
+def properties(template: Path) -> dict[str, Any]:
+    """Return the properties of each resource, but for where its code is."""
+    resources = yaml_parse(template.read_text(encoding="utf-8"))["Resources"]
+    return {
+        name: {key: value for key, value in resource["Properties"].items() if key not in {"CodeUri", "ContentUri"}}
+        for name, resource in resources.items()
+    }
+
+
+def test_sam_build_writes_out_the_aliases_which_cloudformation_refuses_and_changes_nothing_else(built: Path) -> None:
+    assert aliases(TEMPLATE)
+    assert aliases(built / "template.yaml") == []
+    assert properties(built / "template.yaml") == properties(TEMPLATE)
+
+
+@pytest.mark.parametrize("response_type", RESPONSE_TYPES)
+def test_each_response_of_the_gateway_is_a_problem_with_its_own_status(stack: Stack, response_type: str) -> None:
+    context = {"path": "/api/customers", "requestId": "r1"}
+    response = GatewayResponses(stack.api.gateway_responses).render(response_type, None, context)
+    problem = json.loads(response.body)
+    assert problem["status"] == response.status
+    assert problem["instance"] == "/api/customers"
+    assert {("Content-Type", "application/problem+json"), ("X-Request-Id", "r1")} <= set(response.headers)
+
+
+def test_the_template_words_no_response_that_is_not_tested(stack: Stack) -> None:
+    assert set(stack.api.gateway_responses) <= set(RESPONSE_TYPES)
