@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from local.stack import Stack
 
 TEMPLATE = ROOT / "template.yaml"
-# What the gateway can answer itself without an API key or a usage plan. For what the template leaves out,
+# What the gateway can answer itself without an API key, a usage plan or a firewall. For what the template leaves out,
 # AWS takes the status of its own and the text of a DEFAULT response.
 RESPONSE_TYPES = (
     "ACCESS_DENIED",
@@ -38,7 +38,6 @@ RESPONSE_TYPES = (
     "THROTTLED",
     "UNAUTHORIZED",
     "UNSUPPORTED_MEDIA_TYPE",
-    "WAF_FILTERED",
 )
 
 
