@@ -18,14 +18,14 @@ import boto3
 
 from benchmarks.engine import running_engine
 from benchmarks.runtime import Package
-from customers.store import CustomerStore
-from customers.token_store import TokenStore
+from customers.store.customers import CustomerStore
+from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, token_hash, token_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from customers.model import NewCustomer
+    from customers.customer import NewCustomer
     from local.stack import Stack
 
 ROOT: Final = Path(__file__).parents[1]

@@ -59,15 +59,15 @@ def main() -> int:
 
 
 def _measure(data: bytes) -> int:
-    import customers.cold_start  # noqa: PLC0415 - stops the collector until its `over`
+    import customers.aws.cold_start  # noqa: PLC0415 - stops the collector until its `over`
     from customers.imports import Imports  # noqa: PLC0415 - reads the environment
-    from customers.store import CustomerStore  # noqa: PLC0415
+    from customers.store.bulk import BulkStore  # noqa: PLC0415
 
     imports = Imports()
-    store = CustomerStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
+    store = BulkStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
     table = boto3.resource("dynamodb").Table(os.environ["CUSTOMERS_TABLE"])
     # As the function does, for both.
-    customers.cold_start.over()
+    customers.aws.cold_start.over()
     ours, theirs = [], []
     for number in range(ROUNDS):
         known = imports.store.begin(f"{number:064x}", {"bucket": "b", "key": f"imports/{number}"}, "d")

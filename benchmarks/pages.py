@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import boto3
 
 from benchmarks.engine import Meter, running_engine
-from customers.customer import SORT_FIELDS, SortField
 from customers.errors import NotFoundError
-from customers.store import CustomerStore
+from customers.fields import SORT_FIELDS
+from customers.store.customers import CustomerStore
 
 if TYPE_CHECKING:
-    from customers.model import NewCustomer
+    from customers.customer import NewCustomer
 
 SMALL, LARGE = 1, 2
 
@@ -58,7 +58,7 @@ def fill(store: CustomerStore, group_id: int, size: int) -> set[int]:
     return ids
 
 
-def walk(store: CustomerStore, meter: Meter, group_id: int, sort: SortField) -> Walk:
+def walk(store: CustomerStore, meter: Meter, group_id: int, sort: str) -> Walk:
     """Read a whole group, in pages of a thousand."""
     ids: list[int] = []
     pages, position, started = 0, None, time.perf_counter()

@@ -12,7 +12,7 @@ import click
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from customers.token_store import TokenStore
+from customers.store.tokens import TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

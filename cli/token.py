@@ -20,7 +20,7 @@ from customers.tokens import SCOPES, new_token, token_hash, token_id
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from customers.token_store import TokenRecord, TokenStore
+    from customers.store.tokens import TokenRecord, TokenStore
 
 _TABLE_WIDTH: Final = 120
 """Characters: narrower, the table would cut what people copy."""

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
 
 from contract.sample import CUSTOMER_ID, GROUP_ID, SampleStore
-from customers import errors, http, logs, model
-from customers.customer import MAX_ID, Customer
+from customers import errors, fields, logs, model
+from customers.customer import Customer, NewCustomer
+from customers.http import request as http
+from customers.http.problems import problem
 from local.gateway_responses import GatewayResponses
 from local.proxy import Request as ProxyRequest
 from local.proxy import proxy_event
@@ -31,8 +32,6 @@ from local.template import Template
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
-
-    from pydantic_core import core_schema
 
     from local.stack import Route, Stack
 
@@ -175,7 +174,7 @@ class _RecordingRequest(http.Request):
 
     def _may_be(self, *causes: errors.CustomersError) -> None:
         for cause in causes:
-            answer = _answer(http.problem(cause, self))
+            answer = _answer(problem(cause, self))
             self._asked.problems.setdefault(answer.status, answer)
 
 
@@ -255,7 +254,7 @@ def _example(stack: Stack, route: Route, name: str, request: Mapping[str, Any], 
     try:
         answer = handle(request_)
     except errors.CustomersError as error:
-        answer = http.problem(error, request_)
+        answer = problem(error, request_)
     return Example(name, query, headers, path, body, _answer(answer))
 
 
@@ -302,25 +301,19 @@ def _gateway_answers(stack: Stack) -> dict[str, Answer]:
 
 
 def _schemas() -> dict[str, Json]:
-    new, changes = _json_schema(model.NEW_CUSTOMER), _json_schema(model.CHANGES)
-    stored = TypeAdapter(Customer).json_schema()
-    given: dict[str, Json] = {
-        "id": new["properties"]["group_id"],
-        "created_at": {"type": "string", "format": "date-time"},
-        "updated_at": {"type": "string", "format": "date-time"},
-        "version": {"type": "integer", "minimum": 1, "format": "int64"},
-    }
-    shown = {
-        name: given.get(name) or new["properties"].get(name) or _untitled(declared)
-        for name, declared in stored["properties"].items()
-    }
+    new, stored = _json_schema(NewCustomer), _json_schema(Customer)
     rows = {"type": "array", "items": {"$ref": "#/components/schemas/NewCustomer"}, "minItems": 1}
+    not_always = {field.name for field in fields.FIELDS if field.on_request}
     return {
         "NewCustomer": new,
         "NewCustomers": _object({"customers": rows | {"maxItems": model.MAX_ROWS}}) | {"additionalProperties": False},
         # An empty patch is an error, and no field is required.
-        "Changes": changes | {"minProperties": 1},
-        "Customer": {"type": "object", "properties": shown, "required": stored["required"]},
+        "Changes": {**{key: value for key, value in new.items() if key != "required"}, "minProperties": 1},
+        "Customer": {
+            "type": "object",
+            "properties": stored["properties"],
+            "required": [name for name in stored["properties"] if name not in not_always],
+        },
     }
 
 
@@ -328,20 +321,16 @@ def _object(properties: Mapping[str, Json]) -> Json:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _json_schema(rules: core_schema.TypedDictSchema) -> Json:
-    """Give the model's rules as JSON Schema."""
-    schema = _untitled(GenerateJsonSchema().generate(rules))
-    for name, declared in rules["fields"].items():
-        described = schema["properties"][name] = _untitled(schema["properties"][name])
-        if declared["schema"].get("strip_whitespace"):
-            # It is the trimmed text that has a least length: one of white space alone is too short.
-            described["pattern"] = described["pattern"].replace("^", r"^(?=.*\S)", 1)
-        if name == "email":
-            described["format"] = "idn-email"
-        if described.get("maximum") == MAX_ID:
-            described["format"] = "int64"
-    return {"type": "object", **schema}
-
-
-def _untitled(schema: Json) -> Json:
-    return {key: value for key, value in schema.items() if key != "title"}
+def _json_schema(declared: type) -> Json:
+    """Return the JSON Schema of a declaration, without the titles that pydantic makes of the names."""
+    schema = TypeAdapter(declared).json_schema()
+    properties = {
+        name: {key: value for key, value in property_.items() if key != "title"}
+        for name, property_ in schema["properties"].items()
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": schema["required"],
+        "additionalProperties": schema["additionalProperties"],
+    }

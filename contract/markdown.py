@@ -68,7 +68,7 @@ def with_tables(page: str, facts: Facts, words: Words) -> str:
     """Give a page with its tables as the facts have them."""
     tables = {
         "operations": _operations(facts, words),
-        "customer": _customer(facts, words),
+        "customer": _customer(facts),
         **{f"parameters of {operation.id}": _parameters(operation, words) for operation in facts.operations},
     }
 
@@ -124,7 +124,7 @@ def _default(schema: Mapping[str, Any]) -> str:
     return f"`{json.dumps(schema['default']).strip(chr(34))}`" if "default" in schema else ""
 
 
-def _customer(facts: Facts, words: Words) -> list[str]:
+def _customer(facts: Facts) -> list[str]:
     new = facts.schemas["NewCustomer"]
     return _table(
         ("field", "type", "rules"),
@@ -133,7 +133,7 @@ def _customer(facts: Facts, words: Words) -> list[str]:
                 f"`{name}`",
                 " or ".join(kind["type"] for kind in schema.get("anyOf", [schema])),
                 "; ".join(filter(None, [_need(name, new), _limits(schema.get("anyOf", [schema])[0])]))
-                + f". {words('fields', name)}",
+                + f". {schema['description']}",
             )
             for name, schema in facts.schemas["Customer"]["properties"].items()
         ),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from customers.errors import NotFoundError, VersionMismatchError
-from customers.store import Page
+from customers.fields import FIELDS
+from customers.store.customers import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from customers.customer import Customer, SortField
-    from customers.model import Changes, NewCustomer
-    from customers.store import RequestName
+    from customers.customer import Changes, Customer, NewCustomer
+    from customers.store.identity import RequestName
 
 CUSTOMER_ID: Final = 5181459237011563
 GROUP_ID: Final = 1
@@ -51,8 +51,8 @@ class SampleStore:
     def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
         """Give the sample customer with the changes; it is at version 1."""
         _expect(versions)
-        changed: Customer = {**_stored(_JOHN, customer_id), **changes, "updated_at": _CHANGED, "version": 2}
-        return changed
+        stored = _stored({**_JOHN, **changes}, customer_id)
+        return {**stored, "updated_at": _CHANGED, "version": 2}
 
     def delete(self, _customer_id: int, versions: Sequence[int] | None) -> None:
         """Delete nothing."""
@@ -61,7 +61,7 @@ class SampleStore:
     def page(
         self,
         _group_id: int,
-        _sort: SortField,
+        _sort: str,
         *,
         descending: bool,  # noqa: ARG002 - the store's own parameter
         limit: int,
@@ -75,18 +75,10 @@ class SampleStore:
         return Page(both if whole else both[:limit], None if whole else "elodie")
 
 
-def _stored(new: NewCustomer, customer_id: int) -> Customer:
-    return {
-        "id": customer_id,
-        "first_name": new["first_name"],
-        "last_name": new["last_name"],
-        "email": new["email"],
-        "group_id": new["group_id"],
-        "age": new.get("age"),
-        "created_at": _CREATED,
-        "updated_at": _CREATED,
-        "version": 1,
-    }
+def _stored(new: Mapping[str, object], customer_id: int) -> Customer:
+    fields = {field.name: new.get(field.name) for field in FIELDS}
+    record = {"created_at": _CREATED, "updated_at": _CREATED, "version": 1}
+    return cast("Customer", {"id": customer_id, **fields, **record})
 
 
 def _expect(versions: Sequence[int] | None) -> None:

@@ -6,7 +6,7 @@ import http
 from typing import TYPE_CHECKING, Any, Final
 
 from contract.facts import PATH_PARAMETERS, REQUEST_ID
-from customers.http import MAX_BODY_BYTES
+from customers.http.request import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,6 +31,10 @@ _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
     "X-Request-Id": ({"type": "string", "format": "uuid"}, REQUEST_ID),
 }
 """Their forms, with an example."""
+
+
+_DECLARED: Final = frozenset({"NewCustomer", "Changes", "Customer"})
+"""Schemas whose properties are described where they are declared, in `customers.customer`."""
 
 
 def specification(facts: Facts, words: Words) -> Json:
@@ -312,16 +316,16 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
             "required": [key for key in properties if key not in optional],
         }
     for name, schema in described.items():
+        if name in _DECLARED:
+            continue
         schema["properties"] = {
-            key: {"description": _property_words(words, name, key, codes), **property_}
+            key: {**property_, "description": _property_words(words, name, key, codes)}
             for key, property_ in schema["properties"].items()
         }
     return described
 
 
 def _property_words(words: Words, schema: str, name: str, codes: str) -> str:
-    if schema in {"NewCustomer", "Changes", "Customer"}:
-        return words("fields", name)
     if schema == "InvalidRequest" and name != "errors":
         schema = "Problem"
     return words("schemas", schema, "properties", name, codes=codes)

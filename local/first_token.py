@@ -18,7 +18,7 @@ def main() -> None:
     sys.path[:0] = paths
     import boto3  # noqa: PLC0415 - from the layer, which is only now on the path
 
-    from customers.token_store import TokenStore  # noqa: PLC0415
+    from customers.store.tokens import TokenStore  # noqa: PLC0415
     from customers.tokens import SCOPES, new_token, token_hash  # noqa: PLC0415
 
     client = boto3.client("dynamodb")

@@ -22,7 +22,7 @@ import boto3
 import httpx
 
 from benchmarks.reliability.requests import CHANGES, JOHN, Json
-from customers.customer import SORT_FIELDS
+from customers.fields import SORT_FIELDS
 from tests.api.support import descendants
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ import boto3
 import httpx
 
 from benchmarks.reliability.fault_proxy import Fault, FaultProxy
-from customers.token_store import TokenStore
+from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 
 if TYPE_CHECKING:

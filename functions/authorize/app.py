@@ -10,9 +10,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import customers.cold_start
-from customers import dynamodb
-from customers.token_store import TokenStore
+import customers.aws.cold_start
+from customers.aws import dynamodb
+from customers.store.tokens import TokenStore
 from customers.tokens import token_hash, token_id, token_in
 
 store = TokenStore(dynamodb.client(), os.environ["TOKENS_TABLE"])
@@ -56,4 +56,4 @@ def _unauthorized() -> Exception:
     return Exception("Unauthorized")
 
 
-customers.cold_start.over()
+customers.aws.cold_start.over()

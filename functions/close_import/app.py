@@ -6,14 +6,14 @@ import json
 import os
 from typing import Any
 
-import customers.cold_start
+import customers.aws.cold_start
+from customers.aws.queues import consumer
 from customers.import_chunks import Chunk
 from customers.imports import FileDelivery, Imports
-from customers.queues import consumer
-from customers.store import CustomerStore
+from customers.store.bulk import BulkStore
 
 imports = Imports()
-store = CustomerStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
+store = BulkStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
 
 
 @consumer
@@ -33,4 +33,4 @@ def lambda_handler(message: dict[str, Any], _context: object) -> None:
         imports.finish_if_done(file.import_id)
 
 
-customers.cold_start.over()
+customers.aws.cold_start.over()

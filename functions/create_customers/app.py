@@ -6,15 +6,18 @@ import functools
 import os
 from typing import TYPE_CHECKING
 
-import customers.cold_start
-from customers import dynamodb, model
+import customers.aws.cold_start
+from customers import model
+from customers.aws import dynamodb
 from customers.errors import InvalidError
-from customers.http import Request, Response, endpoint, etag
-from customers.store import CustomerStore
+from customers.http.endpoint import endpoint
+from customers.http.request import Request, Response, etag
+from customers.store.customers import CustomerStore
 
 if TYPE_CHECKING:
-    from customers.idempotency import AnswerKeeper
-    from customers.store import RequestName
+    from customers.customer import NewCustomer
+    from customers.http.idempotency import AnswerKeeper
+    from customers.store.identity import RequestName
 
 client = dynamodb.client()
 store = CustomerStore(client, os.environ["CUSTOMERS_TABLE"])
@@ -39,7 +42,7 @@ def lambda_handler(request: Request) -> Response:
     return create(None) if key is None else _answers().once(request, key, create)
 
 
-def _alone(body: object) -> list[model.NewCustomer]:
+def _alone(body: object) -> list[NewCustomer]:
     return [model.new_customer(body)]
 
 
@@ -72,9 +75,9 @@ def _create_good(request: Request, name: RequestName | None) -> Response:
 @functools.cache
 def _answers() -> AnswerKeeper:
     # Late: it loads boto3 and jmespath, which a request without a key does not need.
-    from customers.idempotency import AnswerKeeper  # noqa: PLC0415
+    from customers.http.idempotency import AnswerKeeper  # noqa: PLC0415
 
     return AnswerKeeper(client, os.environ["ANSWERS_TABLE"])
 
 
-customers.cold_start.over()
+customers.aws.cold_start.over()

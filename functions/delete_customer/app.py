@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-import customers.cold_start
-from customers import dynamodb
-from customers.http import Request, Response, endpoint
-from customers.store import CustomerStore
+import customers.aws.cold_start
+from customers.aws import dynamodb
+from customers.http.endpoint import endpoint
+from customers.http.request import Request, Response
+from customers.store.customers import CustomerStore
 
 store = CustomerStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
 
@@ -22,4 +23,4 @@ def lambda_handler(request: Request) -> Response:
     return Response(200, {"id": customer_id, "deleted": True})
 
 
-customers.cold_start.over()
+customers.aws.cold_start.over()

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
-import customers.cold_start
-from customers import aws
+import customers.aws.cold_start
+from customers.aws import clients
+from customers.aws.queues import consumer, return_at_once
 from customers.import_chunks import Chunk
 from customers.imports import Imports, UnreadableMessageError
-from customers.queues import consumer, return_at_once
-from customers.store import CustomerStore
+from customers.store.bulk import BulkStore
 
 imports = Imports()
-store = CustomerStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
+store = BulkStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
 
-queues = aws.client("sqs")
+queues = clients.client("sqs")
 
 CHUNK_QUEUE_ARN: Final = os.environ["CHUNK_QUEUE_ARN"]
 IMPORT_QUEUE_URL: Final = os.environ["IMPORT_QUEUE_URL"]
@@ -38,4 +38,4 @@ def _chunk_in(message: dict[str, Any]) -> Chunk:
         raise
 
 
-customers.cold_start.over()
+customers.aws.cold_start.over()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 from urllib.parse import urlencode
 
-import customers.cold_start
-from customers import dynamodb
-from customers.cursor import CursorSealer
-from customers.customer import SORT_FIELDS
+import customers.aws.cold_start
+from customers.aws import dynamodb
 from customers.errors import NotFoundError
-from customers.http import Request, Response, endpoint
-from customers.store import CustomerStore
+from customers.fields import FIELDS, SORT_FIELDS
+from customers.http.cursor import CursorSealer
+from customers.http.endpoint import endpoint
+from customers.http.request import Request, Response
+from customers.store.customers import CustomerStore
 
 store = CustomerStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
 cursors = CursorSealer(os.environ["CURSOR_KEY"])
@@ -22,7 +24,7 @@ def lambda_handler(request: Request) -> Response:
     """Answer with the page, and with the link to the next one while there is more."""
     sort = request.choice("sort", SORT_FIELDS)
     order = request.choice("order", ("asc", "desc"))
-    shows_age = request.flag("age")
+    left_out = [field.name for field in FIELDS if field.on_request and not request.flag(field.name)]
     limit = request.integer("limit", 1, 1000, default=100)
     cursor = request.text("cursor")
     walk = f"{request.text_in_path('group_id')} {sort} {order}"
@@ -36,9 +38,8 @@ def lambda_handler(request: Request) -> Response:
     page = store.page(group_id, sort, descending=order == "desc", limit=limit, after=position)
     if not page.customers and cursor is None:
         raise NotFoundError("The group has no customer.")
-    if not shows_age:
-        for customer in page.customers:
-            del customer["age"]
+    for customer, name in product(page.customers, left_out):
+        del customer[name]  # type: ignore[misc]  # a field's name is data here
     if page.next_position is None:
         return Response(200, {"customers": page.customers, "next_cursor": None})
     next_cursor = cursors.seal(page.next_position, walk)
@@ -47,4 +48,4 @@ def lambda_handler(request: Request) -> Response:
     return Response(200, {"customers": page.customers, "next_cursor": next_cursor}, {"Link": link})
 
 
-customers.cold_start.over()
+customers.aws.cold_start.over()

@@ -6,19 +6,19 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-import customers.cold_start
-from customers import aws
+import customers.aws.cold_start
+from customers.aws import clients
+from customers.aws.queues import consumer, send_again
 from customers.import_bucket import FileGoneError
 from customers.import_chunks import ChunkSender, chunks
 from customers.import_formats import RowReader
 from customers.imports import FileDelivery, Imports
-from customers.queues import consumer, send_again
 
 if TYPE_CHECKING:
     from customers.import_store import Import
 
 imports = Imports()
-queues = aws.client("sqs")
+queues = clients.client("sqs")
 
 CHUNK_QUEUE_URL: Final = os.environ["CHUNK_QUEUE_URL"]
 PLAN_QUEUE_URL: Final = os.environ["PLAN_QUEUE_URL"]
@@ -68,4 +68,4 @@ def _cut(file: FileDelivery, known: Import, context: Any) -> bool:  # noqa: ANN4
     return True
 
 
-customers.cold_start.over()
+customers.aws.cold_start.over()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import customers.cold_start
-from customers.http import Request, Response, endpoint
+import customers.aws.cold_start
+from customers.http.endpoint import endpoint
+from customers.http.request import Request, Response
 
 
 @endpoint
@@ -20,4 +21,4 @@ def lambda_handler(_request: Request) -> Response:
     )
 
 
-customers.cold_start.over()
+customers.aws.cold_start.over()

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-import customers.cold_start
-from customers import aws
+import customers.aws.cold_start
+from customers.aws import clients
 from customers.logs import count, logger
-from customers.store import Change
+from customers.store.items import Change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
-bus = aws.client("events")
+bus = clients.client("events")
 
 EVENT_BUS: Final = os.environ["EVENT_BUS"]
 WITH_PERSONAL_DATA: Final = os.environ["EVENTS_WITH_PERSONAL_DATA"] == "true"
@@ -83,4 +83,4 @@ def _entry(record: dict[str, Any]) -> PutEventsRequestEntryTypeDef:
     }
 
 
-customers.cold_start.over()
+customers.aws.cold_start.over()

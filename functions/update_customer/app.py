@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
-import customers.cold_start
-from customers import dynamodb, model
-from customers.http import Request, Response, endpoint, etag
-from customers.store import CustomerStore
+import customers.aws.cold_start
+from customers import model
+from customers.aws import dynamodb
+from customers.http.endpoint import endpoint
+from customers.http.request import Request, Response, etag
+from customers.store.customers import CustomerStore
 
 store = CustomerStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
 
@@ -21,4 +23,4 @@ def lambda_handler(request: Request) -> Response:
     return Response(200, customer, etag(customer["version"]))
 
 
-customers.cold_start.over()
+customers.aws.cold_start.over()

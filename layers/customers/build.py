@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import compileall
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -28,8 +29,9 @@ PLATFORMS: Final = ("manylinux2014_aarch64", "manylinux2014_x86_64")
 _CALLERS: Final = ("customers", "aws_lambda_powertools")
 """The packages that call AWS. The functions do not, except through the layer."""
 
-_NEVER_LOADED: Final = ("boto3/data", "dns")
-"""What boto3 knows of its resources; what email-validator would ask the DNS with."""
+_NEVER_LOADED: Final = ("boto3/data", "dns", "pydantic", "annotated_types", "typing_inspection")
+"""What boto3 knows of its resources; what email-validator would ask the DNS with; what the declaration of the customer
+needs until it is compiled."""
 
 
 _NO_DOCUMENTATION: Final = """
@@ -48,6 +50,7 @@ def build(artifacts: Path) -> None:
     packages = artifacts / "python"
     install(packages)
     shutil.copytree(SOURCE / "customers", packages / "customers", ignore=shutil.ignore_patterns("__pycache__"))
+    compile_customer(packages)
     slim(packages)
     leave_out_documentation(packages)
     # "Unchecked": the times of files do not survive packing, and bytecode that is out of date by them is not used.
@@ -76,18 +79,31 @@ def install(packages: Path) -> None:
 
 
 def _pip(platform: str, target: Path) -> None:
+    _install(target, "--implementation", "cp", "--python-version", "3.13", "--platform", platform)
+
+
+def _install(target: Path, *options: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    command += ["--root-user-action=ignore", "--require-hashes", "--only-binary=:all:"]
-    command += [
-        "--implementation",
-        "cp",
-        "--python-version",
-        "3.13",
-        "--platform",
-        platform,
-    ]
+    command += ["--root-user-action=ignore", "--require-hashes", "--only-binary=:all:", *options]
     command += ["--target", str(target), "--requirement", str(SOURCE / "requirements.txt")]
     subprocess.run(command, check=True)  # noqa: S603 (our own requirements)
+
+
+def compile_customer(packages: Path) -> None:
+    """Write the declaration of the customer out as plain data, so that no function imports pydantic."""
+    if _compiles(packages, packages, errors=subprocess.DEVNULL):
+        return
+    # The layer's pydantic-core is for Linux. Another system takes the same version, built for itself.
+    with tempfile.TemporaryDirectory() as folder:
+        _install(Path(folder))
+        if not _compiles(packages, Path(folder)):
+            sys.exit("error: the declaration of the customer could not be compiled")
+
+
+def _compiles(packages: Path, pydantic: Path, errors: int | None = None) -> bool:
+    program = [sys.executable, "-B", str(SOURCE / "compile_customer.py"), str(packages / "customers" / "_compiled.py")]
+    environment = {**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{pydantic}"}
+    return subprocess.run(program, env=environment, check=False, stderr=errors).returncode == 0  # noqa: S603 (our own program)
 
 
 def slim(packages: Path) -> None:

@@ -9,7 +9,7 @@ import boto3
 import httpx
 import pytest
 
-from customers.token_store import TokenStore
+from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from tests.api.support import any_group
 from tests.published import published

@@ -44,9 +44,9 @@ print()
 print(json.dumps([answer, list(sys.modules), *collector]))
 """
 
-OURS: Final = frozenset({"app", "customers", "customers.cold_start", "customers.errors", "gc", "secrets"})
-STORE: Final = OURS | {"customers.dynamodb", "customers.sdk"}
-CUSTOMERS: Final = STORE | {"customers.customer", "customers.sorting", "customers.store"}
+OURS: Final = frozenset({"app", "customers", "customers.aws.cold_start", "customers.errors", "gc", "secrets"})
+STORE: Final = OURS | {"customers.aws.dynamodb", "customers.aws.session"}
+CUSTOMERS: Final = STORE | {"customers.customer", "customers.store.sorting", "customers.store"}
 LOGS: Final = {"aws_lambda_powertools", "customers.logs", "typing_extensions"}
 HTTP: Final = CUSTOMERS | LOGS | {"customers.http"}
 MODEL: Final = {"customers.model", "pydantic_core", "zoneinfo", "sysconfig"}
@@ -62,25 +62,25 @@ IMPORTS: Final = (
         "customers.import_formats",
         "customers.import_store",
         "customers.imports",
-        "customers.queues",
+        "customers.aws.queues",
     }
 )
 
 MAY_LOAD: Final = {
-    "Authorize": STORE | {"customers.token_store", "customers.tokens"},
+    "Authorize": STORE | {"customers.store.tokens", "customers.tokens"},
     "CloseImport": IMPORTS,
     "CreateCustomers": HTTP | MODEL,
     "DeleteCustomer": HTTP,
     "GetCustomer": HTTP,
     "ImportCustomers": IMPORTS,
-    "ListGroup": HTTP | {"customers.cursor"},
+    "ListGroup": HTTP | {"customers.http.cursor"},
     "PlanImport": IMPORTS,
     "PublishChanges": CUSTOMERS | LOGS | {"customers.aws"},
     "UpdateCustomer": HTTP | MODEL,
 }
 """Beyond what a bare client loads: the modules of `customers`, and whole packages of others."""
 
-ALSO_WITH_A_KEY: Final = {"boto3", "customers.idempotency", "s3transfer"}
+ALSO_WITH_A_KEY: Final = {"boto3", "customers.http.idempotency", "s3transfer"}
 """What a POST loads late, when it has an Idempotency-Key."""
 
 EVENTS: Final = {

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 from botocore.httpsession import URLLib3Session
 
-from customers import http
+from customers.http.request import MAX_BODY_BYTES
 from customers.logs import logger
-from customers.store import CustomerStore
-from customers.token_store import TokenStore
+from customers.store.customers import CustomerStore
+from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash, token_id
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from customers.model import NewCustomer
+    from customers.customer import NewCustomer
     from local.stack import Stack
     from tests.conftest import Handler
 
@@ -195,7 +195,7 @@ def customers_table(dynamodb: DynamoDBClient, stack: Stack) -> Iterator[str]:
     empty(dynamodb, answers, "id")
     with pytest.MonkeyPatch.context() as patch:
         for customer_id, new in STORED.items():
-            patch.setattr("customers.store.secrets.randbelow", lambda _, drawn=customer_id - 1: drawn)
+            patch.setattr("customers.store.customers.secrets.randbelow", lambda _, drawn=customer_id - 1: drawn)
             CustomerStore(dynamodb, table).create([new])
     yield table
     empty(dynamodb, table, "id")
@@ -440,7 +440,7 @@ def test_an_invalid_request_costs_no_call_of_the_table(
 
 def test_a_body_over_the_limit_is_413(function: Callable[[str], Handler], sent: list[str]) -> None:
     event = read("create_customers/valid")
-    event["body"] = base64.b64encode(b" " * (http.MAX_BODY_BYTES + 1)).decode()
+    event["body"] = base64.b64encode(b" " * (MAX_BODY_BYTES + 1)).decode()
     answer = run(function, "create_customers/valid", event)
     assert (answer["statusCode"], body_of(answer)["type"]) == (413, "/problems/payload-too-large")
     assert sent == []

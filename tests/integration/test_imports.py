@@ -14,8 +14,9 @@ from uuid import uuid4
 import pytest
 
 from customers import import_chunks
-from customers import store as store_module
 from customers.logs import logger
+from customers.store import bulk
+from customers.store.items import customer
 from tests.integration.import_cloud import BUCKET, Fault, ImportCloud, Message
 
 if TYPE_CHECKING:
@@ -81,15 +82,8 @@ def test_a_file_of_every_form_becomes_the_same_customers(
     data = FORMS[form](rows)
     cloud.put(f"imports/folder/{name}", gzip.compress(data) if packed else data)
     cloud.run()
-    found = [
-        {
-            "first_name": item["first_name"]["S"],
-            "last_name": item["last_name"]["S"],
-            "email": item["email"]["S"],
-            "group_id": group_id,
-            "age": int(item["age"]["N"]) if "age" in item else None,
-        }
-        for item in cloud.group(group_id)
+    found: list[Any] = [
+        {name: value for name, value in customer(item).items() if name in NAMES} for item in cloud.group(group_id)
     ]
     assert sorted(found, key=lambda row: row["email"]) == sorted(rows, key=lambda row: row["email"])
     summary = cloud.summary(f"folder/{name}")
@@ -278,7 +272,7 @@ def test_a_third_of_the_statements_throttled_costs_no_row(cloud: ImportCloud, mo
     group_id, name = _new_group(), str(uuid4())
     cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": ""}]))
     store = cloud.apps["ImportCustomers"].store
-    insert = store._insert_batch  # noqa: SLF001 (where the answers come in)
+    insert = store._execute  # noqa: SLF001 (where the answers come in)
     throttled: list[bool] = []
 
     def throttling(items: list[Any]) -> Any:
@@ -289,8 +283,8 @@ def test_a_third_of_the_statements_throttled_costs_no_row(cloud: ImportCloud, mo
         return [next(done) if is_admitted else "ThrottlingError" for is_admitted in admitted]
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_insert_batch", throttling)
-        patch.setattr(store_module, "_LONGEST_PAUSE", 0.01)
+        patch.setattr(store, "_execute", throttling)
+        patch.setattr(bulk, "_LONGEST_PAUSE", 0.01)
         cloud.run()
     assert len(throttled) > 50
     assert _counts(cloud.summary(name)) == (260, 0, 1)
@@ -325,7 +319,7 @@ def test_formulas_are_kept_as_they_are_and_equal_rows_are_rows_of_their_own(clou
     cloud.put(f"imports/{name}", _csv([row] * 120 + [{**row, "email": "=1+1"}]))
     cloud.run()
     assert _counts(cloud.summary(name)) == (120, 0, 1)
-    assert {item["first_name"]["S"] for item in cloud.group(group_id)} == {"=cmd('calc')"}
+    assert {customer(item)["first_name"] for item in cloud.group(group_id)} == {"=cmd('calc')"}
     (report,) = csv.DictReader(io.StringIO(cloud.reports(name)["rejected.csv"].decode()))
     assert (report["first_name"], report["email"]) == ("=cmd('calc')", "=1+1")
 
@@ -367,7 +361,7 @@ def test_a_chunk_that_keeps_failing_is_rejected_but_for_what_was_written(
     group_id, name = _new_group(), str(uuid4())
     cloud.put(f"imports/{name}", _csv(_rows(group_id, 70)))
     store = cloud.apps["ImportCustomers"].store
-    insert, batches = store._insert_batch, []  # noqa: SLF001 (fails half-way)
+    insert, batches = store._execute, []  # noqa: SLF001 (fails half-way)
 
     def failing(items: list[Any]) -> Any:
         batches.append(items)
@@ -376,7 +370,7 @@ def test_a_chunk_that_keeps_failing_is_rejected_but_for_what_was_written(
         return insert(items)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_insert_batch", failing)
+        patch.setattr(store, "_execute", failing)
         (plan,) = cloud.take("PlanQueue")
         cloud.deliver(plan)
         first, second = cloud.take("ChunkQueue")

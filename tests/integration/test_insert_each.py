@@ -9,17 +9,19 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from customers import dynamodb as dynamodb_module
-from customers import store as store_module
+from customers.aws import dynamodb as dynamodb_module
 from customers.errors import StoreUnavailableError
-from customers.store import CustomerStore, RequestName
+from customers.store import bulk
+from customers.store.bulk import BulkStore
+from customers.store.customers import CustomerStore
+from customers.store.identity import RequestName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from customers.model import NewCustomer
+    from customers.customer import NewCustomer
 
 SINCE = "2020-01-01T00:00:00.000Z"
 
@@ -68,13 +70,13 @@ def dynamodb(engine: str) -> Iterator[DynamoDBClient]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(bulk, "_LONGEST_PAUSE", 0.01)
 
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_what_is_throttled_is_tried_again(whole: bool, dynamodb: DynamoDBClient) -> None:  # noqa: FBT001
     client: Any = Throttled(dynamodb, 9, whole=whole)
-    store, request, rows = CustomerStore(client, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(60)
+    store, request, rows = BulkStore(client, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(60)
     assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
     assert store.created_by(request, [*rows, 999]) == set(rows)
 
@@ -86,29 +88,29 @@ def test_a_table_that_refuses_most_is_asked_less(dynamodb: DynamoDBClient, monke
         longest.append(high)
         return 0.0
 
-    monkeypatch.setattr(store_module, "_LONGEST_PAUSE", 2.0)
-    monkeypatch.setattr("customers.store.random.uniform", no_pause)
+    monkeypatch.setattr(bulk, "_LONGEST_PAUSE", 2.0)
+    monkeypatch.setattr("customers.store.bulk.random.uniform", no_pause)
     client: Any = Throttled(dynamodb, 30, whole=False, one_in=25)
     request, rows = RequestName(uuid4().hex, ""), _rows(250)
-    assert CustomerStore(client, "CustomersTable").insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
+    assert BulkStore(client, "CustomersTable").insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
     # Thirty batches of which little gets in, then those of which all does: up to the longest pause, and down at once.
     assert longest == [0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 25, 1.0, 0.5, 0.25, 0.125, 0.0625]
 
 
 def test_an_import_goes_on_as_long_as_some_rows_get_through(dynamodb: DynamoDBClient) -> None:
     client: Any = Throttled(dynamodb, 10_000, whole=False, one_in=25)
-    store, request, rows = CustomerStore(client, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(60)
+    store, request, rows = BulkStore(client, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(60)
     assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
 
 
 def test_a_table_that_keeps_refusing_is_unavailable(dynamodb: DynamoDBClient) -> None:
     client: Any = Throttled(dynamodb, 10_000, whole=True)
     with pytest.raises(StoreUnavailableError):
-        CustomerStore(client, "CustomersTable").insert_each(RequestName(uuid4().hex, ""), _rows(3), SINCE)
+        BulkStore(client, "CustomersTable").insert_each(RequestName(uuid4().hex, ""), _rows(3), SINCE)
 
 
 def test_rows_that_are_there_are_the_imports_own_if_it_had_started(dynamodb: DynamoDBClient) -> None:
-    store, request, rows = CustomerStore(dynamodb, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(130)
+    store, request, rows = BulkStore(dynamodb, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(130)
     half = {index: row for index, row in rows.items() if index % 2}
     store.insert_each(request, half, SINCE)
     assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
@@ -116,10 +118,10 @@ def test_rows_that_are_there_are_the_imports_own_if_it_had_started(dynamodb: Dyn
 
 
 def test_an_id_that_is_anothers_is_drawn_again(dynamodb: DynamoDBClient) -> None:
-    store, request, rows = CustomerStore(dynamodb, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(3)
+    store, request, rows = BulkStore(dynamodb, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(3)
     stranger = {"id": {"N": str(request.id(2, 0))}, "create_token": {"S": "x"}, "created_at": {"S": SINCE}}
     dynamodb.put_item(TableName="CustomersTable", Item=stranger)
     for _ in range(2):
         assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
-    assert store.get(request.id(2, 1))["age"] == 2
+    assert CustomerStore(dynamodb, "CustomersTable").get(request.id(2, 1))["age"] == 2
     dynamodb.delete_item(TableName="CustomersTable", Key={"id": stranger["id"]})

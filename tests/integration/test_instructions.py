@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from customers.store import CustomerStore
-from customers.token_store import TokenStore
+from customers.store.customers import CustomerStore
+from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, token_hash
 from local.layer_packages import installed_packages
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from customers.model import NewCustomer
+    from customers.customer import NewCustomer
     from local.stack import Stack
 
 pytestmark = pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not to be had on this machine")

@@ -12,12 +12,12 @@ import pytest
 from botocore.config import Config
 
 from customers.logs import logger
-from customers.store import CustomerStore
+from customers.store.customers import CustomerStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from customers.model import NewCustomer
+    from customers.customer import NewCustomer
     from tests.integration.import_cloud import ImportCloud
 
 JANE: NewCustomer = {"first_name": "Jané", "last_name": "Secret", "email": "jane@secret.example", "group_id": 1}

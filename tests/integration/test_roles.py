@@ -16,12 +16,12 @@ from uuid import uuid4
 
 import pytest
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from customers import import_chunks
-from customers.customer import SORT_FIELDS
-from customers.token_store import TokenStore
+from customers.fields import SORT_FIELDS
+from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from tests.conftest import ROOT
 from tests.integration.import_cloud import BUCKET, Fault
@@ -149,6 +149,8 @@ class Recorder:
         self._logical_ids = {name.lower(): name for name in template["Resources"]}
         self.refused: str | None = None
         """The operation that is throttled."""
+        self.lost: str | None = None
+        """The operation whose response is lost."""
 
     @contextmanager
     def of(self, function: str) -> Iterator[None]:
@@ -179,6 +181,9 @@ class Recorder:
             if operation == self.refused:
                 error = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
                 raise ClientError(error, operation)  # type: ignore[arg-type]  # as much of it as is looked at
+            if operation == self.lost:
+                call(client, operation, parameters)
+                raise ReadTimeoutError(endpoint_url="store")
             try:
                 return call(client, operation, parameters)
             except client.exceptions.ClientError as error:
@@ -293,6 +298,9 @@ def _call_endpoints(recorder: Recorder, function: Callable[[str], Handler]) -> N
     recorder.refused = "TransactWriteItems"
     assert call("CreateCustomers", path, many, other_key, size="list")["statusCode"] == 503
     recorder.refused = None
+    recorder.lost = "PutItem"
+    assert call("CreateCustomers", path, john)["statusCode"] == 201
+    recorder.lost = None
 
     for sort in SORT_FIELDS:
         assert call("ListGroup", f"{path}/group/{group}", sort=sort)["statusCode"] == 200
@@ -300,7 +308,9 @@ def _call_endpoints(recorder: Recorder, function: Callable[[str], Handler]) -> N
     for name, body in (("GetCustomer", None), ("UpdateCustomer", {"age": 7}), ("DeleteCustomer", None)):
         # At a version that there is not, and at any.
         call(name, customer, body, {"If-Match": '"99"'})
+        recorder.lost = "UpdateItem"
         assert call(name, customer, body)["statusCode"] == 200
+        recorder.lost = None
 
 
 def _authorize(recorder: Recorder, function: Callable[[str], Handler], tokens: TokenStore) -> None:

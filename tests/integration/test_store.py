@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 from botocore.loaders import create_loader
 from botocore.session import Session
 
-from customers import dynamodb
-from customers.errors import KeyReusedError, NotFoundError, StoreUnavailableError, VersionMismatchError
-from customers.store import CustomerStore, RequestName
+from customers.aws import dynamodb
+from customers.errors import (
+    KeyReusedError,
+    NotFoundError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+    VersionMismatchError,
+)
+from customers.store.bulk import BulkStore
+from customers.store.customers import CustomerStore
+from customers.store.identity import RequestName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +33,11 @@ if TYPE_CHECKING:
     from botocore.loaders import Loader
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from customers.customer import Customer
-    from customers.model import NewCustomer
+    from customers.customer import Customer, NewCustomer
     from local.stack import Stack
 
 type Hook = Callable[..., AWSResponse | None]
+type Loss = type[ReadTimeoutError | ConnectionClosedError]
 
 LOSSES: Final = (ReadTimeoutError, ConnectionClosedError)
 PAGE: Final = 1000
@@ -63,9 +71,10 @@ class Table:
     def __init__(self, name: str, engine: DynamoDBClient) -> None:
         self.client = dynamodb.client()
         self.store = CustomerStore(self.client, name)
+        self.bulk = BulkStore(self.client, name)
         self.group = random.randrange(1, 2**53)
         self.requests = 0
-        self._name = name
+        self.name = name
         self._engine = engine
         self._faults: list[Hook] = []
         self.client.meta.events.register("before-send.dynamodb", self._send)  # type: ignore[arg-type]
@@ -91,10 +100,16 @@ class Table:
         page = self.store.page(self.group, "age", descending=False, limit=PAGE, after=None)
         return [self.store.get(customer["id"]) for customer in page.customers]
 
+    def delete_all_as_another(self) -> None:
+        """Delete the group's customers as somebody else."""
+        other = CustomerStore(dynamodb.client(), self.name)
+        for customer in other.page(self.group, "id", descending=False, limit=PAGE, after=None).customers:
+            other.delete(customer["id"], None)
+
     def write(self, customer_id: int, **values: str) -> None:
         """Write as somebody else."""
         self._engine.update_item(
-            TableName=self._name,
+            TableName=self.name,
             Key={"id": {"N": str(customer_id)}},
             UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in values),
             ExpressionAttributeValues={f":{name}": {"S": value} for name, value in values.items()},
@@ -111,23 +126,21 @@ def loader() -> Loader:
 def table(
     engine: str, stack: Stack, dynamodb: DynamoDBClient, loader: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> Table:
-    # Every test has a client of its own: a client that has failed often repeats no more.
     def session(**arguments: Any) -> Session:
         session = Session(**arguments)
         session.register_component("data_loader", loader)
         return session
 
-    monkeypatch.setattr("customers.sdk.Session", session)
+    monkeypatch.setattr("customers.aws.session.Session", session)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    # botocore's pauses between its tries.
-    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    monkeypatch.setattr("customers.aws.dynamodb.time.sleep", lambda _: None)
     return Table(stack.functions["GetCustomer"].environment["CUSTOMERS_TABLE"], dynamodb)
 
 
-def lost_answer(loss: type[ReadTimeoutError | ConnectionClosedError]) -> Hook:
+def lost_answer(loss: Loss) -> Hook:
     """Make a fault: the engine does what is asked, and its answer never arrives."""
 
     def send(request: AWSPreparedRequest) -> AWSResponse:
@@ -137,7 +150,7 @@ def lost_answer(loss: type[ReadTimeoutError | ConnectionClosedError]) -> Hook:
     return send
 
 
-def lost_request(loss: type[ReadTimeoutError | ConnectionClosedError]) -> Hook:
+def lost_request(loss: Loss) -> Hook:
     """Make a fault: the request never arrives."""
 
     def send(request: AWSPreparedRequest) -> AWSResponse:
@@ -146,16 +159,24 @@ def lost_request(loss: type[ReadTimeoutError | ConnectionClosedError]) -> Hook:
     return send
 
 
-@pytest.fixture(params=[fault(loss) for fault in (lost_answer, lost_request) for loss in LOSSES], ids=[
-    f"{fault} {loss.__name__}" for fault in ("answer", "request") for loss in LOSSES
-])  # fmt: skip
-def loss(request: pytest.FixtureRequest) -> Hook:
-    hook: Hook = request.param
-    return hook
+def refused_connection(request: AWSPreparedRequest) -> AWSResponse:
+    """Fail before the request leaves."""
+    raise EndpointConnectionError(endpoint_url=request.url)
 
 
+lost_answers = pytest.mark.parametrize(
+    "loss", [lost_answer(loss) for loss in LOSSES], ids=[loss.__name__ for loss in LOSSES]
+)
+lost_requests = pytest.mark.parametrize(
+    "loss",
+    [*(lost_request(loss) for loss in LOSSES), error_answer("InternalServerError", 500)],
+    ids=[*(loss.__name__ for loss in LOSSES), "server error"],
+)
+
+
+@lost_answers
 @pytest.mark.parametrize("count", [1, 2, 100])
-def test_customers_whose_answer_was_lost_are_created_once(count: int, table: Table, loss: Hook) -> None:
+def test_customers_whose_response_was_lost_are_created_once(count: int, table: Table, loss: Hook) -> None:
     table.next(loss)
     created = table.store.create([table.new(age=age) for age in range(count)])
     assert table.requests == 2
@@ -163,8 +184,40 @@ def test_customers_whose_answer_was_lost_are_created_once(count: int, table: Tab
     assert [(customer["age"], customer["version"]) for customer in created] == [(age, 1) for age in range(count)]
 
 
+@lost_requests
+def test_a_list_that_did_not_arrive_is_created_by_a_second_request(table: Table, loss: Hook) -> None:
+    table.next(loss)
+    created = table.store.create([table.new(age=age) for age in range(2)])
+    assert table.requests == 2
+    assert table.all() == created
+
+
+@lost_requests
+def test_a_customer_that_may_not_have_arrived_is_not_reported_as_created(table: Table, loss: Hook) -> None:
+    table.next(loss)
+    with pytest.raises(OutcomeUnknownError):
+        table.create()
+    assert table.requests == 2
+    assert table.all() == []
+
+
+@lost_answers
+def test_a_customer_deleted_before_its_creation_was_known_does_not_come_back(table: Table, loss: Hook) -> None:
+    def lose_and_delete(request: AWSPreparedRequest) -> None:
+        try:
+            loss(request)
+        finally:
+            table.delete_all_as_another()
+
+    table.next(lose_and_delete)
+    with pytest.raises(OutcomeUnknownError):
+        table.create()
+    assert table.all() == []
+
+
+@lost_answers
 @pytest.mark.parametrize("versions", [None, [1], [1, 7]])
-def test_a_change_whose_answer_was_lost_is_applied_once(
+def test_a_change_whose_response_was_lost_is_applied_once(
     versions: Sequence[int] | None, table: Table, loss: Hook
 ) -> None:
     before = table.create(age=1)
@@ -176,38 +229,85 @@ def test_a_change_whose_answer_was_lost_is_applied_once(
     assert table.all() == [after]
 
 
-@pytest.mark.parametrize("versions", [None, [1], [1, 7]])
-def test_a_deletion_whose_answer_was_lost_has_taken_place(
+@lost_answers
+@pytest.mark.parametrize("versions", [None, [1], [1, 2, 3]])
+def test_a_change_that_another_one_has_overwritten_is_neither_refused_nor_repeated(
     versions: Sequence[int] | None, table: Table, loss: Hook
 ) -> None:
-    customer = table.create()
+    before = table.create(age=1)
+
+    def lose_and_change(request: AWSPreparedRequest) -> None:
+        try:
+            loss(request)
+        finally:
+            CustomerStore(dynamodb.client(), table.name).update(before["id"], {"age": 3}, None)
+
+    table.next(lose_and_change)
+    with pytest.raises(OutcomeUnknownError):
+        table.store.update(before["id"], {"age": 2}, versions)
+    (after,) = table.all()
+    assert (after["age"], after["version"]) == (3, 3)
+
+
+@lost_requests
+@pytest.mark.parametrize("versions", [None, [1]])
+def test_a_change_that_may_not_have_arrived_is_not_reported_as_made(
+    versions: Sequence[int] | None, table: Table, loss: Hook
+) -> None:
+    before = table.create(age=1)
     table.next(loss)
-    table.store.delete(customer["id"], versions)
+    with pytest.raises(OutcomeUnknownError):
+        table.store.update(before["id"], {"age": 2}, versions)
+    assert table.requests == 2
+    assert table.all() == [before]
+
+
+@pytest.mark.parametrize("versions", [None, [1]])
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_deletion_without_a_response_is_not_reported_as_made(
+    versions: Sequence[int] | None,
+    arrives: bool,  # noqa: FBT001
+    table: Table,
+) -> None:
+    customer = table.create()
+    table.next((lost_answer if arrives else lost_request)(ReadTimeoutError))
+    with pytest.raises(OutcomeUnknownError):
+        table.store.delete(customer["id"], versions)
+    # A second deletion might be of what another client made meanwhile.
+    assert table.requests == 1
+    assert table.all() == ([] if arrives else [customer])
+
+
+@pytest.mark.parametrize("refusal", [refused_connection, error_answer("ThrottlingException")])
+def test_a_write_that_was_certainly_not_carried_out_is_repeated(refusal: Hook, table: Table) -> None:
+    table.next(refusal)
+    before = table.create(age=1)
+    assert table.requests == 2
+    table.next(refusal)
+    after = table.store.update(before["id"], {"age": 2}, [1])
+    assert (after["age"], after["version"], table.requests) == (2, 2, 2)
+    table.next(refusal)
+    table.store.delete(before["id"], [2])
     assert table.requests == 2
     assert table.all() == []
-    with pytest.raises(NotFoundError):
-        table.store.delete(customer["id"], versions)
 
 
-def test_a_change_at_another_version_is_refused_even_at_a_repetition(table: Table, loss: Hook) -> None:
+@pytest.mark.parametrize("refusal", [refused_connection, error_answer("ThrottlingException")])
+def test_a_write_that_is_refused_is_refused_also_when_it_is_repeated(refusal: Hook, table: Table) -> None:
     before = table.create(age=1)
     for write in (
         lambda: table.store.update(before["id"], {"age": 2}, [7]),
         lambda: table.store.delete(before["id"], [7]),
     ):
-        table.next(loss)
+        table.next(refusal)
         with pytest.raises(VersionMismatchError) as caught:
             write()
         assert caught.value.current == 1
     assert table.all() == [before]
-
-
-def test_a_change_of_nobody_is_refused_even_at_a_repetition(table: Table, loss: Hook) -> None:
-    gone = table.create()
-    table.store.delete(gone["id"], None)
-    table.next(loss)
+    table.store.delete(before["id"], None)
+    table.next(refusal)
     with pytest.raises(NotFoundError):
-        table.store.update(gone["id"], {"age": 2}, None)
+        table.store.update(before["id"], {"age": 2}, None)
     assert table.all() == []
 
 
@@ -230,14 +330,21 @@ FAILURES: Final = {
 }
 
 
+UNKNOWN: Final = frozenset({"server error", "unavailable", "no answer", "connection closed"})
+"""After these a write may have been applied."""
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("call", CALLS)
-def test_a_table_that_keeps_refusing_is_unavailable_and_unchanged(call: str, failure: str, table: Table) -> None:
+def test_a_table_that_keeps_failing_is_unavailable_and_unchanged(call: str, failure: str, table: Table) -> None:
     customer = table.create()
-    table.next(*[FAILURES[failure]] * 3)
+    table.next(*[FAILURES[failure]] * 4)
     with pytest.raises(StoreUnavailableError):
         CALLS[call](table, customer["id"])
-    assert table.requests == 3
+    # A write that may have been applied is not sent again: the store looks for it instead.
+    requests = {"create one": 4, "update": 4, "delete": 1}.get(call, 3) if failure in UNKNOWN else 3
+    assert table.requests == requests
+    table.next()
     assert table.all() == [customer]
 
 
@@ -252,7 +359,7 @@ def test_a_table_that_refuses_once_is_asked_again(call: str, table: Table) -> No
 @pytest.mark.parametrize("reason", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
 def test_a_list_cancelled_for_a_passing_reason_is_unavailable(reason: str, table: Table) -> None:
     reasons = [{"Code": "None"}, {"Code": reason, "Message": "for a test"}]
-    table.next(error_answer("TransactionCanceledException", CancellationReasons=reasons))
+    table.next(*[error_answer("TransactionCanceledException", CancellationReasons=reasons)] * 3)
     with pytest.raises(StoreUnavailableError):
         table.store.create([table.new(), table.new()])
     assert table.all() == []
@@ -267,7 +374,7 @@ def test_what_does_not_pass_is_not_taken_for_unavailability(table: Table) -> Non
 
 def drawing(monkeypatch: pytest.MonkeyPatch, *ids: int) -> None:
     draws = iter([customer_id - 1 for customer_id in ids])
-    monkeypatch.setattr("customers.store.secrets.randbelow", lambda _: next(draws))
+    monkeypatch.setattr("customers.store.customers.secrets.randbelow", lambda _: next(draws))
 
 
 def test_an_id_that_is_taken_is_drawn_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,7 +477,7 @@ def test_an_error_of_a_page_is_read_as_ever(table: Table) -> None:
 
 
 def _import_two(table: Table) -> dict[int, bool]:
-    return table.store.insert_each(name_of(), {1: table.new(age=1), 2: table.new(age=2)}, "2020-01-01T00:00:00.000Z")
+    return table.bulk.insert_each(name_of(), {1: table.new(age=1), 2: table.new(age=2)}, "2020-01-01T00:00:00.000Z")
 
 
 def _first_batch(table: Table, monkeypatch: pytest.MonkeyPatch, fault: Hook) -> None:
@@ -392,11 +499,13 @@ def test_a_batch_that_gets_through_at_once_is_not_botocores(table: Table) -> Non
     assert [customer["age"] for customer in table.all()] == [1, 2]
 
 
-def test_a_batch_whose_answer_was_lost_is_imported_once(
-    table: Table, loss: Hook, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", [lost_answer, lost_request])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_batch_whose_response_was_lost_is_imported_once(
+    table: Table, fault: Callable[[Loss], Hook], loss: Loss, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.next()
-    _first_batch(table, monkeypatch, loss)
+    _first_batch(table, monkeypatch, fault(loss))
     assert _import_two(table) == {1: True, 2: True}
     assert table.requests > 0
     assert [customer["age"] for customer in table.all()] == [1, 2]

@@ -1,25 +1,115 @@
-"""What a customer is, once stored: the shape that every answer shows. No AWS, no validation, cheap to import."""
+"""The customer, declared once.
+
+To add a field, declare it in `NewCustomer` and run `make openapi`. Everything else is derived from this declaration:
+the rules for creating and changing a customer (`model`), the stored form and the sort orders (`store`), the columns of
+imports, the OpenAPI document and the tables of the API reference. To let groups sort by a field, also add the index
+that `tests/unit/test_indexes.py` asks for to the template.
+
+The deployed functions do not import this module, because importing pydantic takes longer than everything else that a
+cold start does. The layer's build compiles it: see `fields`.
+"""
 
 from __future__ import annotations
 
-from typing import Final, Literal, NotRequired, TypedDict, get_args
+from typing import Annotated, Final, NamedTuple, NotRequired, TypedDict
 
-MAX_ID: Final = 2**53 - 1
-"""The largest id: the largest integer that JavaScript holds exactly (ECMA-262, Number.MAX_SAFE_INTEGER)."""
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, with_config
 
-SortField = Literal["id", "first_name", "last_name", "email", "age", "created_at"]
-SORT_FIELDS: Final[tuple[SortField, ...]] = get_args(SortField)
+from customers.email_address import canonical
+from customers.ids import MAX_ID
 
 
-class Customer(TypedDict):
-    """A stored customer, in the order in which its fields are shown."""
+class Listing(NamedTuple):
+    """What group listings do with a field, beyond showing it."""
 
-    id: int
-    first_name: str
-    last_name: str
-    email: str
-    group_id: int
-    age: NotRequired[int | None]
-    created_at: str
-    updated_at: str
-    version: int
+    sorts: bool = False
+    """Whether groups can be sorted by it. Each such field costs an index, and so a write unit for each write."""
+    on_request: bool = False
+    """Whether it is left out unless the query parameter with its name is `true`."""
+
+
+# Unicode's category Cc. The length of a text counts code points, after trimming.
+_NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=_NO_CONTROLS),
+    Field(
+        description="Trimmed; no control characters.",
+        # JSON Schema cannot say that a text is trimmed before its length counts.
+        json_schema_extra={"pattern": _NO_CONTROLS.replace("^", r"^(?=.*\S)", 1)},
+    ),
+]
+
+_INT64: Final = {"format": "int64"}
+
+
+@with_config(ConfigDict(strict=True, extra="forbid"))
+class NewCustomer(TypedDict):
+    """A customer to create."""
+
+    first_name: Annotated[Name, Listing(sorts=True)]
+    last_name: Annotated[Name, Listing(sorts=True)]
+    email: Annotated[
+        str,
+        StringConstraints(max_length=254),
+        AfterValidator(canonical),
+        Field(
+            description="A valid address, internationalized ones included. The domain is stored in lower case, the "
+            "local part as sent. Several customers may share an address.",
+            json_schema_extra={"format": "idn-email"},
+        ),
+        Listing(sorts=True),
+    ]
+    group_id: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_ID,
+            description="The group that the customer belongs to: any number you choose.",
+            json_schema_extra=_INT64,
+        ),
+    ]
+    age: NotRequired[
+        Annotated[
+            Annotated[int, Field(ge=0, le=150)] | None,
+            Field(description="In years; null if unknown."),
+            Listing(sorts=True, on_request=True),
+        ]
+    ]
+
+
+class _Identity(TypedDict):
+    id: Annotated[
+        int,
+        Field(ge=1, le=MAX_ID, description="Assigned by the service. Never reused.", json_schema_extra=_INT64),
+    ]
+
+
+class _Record(TypedDict):
+    created_at: Annotated[
+        str,
+        Field(
+            description="When the customer was created, in UTC with milliseconds.",
+            json_schema_extra={"format": "date-time"},
+        ),
+    ]
+    updated_at: Annotated[
+        str,
+        Field(
+            description="When the customer was last changed, in UTC with milliseconds.",
+            json_schema_extra={"format": "date-time"},
+        ),
+    ]
+    version: Annotated[
+        int,
+        Field(ge=1, description="1 at creation; each change adds 1.", json_schema_extra=_INT64),
+    ]
+
+
+class Customer(_Identity, NewCustomer, _Record):
+    """A customer."""
+
+
+type Changes = dict[str, str | int | None]
+"""The fields that a PATCH changes, and no others. None clears an optional field."""

@@ -97,4 +97,8 @@ class StillRunningError(CustomersError):
 
 
 class StoreUnavailableError(CustomersError):
-    """The store refuses, or does not answer in time, for now. Nothing is wrong with the request."""
+    """The store refuses for now, or does not answer in time. Nothing is wrong with the request."""
+
+
+class OutcomeUnknownError(StoreUnavailableError):
+    """A write may have been applied, or not: its response was lost, and the store does not show it."""

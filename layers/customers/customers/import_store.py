@@ -10,11 +10,12 @@ import json
 import random
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from customers.dynamodb import unavailability
+from customers.aws.dynamodb import call
 from customers.errors import StoreUnavailableError
 from customers.import_formats import Break, Layout, Position
 
@@ -102,10 +103,11 @@ class ImportStore:
         if planned is not None:
             item |= {"planned": {"N": str(planned)}, "expires_at": _expiry(now)}
         try:
-            with unavailability():
-                self._client.put_item(
+            call(
+                lambda: self._client.put_item(
                     TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(import_id)"
                 )
+            )
         except ClientError as error:
             _check_refused(error)
             return self.get(import_id)
@@ -120,16 +122,15 @@ class ImportStore:
 
     def find(self, import_id: str) -> Import | None:
         """Read an import, strongly consistent; None if there is none."""
-        with unavailability():
-            answer = self._client.get_item(TableName=self._table, Key=_key(import_id), ConsistentRead=True)
+        answer = call(lambda: self._client.get_item(TableName=self._table, Key=_key(import_id), ConsistentRead=True))
         return _import(answer["Item"]) if "Item" in answer else None
 
     def take_up(self, import_id: str, delivery: str) -> Import:
         """Go back to a file's beginning for a later delivery of it. What is booked stays booked."""
         forgotten = ("position", "sent", "planned", "broken", "finished")
         try:
-            with unavailability():
-                self._client.update_item(
+            call(
+                lambda: self._client.update_item(
                     TableName=self._table,
                     Key=_key(import_id),
                     UpdateExpression=f"SET #delivery = :delivery REMOVE {', '.join(f'#{name}' for name in forgotten)}",
@@ -137,6 +138,7 @@ class ImportStore:
                     ExpressionAttributeNames={f"#{name}": name for name in ("delivery", *forgotten)},
                     ExpressionAttributeValues={":delivery": {"S": delivery}},
                 )
+            )
         except ClientError as error:
             _check_refused(error)
         return self.get(import_id)
@@ -158,8 +160,9 @@ class ImportStore:
 
     def is_booked(self, import_id: str, chunk: int) -> bool:
         """Tell whether a chunk is done."""
-        with unavailability():
-            answer = self._client.get_item(TableName=self._table, Key=_key(import_id, chunk), ConsistentRead=True)
+        answer = call(
+            lambda: self._client.get_item(TableName=self._table, Key=_key(import_id, chunk), ConsistentRead=True)
+        )
         return "Item" in answer
 
     def book(self, import_id: str, chunk: int, layout: Layout, counts: Counts, part: str | None) -> None:
@@ -205,8 +208,7 @@ class ImportStore:
         ]
         for tries in range(1, _TRIES + 1):
             try:
-                with unavailability():
-                    self._client.transact_write_items(TransactItems=writes)
+                call(lambda: self._client.transact_write_items(TransactItems=writes))
             except StoreUnavailableError:
                 # Other chunks of the same import are booked at the same moment: whoever loses tries again.
                 if tries == _TRIES:
@@ -222,17 +224,17 @@ class ImportStore:
 
     def parts(self, import_id: str) -> Iterator[str]:
         """Give where an import's rejected rows are, in their order."""
-        with unavailability():
-            pages = self._client.get_paginator("query").paginate(
-                TableName=self._table,
-                ConsistentRead=True,
-                KeyConditionExpression="import_id = :import_id AND chunk > :zero",
-                ExpressionAttributeValues={":import_id": {"S": import_id}, ":zero": {"N": "0"}},
-            )
-            for page in pages:
-                for item in page["Items"]:
-                    if "part" in item:
-                        yield item["part"]["S"]
+        question: Any = {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "import_id = :import_id AND chunk > :zero",
+            "ExpressionAttributeValues": {":import_id": {"S": import_id}, ":zero": {"N": "0"}},
+        }
+        while question is not None:
+            page = call(partial(self._client.query, **question))
+            yield from (item["part"]["S"] for item in page["Items"] if "part" in item)
+            last = page.get("LastEvaluatedKey")
+            question = None if last is None else {**question, "ExclusiveStartKey": last}
 
     def finish(self, known: Import) -> None:
         """Keep that an import has its report, and no longer what that quotes of the file."""
@@ -244,8 +246,8 @@ class ImportStore:
     def _set(self, known: Import, values: dict[str, AttributeValueTypeDef], condition: str) -> None:
         """Set attributes, unless the import began anew since it was read."""
         try:
-            with unavailability():
-                self._client.update_item(
+            call(
+                lambda: self._client.update_item(
                     TableName=self._table,
                     Key=_key(known.import_id),
                     UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
@@ -256,6 +258,7 @@ class ImportStore:
                         **{f":{name}": value for name, value in values.items()},
                     },
                 )
+            )
         except ClientError as error:
             _check_refused(error)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote_plus
 
-from customers import aws, dynamodb
+from customers.aws import clients, dynamodb
 from customers.errors import CustomersError, FieldError, InvalidError
 from customers.import_bucket import ImportBucket
 from customers.import_chunks import Chunk
@@ -21,14 +21,14 @@ from customers.import_formats import Break, Layout, Row, parse_row, report_heade
 from customers.import_store import Counts, Import, ImportStore
 from customers.logs import count, logger
 from customers.model import new_customer, parse_json
-from customers.store import RequestName
+from customers.store.identity import RequestName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mypy_boto3_events import EventBridgeClient
 
-    from customers.store import CustomerStore
+    from customers.store.bulk import BulkStore
 
 _SOURCE: Final = "customers.imports"
 _FOLDER: Final = "imports/"
@@ -71,8 +71,8 @@ class Imports:
     def __init__(self) -> None:
         self.dynamodb = dynamodb.client()
         self.store = ImportStore(self.dynamodb, os.environ["IMPORTS_TABLE"])
-        self.bucket = ImportBucket(aws.client("s3"), os.environ["IMPORT_BUCKET"])
-        self._bus: EventBridgeClient = aws.client("events")
+        self.bucket = ImportBucket(clients.client("s3"), os.environ["IMPORT_BUCKET"])
+        self._bus: EventBridgeClient = clients.client("events")
         self._bus_name = os.environ["EVENT_BUS"]
 
     def records_in(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ class Imports:
         rows = [Row(number, json.dumps(value, ensure_ascii=False).encode()) for number, value in enumerate(values, 1)]
         return Chunk(known.import_id, 1, Layout("json_lines"), known.started_at, rows)
 
-    def write_customers(self, chunk: Chunk, customers: CustomerStore) -> None:
+    def write_customers(self, chunk: Chunk, customers: BulkStore) -> None:
         """Check the rows of a chunk, write the good ones, report the bad ones, and book the chunk."""
         good, lines = {}, []
         for row in chunk.rows:
@@ -131,7 +131,7 @@ class Imports:
         created = sum(outcomes.values())
         self._book(chunk, Counts(created, len(outcomes) - created, len(lines)), lines)
 
-    def give_up(self, chunk: Chunk, customers: CustomerStore) -> None:
+    def give_up(self, chunk: Chunk, customers: BulkStore) -> None:
         """Book a chunk that could not be processed: the rows that were written nevertheless count as created."""
         if self.store.is_booked(chunk.import_id, chunk.number):
             self.finish_if_done(chunk.import_id)

@@ -1,127 +1,86 @@
-"""What a client may send, and everything that is wrong with what it sent. Knows nothing of AWS or of HTTP."""
+"""What clients may send, and everything that is wrong with what they sent. Knows nothing of AWS or of HTTP.
+
+The rules themselves come from the declaration in `customer`.
+"""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote
 
-from pydantic_core import PydanticCustomError, SchemaValidator, ValidationError, core_schema, from_json
+from pydantic_core import SchemaValidator, ValidationError, from_json
 
-from customers.customer import MAX_ID
 from customers.errors import FieldError, InvalidError
+from customers.fields import rules
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from customers.customer import Changes, NewCustomer
     from customers.errors import RequestErrorCode
 
 MAX_ROWS: Final = 100
 """Customers in one call: what one DynamoDB transaction holds."""
 
 _MAX_ERRORS: Final = 100
-"""Of one object: all that its known fields can have, and plenty of unknown ones."""
+"""For one object: enough for all errors of its known fields and plenty of unknown ones."""
 
 _READ_ONLY: Final = frozenset({"id", "version", "created_at", "updated_at"})
 
-_ORDINARY_EMAIL: Final = re.compile(
-    r"(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-    r"@(?=.{1,253}\Z)(?:(?![^.]{64})(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+_RULES: Final = rules()
+_FIELDS: Final = _RULES["fields"]
+_NEW_CUSTOMER: Final = SchemaValidator(_RULES)
+_CHANGES: Final = SchemaValidator(
+    {**_RULES, "fields": {name: {**field, "required": False} for name, field in _FIELDS.items()}}
 )
-"""The addresses that need no closer look: a dot-atom at a domain name of plain letters and digits (RFC 5321)."""
-
-
-def _email(value: str) -> str:
-    if _ORDINARY_EMAIL.fullmatch(value) is None:
-        _look_closer(value)
-    local, _, domain = value.rpartition("@")
-    return f"{local}@{domain.lower()}"
-
-
-def _look_closer(value: str) -> None:
-    # Imported late: few requests need it, and every cold start would pay for it.
-    import email_validator  # noqa: PLC0415
-
-    # Whether mail reaches an address is not ours to judge: the names reserved for tests are valid (RFC 2606).
-    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
-    try:
-        email_validator.validate_email(value, check_deliverability=False, strict=True)
-    except email_validator.EmailNotValidError:
-        raise PydanticCustomError("invalid_email", "not an address") from None
-
-
-class NewCustomer(TypedDict):
-    """A customer to create: the body of POST, a row of an import."""
-
-    first_name: str
-    last_name: str
-    email: str
-    group_id: int
-    age: NotRequired[int | None]
-
-
-class Changes(TypedDict, total=False):
-    """The fields that a PATCH changes, and no others (JSON merge patch, RFC 7396); `age` null clears it."""
-
-    first_name: str
-    last_name: str
-    email: str
-    group_id: int
-    age: int | None
-
-
-# The rules are in the words of pydantic's core. Pydantic would make them from annotations, at each cold start, and
-# loading it takes longer than everything else that a POST does there (docs/performance.md).
-# No control characters (Unicode's category Cc); the length counts code points, after trimming.
-_NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
-_NAME: Final = core_schema.str_schema(strip_whitespace=True, min_length=1, max_length=100, pattern=_NO_CONTROLS)
-_FIELDS: Final = {
-    "first_name": _NAME,
-    "last_name": _NAME,
-    "email": core_schema.no_info_after_validator_function(_email, core_schema.str_schema(max_length=254)),
-    "group_id": core_schema.int_schema(ge=1, le=MAX_ID),
-    "age": core_schema.nullable_schema(core_schema.int_schema(ge=0, le=150)),
-}
-
-
-def _rules(*required: str) -> core_schema.TypedDictSchema:
-    fields = {name: core_schema.typed_dict_field(schema, required=name in required) for name, schema in _FIELDS.items()}
-    return core_schema.typed_dict_schema(fields, extra_behavior="forbid", config={"strict": True})
-
-
-NEW_CUSTOMER: Final = _rules("first_name", "last_name", "email", "group_id")
-CHANGES: Final = _rules()
-
-_NAME_OF_ANY_LENGTH: Final = SchemaValidator(core_schema.str_schema(strip_whitespace=True, pattern=_NO_CONTROLS))
-_NEW_CUSTOMER: Final = SchemaValidator(NEW_CUSTOMER)
-_CHANGES: Final = SchemaValidator(CHANGES)
 
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401 (JSON may be anything)
-    """Read a JSON text (RFC 8259): UTF-8, no NaN or Infinity, at most 200 levels deep.
+    r"""Parse a JSON text (RFC 8259): UTF-8, no NaN or Infinity, at most 200 levels deep.
+
+    Lone surrogates, as in `"\ud800"`, are let through: they are not valid Unicode, and the rules say in which field.
 
     Raises
     ------
     InvalidError
-        It is none.
+        The text is not valid JSON.
     """
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
+        if b"\\u" in body:
+            with suppress(ValueError, RecursionError):
+                value = json.loads(body.decode(), parse_constant=_refuse_constant)
+                if _has_lone_surrogates(value):
+                    return value
         raise InvalidError(
-            [FieldError(pointer="#", code="invalid_json", detail=f"Not a JSON text in UTF-8: {error}.")]
+            [FieldError(pointer="#", code="invalid_json", detail=f"Must be valid JSON in UTF-8: {error}.")]
         ) from None
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _has_lone_surrogates(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def new_customer(value: object, pointer: str = "#") -> NewCustomer:
-    """Check one customer to create.
+    """Check a customer to create.
 
     Parameters
     ----------
     value
         A parsed JSON value.
     pointer
-        Where in the body it stands: the errors' pointers begin with it.
+        Where it is in the body. The pointers of errors begin with it.
 
     Raises
     ------
@@ -133,20 +92,17 @@ def new_customer(value: object, pointer: str = "#") -> NewCustomer:
 
 
 def row_outcomes(body: object) -> list[NewCustomer | InvalidError]:
-    """Check each row of a body `{"customers": [...]}`: the customer to create, or what is wrong with it.
+    """Check each row of a body `{"customers": [...]}`, and return for each the customer to create or its errors.
 
     Raises
     ------
     InvalidError
-        It is not such a body, or does not hold 1 to 100 rows. With all that is wrong with it, its rows included.
+        The body is not of that form, or does not hold 1 to 100 rows. With everything that is wrong with it, its rows
+        included.
     """
     if not isinstance(body, dict):
         raise InvalidError([_not_an_object("#")])
-    errors = [
-        FieldError(pointer=_pointer("#", (name,)), code="unknown_field", detail="There is no such field.")
-        for name in body
-        if name != "customers"
-    ]
+    errors = [_unknown_field(_pointer("#", (name,))) for name in body if name != "customers"]
     errors = _bounded(errors, "#")
     rows = body.get("customers")
     outcomes: list[NewCustomer | InvalidError] = []
@@ -164,7 +120,7 @@ def row_outcomes(body: object) -> list[NewCustomer | InvalidError]:
 
 
 def new_customers(body: object) -> list[NewCustomer]:
-    """Check a body `{"customers": [...]}` of which every row must be right.
+    """Check a body `{"customers": [...]}` in which every row must be valid.
 
     Raises
     ------
@@ -189,12 +145,12 @@ def _row_errors(outcomes: list[NewCustomer | InvalidError]) -> list[FieldError]:
 
 
 def changes(value: object) -> Changes:
-    """Check a merge patch.
+    """Check a JSON merge patch (RFC 7396).
 
     Raises
     ------
     InvalidError
-        With everything that is wrong with it; an empty one changes nothing and is wrong too.
+        With everything that is wrong with it. An empty patch is an error too.
     """
     checked: Changes = _validated(_CHANGES, value, "#")
     if not checked:
@@ -202,35 +158,52 @@ def changes(value: object) -> Changes:
     return checked
 
 
-def _validated(rules: SchemaValidator, value: object, pointer: str) -> Any:  # noqa: ANN401 (as the rules say)
-    # The rules take any mapping; JSON has one kind, and its message names JSON's word for it.
+def _validated(validator: SchemaValidator, value: object, pointer: str) -> Any:  # noqa: ANN401 (as the rules say)
+    # The validators accept any mapping. JSON has only one kind, and the message uses JSON's word for it.
     if not isinstance(value, dict):
         raise InvalidError([_not_an_object(pointer)])
+    # The validators stop at a name that is not Unicode, and so would not report the rest.
+    not_unicode = {name for name in value if not name.isascii() and _has_lone_surrogates(name)}
+    errors: list[FieldError] = []
     try:
-        return rules.validate_python(value)
+        checked = validator.validate_python(
+            {name: value[name] for name in value.keys() - not_unicode} if not_unicode else value
+        )
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=True)
         details += [further for detail in details for further in _beside_length(detail)]
-        raise InvalidError(_bounded([_field_error(detail, pointer) for detail in details], pointer)) from None
+        errors = [_field_error(detail, pointer) for detail in details]
+    errors += [_unknown_field(_pointer(pointer, (name,))) for name in sorted(not_unicode)]
+    if errors:
+        raise InvalidError(_bounded(errors, pointer))
+    return checked
 
 
 def _beside_length(error: ErrorDetails) -> list[ErrorDetails]:
-    """Give what else is wrong with a name that is too long: the core stops at the first error of a value."""
-    if error["type"] != "string_too_long" or error["loc"] == ("email",):
+    """Return what else is wrong with a text that is too long, because the core stops at a value's first error."""
+    if error["type"] != "string_too_long":
         return []
+    rules = _FIELDS[error["loc"][0]]["schema"]
+    while rules["type"] != "str":
+        rules = rules["schema"]
+    of_any_length = SchemaValidator({name: rule for name, rule in rules.items() if name != "max_length"})
     try:
-        _NAME_OF_ANY_LENGTH.validate_python(error["input"])
+        of_any_length.validate_python(error["input"])
     except ValidationError as further:
         return [{**detail, "loc": error["loc"]} for detail in further.errors(include_url=False)]
     return []
 
 
 def _bounded(errors: list[FieldError], pointer: str) -> list[FieldError]:
-    """Keep the answer within Lambda's 6 MB, whatever a client makes of unknown fields; the known ones come first."""
+    """Keep the response within Lambda's 6 MB, whatever a client does with unknown fields. Known fields come first."""
     if len(errors) <= _MAX_ERRORS:
         return errors
-    detail = f"Has more than {_MAX_ERRORS} errors, of which these are the first."
+    detail = f"Has more than {_MAX_ERRORS} errors. These are the first."
     return [*errors[:_MAX_ERRORS], FieldError(pointer=pointer, code="too_many_errors", detail=detail)]
+
+
+def _unknown_field(pointer: str) -> FieldError:
+    return FieldError(pointer=pointer, code="unknown_field", detail="There is no such field.")
 
 
 def _not_an_object(pointer: str) -> FieldError:
@@ -244,20 +217,20 @@ _CODES: Final[dict[str, tuple[RequestErrorCode, str]]] = {
     "int_type": ("wrong_type", "Must be an integer."),
     "string_too_short": ("too_short", "Must not be blank."),
     "string_too_long": ("too_long", "Must have at most {max_length} characters."),
-    "string_pattern_mismatch": ("control_character", "Must not hold control characters."),
+    "string_pattern_mismatch": ("control_character", "Must not contain control characters."),
     "string_unicode": ("invalid_unicode", "Must be valid Unicode."),
     "greater_than_equal": ("too_small", "Must be at least {ge}."),
     "less_than_equal": ("too_large", "Must be at most {le}."),
 }
-"""The core's error types, as the contract's stable codes and words."""
+"""The core's error types, as the contract's stable codes and messages."""
 
 
 def _field_error(error: ErrorDetails, pointer: str) -> FieldError:
     kind, where = error["type"], _pointer(pointer, error["loc"])
     if kind == "extra_forbidden":
         if error["loc"][-1] in _READ_ONLY:
-            return FieldError(pointer=where, code="read_only", detail="Is given by the service and cannot be sent.")
-        return FieldError(pointer=where, code="unknown_field", detail="There is no such field.")
+            return FieldError(pointer=where, code="read_only", detail="Is assigned by the service and cannot be sent.")
+        return _unknown_field(where)
     if kind in {"string_type", "int_type"} and error["input"] is None:
         return FieldError(pointer=where, code="null", detail="Must not be null.")
     code, detail = _CODES.get(kind, ("wrong_type", "Has the wrong type."))
@@ -266,6 +239,6 @@ def _field_error(error: ErrorDetails, pointer: str) -> FieldError:
 
 def _pointer(base: str, location: tuple[int | str, ...]) -> str:
     """Extend a JSON pointer in its form as a URI fragment (RFC 6901, section 6)."""
-    # A key that is not valid Unicode cannot come from JSON in UTF-8, so quoting cannot fail.
-    steps = (quote(str(step).replace("~", "~0").replace("/", "~1"), safe="~") for step in location)
-    return "/".join([base, *steps])
+    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in location)
+    # A name may contain a lone surrogate, which has no form in UTF-8.
+    return "/".join([base, *(quote(step, safe="~", errors="backslashreplace") for step in steps)])

@@ -9,7 +9,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 
-from customers import sdk
+from customers.aws import session as our_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,14 +31,14 @@ def test_whatever_happens_to_a_client_the_same_handlers_are_called_as_in_a_whole
 
     handlers: list[Any] = list(botocore.handlers.BUILTIN_HANDLERS)
     recorders = [(event, recorder(number), *place) for number, (event, _, *place) in enumerate(handlers)]
-    for module in (botocore.handlers, sdk):
+    for module in (botocore.handlers, our_session):
         monkeypatch.setattr(module, "BUILTIN_HANDLERS", recorders)
     # Libraries may add handlers of their own to every session.
     monkeypatch.setattr("botocore.session.invoke_initializers", lambda _: None)
     sessions: list[Any] = []
     create_client = botocore.session.Session.create_client
     monkeypatch.setattr(botocore.session.Session, "create_client", lambda session, *_, **__: sessions.append(session))
-    sdk.client(service, REGION)
+    our_session.client(service, REGION)
     monkeypatch.setattr(botocore.session.Session, "create_client", create_client)
     (ours,) = sessions
     whole = botocore.session.get_session()

@@ -1,4 +1,4 @@
-"""The clients of S3, SQS and EventBridge; DynamoDB's is in `dynamodb`."""
+"""The clients of S3, SQS and EventBridge; for DynamoDB see `dynamodb`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from botocore.config import Config
 
-from customers import sdk
+from customers.aws import session
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -30,5 +30,5 @@ def client(service: Literal["sqs"]) -> SQSClient: ...
 @overload
 def client(service: Literal["events"]) -> EventBridgeClient: ...
 def client(service: str) -> Any:
-    """Make a client, configured."""
-    return sdk.client(service, _CONFIG)
+    """Return a client, configured."""
+    return session.client(service, _CONFIG)

@@ -10,17 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from customers.customer import MAX_ID
-from customers.sorting import by_age, by_text, by_time, fold, id_of
+from customers.fields import Field
+from customers.ids import MAX_ID
+from customers.store.sorting import fold, id_of, sort_text, time_text
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_KEY_BYTES = 1024
+NAME = Field("name", "str", required=False, sorts=True, on_request=False, maximum=0)
+AGE = Field("age", "int", required=False, sorts=True, on_request=False, maximum=150)
 # What a name or an address may hold: no control characters, no lone surrogates.
 VALUES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=100)
 NEAR = st.text("aAáÁbeéßﬁ ~\u0301\u00a0\u200b", max_size=4)
 IDS = st.integers(1, MAX_ID) | st.sampled_from([1, 9, 10, 99, 100, MAX_ID])
+
+
+def by_text(text: str | None, customer_id: int) -> str:
+    return sort_text(NAME, text, customer_id)
+
+
+def by_age(age: int | None, customer_id: int) -> str:
+    return sort_text(AGE, age, customer_id)
 
 
 def sign(one: Any, other: Any) -> int:
@@ -53,9 +64,9 @@ LONG = st.text(st.sampled_from("\ufdfa\ufdfb\u3316a\u00e9\u4e2d\U0001f600\U0001d
 
 @given(LONG | VALUES, IDS)
 def test_a_sort_text_is_never_longer_than_a_sort_key_may_be(text: str, customer_id: int) -> None:
-    sort_text = by_text(text, customer_id)
-    assert len(sort_text.encode()) <= MAX_KEY_BYTES
-    assert id_of(sort_text) == customer_id
+    key = by_text(text, customer_id)
+    assert len(key.encode()) <= MAX_KEY_BYTES
+    assert id_of(key) == customer_id
 
 
 @given(LONG, IDS)
@@ -110,6 +121,13 @@ def test_no_character_folds_to_one_that_sorts_below_the_separator() -> None:
     assert min(fold(allowed)) > "\x1f"
 
 
+@given(VALUES, IDS, IDS)
+def test_no_text_sorts_last(text: str, one_id: int, other_id: int) -> None:
+    # The last code point is not a character, and no one's name begins with it.
+    if not fold(text).startswith("\U0010ffff"):
+        assert by_text(text, one_id) < by_text(None, other_id)
+
+
 AGES = st.none() | st.integers(0, 150)
 
 
@@ -128,7 +146,7 @@ def test_ages_sort_as_numbers_then_by_id_and_no_age_comes_last(
 def test_times_sort_as_times_and_then_by_id(one: datetime, one_id: int, other: datetime, other_id: int) -> None:
     first, second = (time.replace(microsecond=time.microsecond // 1000 * 1000) for time in (one, other))
     texts = [
-        by_time(f"{time.isoformat(timespec='milliseconds')}Z", customer_id)
+        time_text(f"{time.isoformat(timespec='milliseconds')}Z", customer_id)
         for time, customer_id in ((one, one_id), (other, other_id))
     ]
     assert sign(*texts) == sign((first, one_id), (second, other_id))

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import random
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.awsrequest import create_request_object
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 (botocore's name)
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,  # noqa: A004 (botocore's name)
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
 
-from customers import sdk
-from customers.errors import StoreUnavailableError
+from customers.aws import session
+from customers.errors import OutcomeUnknownError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from botocore.awsrequest import AWSResponse
     from botocore.httpsession import URLLib3Session
@@ -23,40 +30,41 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _CONFIG: Final = Config(
-    # Three tries of at most three seconds, and pauses with jitter: within the time limit of a function behind the
-    # gateway (template.yaml). A batch of an import has a try before them.
+    # `call` repeats. Its three tries of at most three seconds, and the pauses between them, are within the time limit
+    # of a function behind the gateway (template.yaml), also where a write is followed by a read.
     connect_timeout=1,
     read_timeout=2,
-    retries={"mode": "standard", "total_max_attempts": 3},
+    retries={"mode": "standard", "total_max_attempts": 1},
     # The model checks what is sent, and a given user agent saves building one twice for each call.
     parameter_validation=False,
     user_agent="customers-api",
 )
+_TRIES: Final = 3
+_FIRST_PAUSE: Final = 0.1
+"""Seconds; the longest pause before the second try. It doubles with each try."""
 
 _REFUSALS: Final = frozenset(
     {
-        "InternalServerError",
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
-        "ServiceUnavailable",
         "ThrottlingException",
         "TransactionConflictException",
         "TransactionInProgressException",
     }
 )
-"""Error codes after which the same call may succeed.
+"""Error codes of a call that was not carried out, and may be later.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 """
 
 _CANCELLED_FOR_NOW: Final = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
-"""Reasons for which a transaction is cancelled, and may succeed later."""
+"""Reasons why a transaction was not carried out, and may be later."""
 
 
 def client() -> DynamoDBClient:
     """Make the client, configured, and quick with pages and with the batches of imports."""
-    made: DynamoDBClient = sdk.client("dynamodb", _CONFIG)
+    made: DynamoDBClient = session.client("dynamodb", _CONFIG)
     events = made.meta.events
     events.register("before-parse.dynamodb.Query", _read_items)
     # What a handler of the two events returns takes the place of the parameters, and of the call.
@@ -115,22 +123,53 @@ def _read_items(response_dict: dict[str, Any], customized_response_dict: dict[st
         response_dict["body"] = json.dumps(page).encode()
 
 
-@contextmanager
-def unavailability() -> Iterator[None]:
-    """Raise StoreUnavailableError in place of the failures that pass: throttles, server errors, broken connections."""
-    try:
-        yield
-    except ClientError as error:
-        if _passes(error):
-            raise StoreUnavailableError from error
-        raise
-    except (ConnectionError, HTTPClientError) as error:
-        raise StoreUnavailableError from error
+def call[T](operation: Callable[[], T], *, repeatable: bool = True) -> T:
+    """Call DynamoDB, and repeat the call, with pauses, while it fails for reasons that pass.
+
+    The SDK's own repetitions are switched off, because they include writes whose response was lost. Such a write may
+    have been applied, and a second one would overwrite what others have written since.
+
+    Parameters
+    ----------
+    operation
+        The call.
+    repeatable
+        Whether a second time changes nothing if the first was carried out. Other calls are repeated only if they were
+        certainly not carried out.
+
+    Raises
+    ------
+    StoreUnavailableError
+        The call was not carried out, or it was to be repeatable and has failed three times.
+    OutcomeUnknownError
+        The call was not repeatable, and may have been carried out.
+    """
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return operation()
+        except (ClientError, ConnectionError, HTTPClientError) as error:
+            if not _is_refusal(error):
+                if not _passes(error):
+                    raise
+                if not repeatable:
+                    raise OutcomeUnknownError from error
+            if tries == _TRIES:
+                raise StoreUnavailableError from error
+        time.sleep(random.uniform(0, _FIRST_PAUSE * 2 ** (tries - 1)))  # noqa: S311 (jitter)
 
 
-def _passes(error: ClientError) -> bool:
-    response = error.response
-    if response["Error"]["Code"] in _REFUSALS or response["ResponseMetadata"]["HTTPStatusCode"] >= 500:  # noqa: PLR2004
+def _is_refusal(error: Exception) -> bool:
+    """Whether a call was certainly not carried out, and may be later."""
+    if not isinstance(error, ClientError):
+        return isinstance(error, (ConnectTimeoutError, EndpointConnectionError))
+    if error.response["Error"]["Code"] in _REFUSALS:
         return True
-    reasons = response.get("CancellationReasons", [])
+    reasons = error.response.get("CancellationReasons", [])
     return any(reason.get("Code") in _CANCELLED_FOR_NOW for reason in reasons)
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a call failed for a reason that passes, carried out or not: a server error, a broken connection."""
+    return not isinstance(error, ClientError) or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500  # noqa: PLR2004

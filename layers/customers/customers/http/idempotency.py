@@ -1,10 +1,10 @@
-"""Idempotency-Key: a request that comes again gets the answer of the first, and changes nothing.
+"""Idempotency-Key: a repeated request gets the response of the first one, and changes nothing.
 
-Powertools Idempotency keeps the answers. What it cannot know, whether a function that died had written already, the
-store knows: the ids that it derives from the key make the second run meet the rows of the first.
+Powertools Idempotency keeps the responses. It cannot know whether a function that died had already written, but the
+store can: the ids that it derives from the key make the second run find the rows of the first.
 
-An answer is encrypted with a key made from its request, which is not kept. Who sends the request again opens it with
-that, and nobody else can: it is no readable copy of customers who may have been deleted meanwhile.
+A response is encrypted with a key made from its request, which is not kept. Whoever repeats the request can open it,
+and nobody else: it is not a readable copy of customers who may have been deleted in the meantime.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.idempotency.serialization.custom_dict import CustomDictSerializer
 from botocore.exceptions import ClientError
 
-from customers.dynamodb import unavailability
+from customers.aws.dynamodb import call
 from customers.errors import InvalidError, KeyReusedError, StillRunningError
-from customers.http import PayloadTooLargeError, Response, problem
-from customers.store import RequestName
+from customers.http.problems import problem
+from customers.http.request import PayloadTooLargeError, Response
+from customers.store.identity import RequestName, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-    from customers.http import Request
+    from customers.http.request import Request
 
 _REMEMBERED_SECONDS: Final = 24 * 60 * 60
 _LIFE_ENDS_EARLIER: Final = 60
@@ -90,21 +91,37 @@ class _Sealer:
 
 
 class _Table(DynamoDBPersistenceLayer):
-    """Powertools' table, which also knows its own record when the SDK repeats a call whose answer was lost."""
+    """Powertools' table, with calls that are repeated while they fail for reasons that pass."""
+
+    def _get_record(self, idempotency_key: str) -> DataRecord:
+        return call(lambda: super(_Table, self)._get_record(idempotency_key))
 
     def _put_record(self, data_record: DataRecord) -> None:
+        tries = 0
+
+        def put() -> None:
+            nonlocal tries
+            tries += 1
+            super(_Table, self)._put_record(data_record)
+
         try:
-            super()._put_record(data_record)
+            call(put)
         except IdempotencyItemAlreadyExistsError as error:
-            met, cause = error.old_data_record, error.__cause__
+            met = error.old_data_record
+            # At a repetition it may be its own record that stands there. Two requests of the same millisecond could
+            # both pass here: then they meet in the store.
             if (
-                met is None
-                or not isinstance(cause, ClientError)
-                or not cause.response["ResponseMetadata"].get("RetryAttempts")
+                tries == 1
+                or met is None
                 or met.in_progress_expiry_timestamp != data_record.in_progress_expiry_timestamp
             ):
                 raise
-            # Two requests of the same millisecond could both pass here: then they meet in the store.
+
+    def _update_record(self, data_record: DataRecord) -> None:
+        call(lambda: super(_Table, self)._update_record(data_record))
+
+    def _delete_record(self, data_record: DataRecord) -> None:
+        call(lambda: super(_Table, self)._delete_record(data_record))
 
 
 class AnswerKeeper:
@@ -146,7 +163,7 @@ class AnswerKeeper:
         """
         request.check_media_type()
         sealer = _Sealer(f"{request.fingerprint('answer')} {key}")
-        name = hashlib.sha256(f"{request.authorizer.get('token_id', '')} {key}".encode()).hexdigest()
+        name = digest(request.authorizer.get("token_id", ""), key)
 
         def work_out(*, asked: dict[str, str]) -> Response:
             request_name = RequestName(f"{asked['name']}-{self._life_of(asked['name'])}", asked["payload"])
@@ -155,7 +172,7 @@ class AnswerKeeper:
                 raise _NotKeptError(response)
             return response
 
-        call = idempotent_function(
+        answer = idempotent_function(
             work_out,
             data_keyword_argument="asked",
             persistence_store=self._table,
@@ -171,7 +188,7 @@ class AnswerKeeper:
             key_prefix="create",
         )
         try:
-            response: Response = call(asked={"name": name, "payload": request.fingerprint()})
+            response: Response = answer(asked={"name": name, "payload": digest(key, request.fingerprint())})
         except _NotKeptError as passed:
             return passed.response
         except IdempotencyValidationError:
@@ -179,8 +196,7 @@ class AnswerKeeper:
         except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError):
             raise StillRunningError from None
         except IdempotencyPersistenceLayerError as error:
-            with unavailability():
-                raise (error.__cause__ or error) from None
+            raise (error.__cause__ or error)  # noqa: B904 (it has a cause of its own)
         return response
 
     def _life_of(self, name: str) -> str:
@@ -196,14 +212,15 @@ class AnswerKeeper:
             "expiration": {"N": str(now + _REMEMBERED_SECONDS - _LIFE_ENDS_EARLIER)},
         }
         try:
-            with unavailability():
-                self._client.put_item(
+            call(
+                lambda: self._client.put_item(
                     TableName=self._table_name,
                     Item=item,
                     ConditionExpression="attribute_not_exists(id) OR expiration < :now",
                     ExpressionAttributeValues={":now": {"N": str(now)}},
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
+            )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise

@@ -8,7 +8,7 @@ import string
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from customers.cursor import CursorSealer
+from customers.http.cursor import CursorSealer
 
 SEALER = CursorSealer("key")
 WALK = "1 last_name asc"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from customers.dynamodb import unavailability
+from customers.aws.dynamodb import call
 from customers.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class TokenRecord(NamedTuple):
     """The last day on which it was used, as YYYY-MM-DD in UTC; None if it never was."""
 
     def valid_at(self, second: float) -> bool:
-        """Tell whether the token may be used at a time, in seconds since the epoch."""
+        """Whether the token may be used at a time, in seconds since the epoch."""
         return all(end is None or second < end for end in (self.expires_at, self.revoked_at))
 
 
@@ -50,23 +50,19 @@ class TokenStore:
         self._table = table
 
     def get(self, token_hash: str) -> TokenRecord | None:
-        """Look a token up by its hash, strongly consistent: a token just made is known, one just revoked is refused."""
-        with unavailability():
-            answer = self._client.get_item(
-                TableName=self._table, Key={"token_hash": {"S": token_hash}}, ConsistentRead=True
-            )
+        """Return a token's record by its hash, strongly consistent: a revoked token is refused at once."""
+        key: Mapping[str, AttributeValueTypeDef] = {"token_hash": {"S": token_hash}}
+        answer = call(lambda: self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True))
         return _record(answer["Item"]) if "Item" in answer else None
 
     def all(self) -> list[TokenRecord]:
-        """Give all tokens, the oldest first. Reads the whole table, which is as small as the number of clients."""
-        records: list[TokenRecord] = []
-        with unavailability():
-            for page in self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True):
-                records += [_record(item) for item in page["Items"]]
-        return sorted(records, key=lambda record: record.created_at)
+        """Return all tokens, the oldest first. Reads the whole table, which is as small as the number of clients."""
+        pages = self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)
+        items = call(lambda: [item for page in pages for item in page["Items"]])
+        return sorted(map(_record, items), key=lambda record: record.created_at)
 
     def put(self, token_hash: str, scopes: Sequence[str], label: str, expires_at: int | None) -> None:
-        """Keep a new token.
+        """Store a new token.
 
         Parameters
         ----------
@@ -89,8 +85,7 @@ class TokenStore:
             item["scopes"] = {"SS": list(scopes)}
         if expires_at is not None:
             item["expires_at"] = {"N": str(expires_at)}
-        with unavailability():
-            self._client.put_item(TableName=self._table, Item=item)
+        call(lambda: self._client.put_item(TableName=self._table, Item=item))
 
     def end(self, token_hash: str, second: int) -> None:
         """Revoke a token from a second since the epoch on. A revocation that lies earlier stays."""
@@ -103,11 +98,11 @@ class TokenStore:
             )
 
     def take_away(self, token_hash: str, scopes: Sequence[str]) -> None:
-        """Take scopes, at least one, away from a token. Those that it lacks do not matter."""
+        """Take scopes, at least one, away from a token. Those it lacks do not matter."""
         self._update(token_hash, "DELETE scopes :scopes", None, {":scopes": {"SS": list(scopes)}})
 
     def mark_used(self, token_hash: str, day: str) -> None:
-        """Keep the day on which a token was last used, YYYY-MM-DD in UTC. When it fails, another call will do it."""
+        """Store the day on which a token was last used, YYYY-MM-DD in UTC. If that fails, a later call does it."""
         with suppress(StoreUnavailableError, ClientError):
             self._update(token_hash, "SET last_used_on = :day", None, {":day": {"S": day}})
 
@@ -116,14 +111,15 @@ class TokenStore:
     ) -> None:
         # Conditional on presence: an update would bring a deleted token back.
         conditions = ["attribute_exists(token_hash)", *([condition] if condition else [])]
-        with unavailability():
-            self._client.update_item(
+        call(
+            lambda: self._client.update_item(
                 TableName=self._table,
                 Key={"token_hash": {"S": token_hash}},
                 UpdateExpression=update,
                 ConditionExpression=" AND ".join(conditions),
                 ExpressionAttributeValues=values,
             )
+        )
 
 
 def _record(item: Mapping[str, Any]) -> TokenRecord:

@@ -1,0 +1,1 @@
+"""Clients of AWS, and what functions of AWS Lambda have in common."""

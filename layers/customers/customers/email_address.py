@@ -1,0 +1,39 @@
+"""Email addresses: what is valid, and the form in which one is stored."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_ORDINARY: Final = re.compile(
+    r"(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@(?=.{1,253}\Z)(?:(?![^.]{64})(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
+"""Addresses that need no closer look: a dot-atom at a domain name of ASCII letters and digits (RFC 5321)."""
+
+
+def canonical(address: str) -> str:
+    """Return an address in its stored form: the domain in lower case, the local part as sent.
+
+    Raises
+    ------
+    PydanticCustomError
+        The address is not valid; the type of the error is `invalid_email`.
+    """
+    if _ORDINARY.fullmatch(address) is None:
+        _check_closely(address)
+    local, _, domain = address.rpartition("@")
+    return f"{local}@{domain.lower()}"
+
+
+def _check_closely(address: str) -> None:
+    # Imported late: few requests need it, and every cold start would pay for it.
+    import email_validator  # noqa: PLC0415
+    from pydantic_core import PydanticCustomError  # noqa: PLC0415
+
+    # Whether mail reaches an address is not ours to judge: the names reserved for tests are valid (RFC 2606).
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+    try:
+        email_validator.validate_email(address, check_deliverability=False, strict=True)
+    except email_validator.EmailNotValidError:
+        raise PydanticCustomError("invalid_email", "not an address") from None

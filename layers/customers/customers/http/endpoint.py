@@ -1,0 +1,81 @@
+"""Endpoints as Lambda functions: from API Gateway's event to its response."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from customers.errors import CustomersError
+from customers.http.problems import problem, unforeseen
+from customers.http.request import JSON, Request
+from customers.logs import count, logger, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from customers.http.request import Response
+
+_ORIGINS: Final = frozenset(filter(None, os.environ.get("CORS_ORIGINS", "").split(",")))
+"""From which pages browsers may call."""
+
+
+def endpoint(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], object], dict[str, Any]]:
+    """Make an endpoint, a function from Request to Response, a Lambda handler that responds to every event."""
+
+    @functools.wraps(handle)
+    def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+        started = time.perf_counter()
+        request = Request(event, context)
+        try:
+            response = handle(request)
+        except CustomersError as error:
+            response = problem(error, request)
+        except Exception as error:  # noqa: BLE001 (the last resort: whatever it is, it is logged, and 500)
+            response = unforeseen(error, request)
+        milliseconds = round((time.perf_counter() - started) * 1000, 2)
+        _log(request, f"{event.get('httpMethod')} {event.get('resource')}", response.status, milliseconds)
+        return _proxy_result(response, request)
+
+    return lambda_handler
+
+
+def _log(request: Request, route: str, status: int, milliseconds: float) -> None:
+    _log_cold_start()
+    logger.info(
+        "request",
+        status=status,
+        request_id=request.request_id,
+        token_id=request.authorizer.get("token_id"),
+        **metrics({"Latency": milliseconds}, "Milliseconds", {"route": route, "status_class": f"{status // 100}xx"}),
+    )
+
+
+@functools.cache
+def _log_cold_start() -> None:
+    # Cached, and so once in the life of a process.
+    logger.info("cold start", **count({"ColdStarts": 1}))
+
+
+def _proxy_result(response: Response, request: Request) -> dict[str, Any]:
+    headers = {"X-Request-Id": request.request_id, **_cross_origin(request), **response.headers}
+    if response.body is None:
+        return {"statusCode": response.status, "headers": headers, "body": ""}
+    headers.setdefault("Content-Type", JSON)
+    body = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"))
+    return {"statusCode": response.status, "headers": headers, "body": body}
+
+
+def _cross_origin(request: Request) -> dict[str, str]:
+    """Return the headers by which a browser lets a page of another origin see the response (the Fetch standard)."""
+    if not _ORIGINS:
+        return {}
+    origin = request.header("Origin")
+    # The response differs by origin, whichever this one is.
+    vary = {"Vary": "Origin"}
+    if origin not in _ORIGINS:
+        return vary
+    exposed = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id"
+    return {**vary, "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": exposed}

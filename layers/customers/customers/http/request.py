@@ -1,0 +1,256 @@
+"""What a request asks for, and what an endpoint responds.
+
+Everything that is wrong with a request is collected and reported at once: the parameters as they are read, then the
+body.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from customers.errors import CustomersError, FieldError, InvalidError, NotFoundError
+from customers.ids import MAX_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from customers.customer import Customer
+    from customers.errors import RequestErrorCode
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+"""A hundred customers with the longest fields, every character escaped, are half of it."""
+
+JSON: Final = "application/json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+_MAX_TAGS: Final = 90
+_ID: Final = re.compile(r"[1-9][0-9]{0,15}")
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_TAG: Final = re.compile(r'(W/)?"([^"]*)"')
+_MEDIA_TYPE: Final = re.compile(r"\s*([^\s;]+)\s*(;.*)?", re.DOTALL)
+_CHARSET: Final = re.compile(r';\s*charset\s*=\s*"?([^\s;"]*)', re.IGNORECASE)
+
+
+class UnsupportedMediaTypeError(CustomersError):
+    """The endpoint does not accept a body of this kind. The text says what it accepts."""
+
+
+class PayloadTooLargeError(CustomersError):
+    """The body exceeds the limit."""
+
+
+class Response(NamedTuple):
+    """A status, headers, and a body to be written as JSON (None: no body)."""
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = {}
+
+
+class Request:
+    """One HTTP request, from API Gateway's proxy event.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html#apigateway-example-event
+
+    Parameters
+    ----------
+    event
+        The event.
+    lambda_context
+        Lambda's context of the invocation.
+    """
+
+    def __init__(self, event: Mapping[str, Any], lambda_context: object) -> None:
+        self.lambda_context = lambda_context
+        context = event["requestContext"]
+        self.request_id: str = context["requestId"]
+        self.path: str = _path_as_sent(event["path"], context.get("path") or "")
+        self.query: dict[str, list[str]] = event.get("multiValueQueryStringParameters") or {}
+        self.authorizer: dict[str, str] = context.get("authorizer") or {}
+        self._event = event
+        self._headers = {name.lower(): values for name, values in (event.get("multiValueHeaders") or {}).items()}
+        self._known: set[str] = set()
+        self._errors: list[FieldError] = []
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value, its lines joined as in RFC 9110, section 5.3; None if it was not sent."""
+        values = self._headers.get(name.lower())
+        return None if values is None else ", ".join(values)
+
+    def choice[T: str](self, name: str, choices: Sequence[T]) -> T:
+        """Return a query parameter that is one of some words, by default the first."""
+        value = self._parameter(name)
+        for choice in choices:
+            if value == choice:
+                return choice
+        if value is not None:
+            self.refuse(name, "not_a_choice", f"Must be one of: {', '.join(choices)}.")
+        return choices[0]
+
+    def flag(self, name: str) -> bool:
+        """Return a query parameter that is `true` or `false`, by default `false`."""
+        return self.choice(name, ("false", "true")) == "true"
+
+    def integer(self, name: str, least: int, most: int, default: int) -> int:
+        """Return a query parameter that is an integer."""
+        value = self._parameter(name)
+        if value is None:
+            return default
+        if not _INTEGER.fullmatch(value) or not least <= int(value) <= most:
+            self.refuse(name, "not_in_range", f"Must be an integer from {least} to {most}.")
+            return default
+        return int(value)
+
+    def text(self, name: str) -> str | None:
+        """Return a query parameter that is any text; None if it was not sent."""
+        return self._parameter(name)
+
+    def body[T](self, parse: Callable[[Any], T], *, merge_patch: bool = False) -> T:
+        """Read the body, which is JSON, and raise everything that is wrong with the request.
+
+        Parameters
+        ----------
+        parse
+            Checks the JSON value; raises InvalidError.
+        merge_patch
+            Whether `application/merge-patch+json` is accepted as well (RFC 7396).
+
+        Raises
+        ------
+        UnsupportedMediaTypeError, PayloadTooLargeError
+            Before anything is read.
+        InvalidError
+            With everything that is wrong with the parameters and the body.
+        """
+        # Late, like the model itself: the endpoints without a body do not pay for it.
+        from customers.model import parse_json  # noqa: PLC0415
+
+        self.check_media_type(merge_patch=merge_patch)
+        raw = self._body_bytes()
+        if len(raw) > MAX_BODY_BYTES:
+            raise PayloadTooLargeError(f"The body must have at most {MAX_BODY_BYTES} bytes.")
+        try:
+            parsed = parse(parse_json(raw))
+        except InvalidError as error:
+            self._errors += error.errors
+        self.check()
+        return parsed
+
+    def check_media_type(self, *, merge_patch: bool = False) -> None:
+        """Check that the Content-Type says JSON, or is missing.
+
+        Parameters
+        ----------
+        merge_patch
+            As in `body`.
+
+        Raises
+        ------
+        UnsupportedMediaTypeError
+            It is not.
+        """
+        taken = (JSON, MERGE_PATCH) if merge_patch else (JSON,)
+        media_type = _MEDIA_TYPE.fullmatch(self.header("Content-Type") or JSON)
+        charsets = {charset.lower() for charset in _CHARSET.findall(media_type[2] or "")} if media_type else set()
+        if media_type is None or media_type[1].lower() not in taken or not charsets <= {"utf-8", "utf8"}:
+            raise UnsupportedMediaTypeError(f"Send the body as {' or '.join(taken)}, in UTF-8.")
+
+    def check(self) -> None:
+        """Raise everything that is wrong with the request. Without a body, call it once all parameters are read.
+
+        Raises
+        ------
+        InvalidError
+            A parameter is wrong, unknown or repeated.
+        """
+        for name, values in self.query.items():
+            if name not in self._known:
+                self.refuse(name, "unknown_parameter", "There is no such parameter.")
+            elif len(values) > 1:
+                self.refuse(name, "repeated_parameter", "Must be given once.")
+        if self._errors:
+            raise InvalidError(self._errors)
+
+    def idempotency_key(self) -> str | None:
+        """Return the Idempotency-Key; None if it was not sent, or is wrong, which `body` then reports."""
+        key = self.header("Idempotency-Key")
+        if key is None or IDEMPOTENCY_KEY.fullmatch(key):
+            return key
+        detail = "Must have 1 to 255 visible ASCII characters."
+        self._errors.append(FieldError(header="Idempotency-Key", code="invalid_key", detail=detail))
+        return None
+
+    def fingerprint(self, purpose: str = "") -> str:
+        """Return a digest of what the request asks for: equal for a repetition, different for another request.
+
+        Parameters
+        ----------
+        purpose
+            Each has a digest of its own, which reveals nothing of the others.
+        """
+        asked = json.dumps([purpose, self._event["httpMethod"], sorted(self.query.items())])
+        return hashlib.sha256(asked.encode() + b"\n" + self._body_bytes()).hexdigest()
+
+    def text_in_path(self, name: str) -> str:
+        """Return a part of the path, as it was sent."""
+        value: str | None = (self._event.get("pathParameters") or {}).get(name)
+        return value or ""
+
+    def id_in_path(self, name: str) -> int:
+        """Return an id in the path.
+
+        Raises
+        ------
+        NotFoundError
+            It is not a positive integer up to 2^53 - 1, so nothing has it.
+        """
+        value = self.text_in_path(name)
+        if not _ID.fullmatch(value) or int(value) > MAX_ID:
+            raise NotFoundError("An id is an integer from 1 to 2^53 - 1.")
+        return int(value)
+
+    def expected_versions(self) -> list[int] | None:
+        """Return the versions that If-Match names (RFC 9110, section 13.1.1); None if any will do."""
+        value = self.header("If-Match")
+        if value is None or value.strip() == "*":
+            return None
+        # A weak tag never matches here, and a tag that is not a version names none.
+        versions = {int(tag) for weak, tag in _TAG.findall(value) if not weak and _ID.fullmatch(tag)}
+        if len(versions) > _MAX_TAGS:
+            detail = f"Must name at most {_MAX_TAGS} tags."
+            self._errors.append(FieldError(header="If-Match", code="too_many_tags", detail=detail))
+        return sorted(versions)[:_MAX_TAGS]
+
+    def has(self, customer: Customer) -> bool:
+        """Whether If-None-Match names a customer's current version (RFC 9110, section 13.1.2)."""
+        value = self.header("If-None-Match")
+        if value is None:
+            return False
+        return value.strip() == "*" or str(customer["version"]) in {tag for _, tag in _TAG.findall(value)}
+
+    def _parameter(self, name: str) -> str | None:
+        self._known.add(name)
+        values = self.query.get(name)
+        return values[-1] if values else None
+
+    def refuse(self, parameter: str, code: RequestErrorCode, detail: str) -> None:
+        """Add a query parameter to what is wrong with the request."""
+        self._errors.append(FieldError(parameter=parameter, code=code, detail=detail))
+
+    def _body_bytes(self) -> bytes:
+        body: str = self._event.get("body") or ""
+        return base64.b64decode(body) if self._event.get("isBase64Encoded") else body.encode(errors="surrogatepass")
+
+
+def etag(version: int) -> dict[str, str]:
+    """Return the header that names a customer's version."""
+    return {"ETag": f'"{version}"'}
+
+
+def _path_as_sent(path: str, full_path: str) -> str:
+    # On AWS the context's path begins with the stage, as clients send it. `sam local` puts the route's form there.
+    return full_path if full_path.endswith(path) else path

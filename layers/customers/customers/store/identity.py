@@ -1,0 +1,37 @@
+"""How a repeated operation repeats its ids, and so finds the rows that its first attempt wrote."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import NamedTuple
+
+from customers.ids import MAX_ID
+
+
+def digest(*parts: str) -> str:
+    """Return 128 bits that identify some texts, in 22 characters (base64url)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(json.dumps(parts).encode()).digest()[:16])[:22].decode()
+
+
+class RequestName(NamedTuple):
+    """What identifies a request that may come again. Whoever repeats it gets the same ids, and finds its own rows."""
+
+    name: str
+    """Identifies this request, and no other at any time: ids are never reused."""
+    payload: str
+    """Digest of what it asks for."""
+
+    def id(self, index: int, draw: int) -> int:
+        """Derive a customer's id.
+
+        Parameters
+        ----------
+        index
+            Which customer of the request.
+        draw
+            How many ids before this one turned out to be taken by others.
+        """
+        hashed = hashlib.sha256(f"{self.name} {index} {draw}".encode()).digest()
+        return int.from_bytes(hashed[:16]) % MAX_ID + 1
