@@ -1,0 +1,72 @@
+"""Customers as items: nothing is lost on the way, and a typical one fits into the unit that its write is billed by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from customers.fields import FIELDS
+from customers.ids import MAX_ID
+from customers.store.identity import digest
+from customers.store.items import ORDERS, customer, new_item, now
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WRITE_UNIT: Final = 1024
+"""Bytes.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
+"""
+TYPICAL: Final = {
+    "first_name": "Alexandra",
+    "last_name": "Featherstone",
+    "email": "alexandra.featherstone@example.com",
+    "group_id": 123456,
+    "age": 42,
+}
+NEW: Final = st.fixed_dictionaries(
+    {field.name: st.integers(0, MAX_ID) if field.kind == "int" else st.text(max_size=9) for field in FIELDS}
+)
+
+
+def size(value: Mapping[str, Any]) -> int:
+    """Return the bytes of an attribute's value.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    ((kind, content),) = value.items()
+    if kind == "M":
+        return 3 + sum(1 + len(name.encode()) + size(member) for name, member in content.items())
+    return len(content.encode()) if kind == "S" else (len(content) + 1) // 2 + 1
+
+
+@given(NEW, st.integers(1, MAX_ID))
+def test_an_item_holds_the_customer(new: dict[str, Any], customer_id: int) -> None:
+    time = now()
+    record = {"created_at": time, "updated_at": time, "version": 1}
+    assert customer(new_item(new, customer_id, time, "token")) == {"id": customer_id, **new, **record}
+
+
+@given(NEW)
+def test_a_field_that_was_never_sent_is_null(new: dict[str, Any]) -> None:
+    optional = [field.name for field in FIELDS if not field.required]
+    item = new_item({name: value for name, value in new.items() if name not in optional}, 1, now(), "token")
+    assert [customer(item)[name] for name in optional] == [None] * len(optional)  # type: ignore[literal-required]
+    assert not set(optional) & item["customer"]["M"].keys()
+
+
+def test_the_order_of_the_fields_is_that_of_the_declaration() -> None:
+    names = [field.name for field in FIELDS]
+    assert list(customer(new_item(TYPICAL, 1, now(), "token"))) == ["id", *names, "created_at", "updated_at", "version"]
+
+
+def test_a_typical_customer_takes_one_write_unit_and_leaves_room() -> None:
+    item = new_item(TYPICAL, MAX_ID, now(), f"{digest('key')}-{'x' * 16}:{digest('payload')}")
+    assert item.keys() >= {order.key for order in ORDERS.values()}
+    item["write_token"] = {"S": "x" * 16}
+    bytes_ = sum(len(name.encode()) + size(value) for name, value in item.items())
+    # Room for what is known of the last writer, and for a key of the client's own.
+    assert bytes_ <= WRITE_UNIT - 200
