@@ -70,11 +70,11 @@ def tokens_kept(service: Service) -> list[str]:
 
 
 @contextmanager
-def running_service(data: Path, *arguments: str) -> Iterator[Service]:
+def running_service(data: Path, *arguments: str, project: Path = ROOT) -> Iterator[Service]:
     """Run `python -m local` on a free port until the block ends."""
     with subprocess.Popen(
         [sys.executable, "-m", "local", *arguments],
-        cwd=ROOT,
+        cwd=project,
         env={**os.environ, "DATA_DIR": str(data), "PORT": "0"},
         stdout=subprocess.PIPE,
         text=True,
