@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 import customers.cold_start
-from customers.import_chunks import Chunk
-from customers.imports import FileDelivery, Imports
+from customers.imports.chunks import Chunk
+from customers.imports.run import FileDelivery, Imports
 from customers.queues import consumer
 from customers.store import CustomerStore
 

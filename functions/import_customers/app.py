@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import customers.cold_start
 from customers import aws
-from customers.import_chunks import Chunk
-from customers.imports import Imports, UnreadableMessageError
+from customers.imports.chunks import Chunk
+from customers.imports.run import Imports, UnreadableMessageError
 from customers.queues import consumer, return_at_once
 from customers.store import CustomerStore
 

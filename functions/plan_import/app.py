@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import customers.cold_start
 from customers import aws
-from customers.import_bucket import FileGoneError
-from customers.import_chunks import ChunkSender, chunks
 from customers.import_formats import RowReader
-from customers.imports import FileDelivery, Imports
+from customers.imports.bucket import FileGoneError
+from customers.imports.chunks import ChunkSender, chunks
+from customers.imports.run import FileDelivery, Imports
 from customers.queues import consumer, send_again
 
 if TYPE_CHECKING:
-    from customers.import_store import Import
+    from customers.imports.store import Import
 
 imports = Imports()
 queues = aws.client("sqs")

@@ -57,11 +57,12 @@ IMPORTS: Final = (
     | {
         "csv",
         "customers.aws",
-        "customers.import_bucket",
-        "customers.import_chunks",
+        "customers.imports.bucket",
+        "customers.imports.chunks",
         "customers.import_formats",
-        "customers.import_store",
+        "customers.imports.store",
         "customers.imports",
+        "customers.imports.run",
         "customers.queues",
     }
 )

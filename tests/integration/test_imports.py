@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import pytest
 
-from customers import import_chunks
 from customers import store as store_module
+from customers.imports import chunks as chunks_module
 from customers.logs import logger
 from tests.integration.import_cloud import BUCKET, Fault, ImportCloud, Message
 
@@ -27,7 +27,7 @@ NAMES = ["first_name", "last_name", "email", "group_id", "age"]
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_chunks, "_ROWS", 50)
+    monkeypatch.setattr(chunks_module, "_ROWS", 50)
 
 
 def _new_group() -> int:
@@ -427,7 +427,7 @@ def _planned_in_part(
     (plan,) = cloud.take("PlanQueue")
     with monkeypatch.context() as patch:
         patch.setattr(planner, "CHUNKS_BETWEEN_POSITIONS", 1)
-        patch.setattr(import_chunks, "_BATCH", 1)
+        patch.setattr(chunks_module, "_BATCH", 1)
         patch.setattr(planner.imports.store, "plan", _die)
         keep, kept = planner.imports.store.keep_position, list[None]()
 

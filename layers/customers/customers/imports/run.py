@@ -15,10 +15,10 @@ from urllib.parse import unquote_plus
 
 from customers import aws, dynamodb
 from customers.errors import CustomersError, FieldError, InvalidError
-from customers.import_bucket import ImportBucket
-from customers.import_chunks import Chunk
 from customers.import_formats import Break, Layout, Row, parse_row, report_header, report_line
-from customers.import_store import Counts, Import, ImportStore
+from customers.imports.bucket import ImportBucket
+from customers.imports.chunks import Chunk
+from customers.imports.store import Counts, Import, ImportStore
 from customers.logs import count, logger
 from customers.model import new_customer, parse_json
 from customers.store import RequestName
