@@ -18,8 +18,8 @@ from statistics import median
 import boto3
 
 from benchmarks.import_rows import BAD_EVERY, make
-from customers.import_formats import RowReader
 from customers.imports.chunks import Chunk, chunks
+from customers.imports.files.reader import RowReader
 from local.engine import Engine
 from local.services import Services
 from local.stack import read_stack

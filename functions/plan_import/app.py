@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import customers.cold_start
 from customers import aws
-from customers.import_formats import RowReader
 from customers.imports.bucket import FileGoneError
 from customers.imports.chunks import ChunkSender, chunks
+from customers.imports.files.reader import RowReader
 from customers.imports.run import FileDelivery, Imports
 from customers.queues import consumer, send_again
 

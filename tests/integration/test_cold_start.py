@@ -57,15 +57,22 @@ IMPORTS: Final = (
     | {
         "csv",
         "customers.aws",
+        "customers.imports",
         "customers.imports.bucket",
         "customers.imports.chunks",
-        "customers.import_formats",
-        "customers.imports.store",
-        "customers.imports",
+        "customers.imports.files",
+        "customers.imports.files.columns",
+        "customers.imports.files.csv",
+        "customers.imports.files.json",
+        "customers.imports.files.report",
+        "customers.imports.files.rows",
+        "customers.imports.files.values",
         "customers.imports.run",
+        "customers.imports.store",
         "customers.queues",
     }
 )
+READERS: Final = {"customers.imports.files.blocks", "customers.imports.files.lines", "customers.imports.files.reader"}
 
 MAY_LOAD: Final = {
     "Authorize": STORE | {"customers.token_store", "customers.tokens"},
@@ -75,7 +82,7 @@ MAY_LOAD: Final = {
     "GetCustomer": HTTP,
     "ImportCustomers": IMPORTS,
     "ListGroup": HTTP | {"customers.cursor"},
-    "PlanImport": IMPORTS,
+    "PlanImport": IMPORTS | READERS,
     "PublishChanges": CUSTOMERS | LOGS | {"customers.aws"},
     "UpdateCustomer": HTTP | MODEL,
 }

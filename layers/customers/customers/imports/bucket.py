@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from customers.import_formats import ByteStream
+    from customers.imports.files.blocks import ByteStream
 
 _UPLOAD_PART_BYTES: Final = 8 * 1024 * 1024
 """At least 5 MB but for the last, and at most 10,000 of them, are S3's limits."""

@@ -15,9 +15,11 @@ from urllib.parse import unquote_plus
 
 from customers import aws, dynamodb
 from customers.errors import CustomersError, FieldError, InvalidError
-from customers.import_formats import Break, Layout, Row, parse_row, report_header, report_line
 from customers.imports.bucket import ImportBucket
 from customers.imports.chunks import Chunk
+from customers.imports.files.report import report_header, report_line
+from customers.imports.files.rows import Break, Layout, Row
+from customers.imports.files.values import parse_row
 from customers.imports.store import Counts, Import, ImportStore
 from customers.logs import count, logger
 from customers.model import new_customer, parse_json

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from customers.dynamodb import unavailability
 from customers.errors import StoreUnavailableError
-from customers.import_formats import Break, Layout, Position
+from customers.imports.files.rows import Break, Layout, Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,0 +1,19 @@
+"""The columns of a file: the fields of a customer, and what a report adds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIELDS: Final = ("first_name", "last_name", "email", "group_id", "age")
+REQUIRED: Final = FIELDS[:4]
+OPTIONAL: Final = frozenset(FIELDS) - frozenset(REQUIRED)
+"""An empty cell in one of these is null."""
+INTEGERS: Final = frozenset({"group_id", "age"})
+"""A cell in one of these is a number; in all others it is text."""
+
+ROW_COLUMN: Final = "import_row"
+ERRORS_COLUMN: Final = "import_errors"
+ADDED: Final = frozenset({ROW_COLUMN, ERRORS_COLUMN})
+"""What a report of rejected rows adds to each. Ignored on the way in, so that a corrected report can be imported."""
+
+HEADER_RULE: Final = f"The CSV header must name {', '.join(REQUIRED)} and may name {', '.join(FIELDS[len(REQUIRED) :])}"
