@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli.target import find_target, stack_option
-from customers.imports.run import FileDelivery, report_folder
+from customers.imports.bucket import FileDelivery, report_folder
 from customers.imports.store import ImportStore
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import os
 from typing import Any
 
 import customers.cold_start
+from customers.imports.bucket import FileDelivery
 from customers.imports.chunks import Chunk
-from customers.imports.run import FileDelivery, Imports
+from customers.imports.run import Imports
 from customers.queues import consumer
 from customers.store import CustomerStore
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 import customers.cold_start
 from customers import aws
 from customers.imports.chunks import Chunk
-from customers.imports.run import Imports, UnreadableMessageError
+from customers.imports.messages import UnreadableMessageError
+from customers.imports.run import Imports
 from customers.queues import consumer, return_at_once
 from customers.store import CustomerStore
 

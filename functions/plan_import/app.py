@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import customers.cold_start
 from customers import aws
-from customers.imports.bucket import FileGoneError
+from customers.imports.bucket import FileDelivery, FileGoneError
 from customers.imports.chunks import ChunkSender, chunks
 from customers.imports.files.reader import RowReader
-from customers.imports.run import FileDelivery, Imports
+from customers.imports.run import Imports
 from customers.queues import consumer, send_again
 
 if TYPE_CHECKING:

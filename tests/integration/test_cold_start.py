@@ -67,8 +67,10 @@ IMPORTS: Final = (
         "customers.imports.files.report",
         "customers.imports.files.rows",
         "customers.imports.files.values",
+        "customers.imports.messages",
         "customers.imports.run",
         "customers.imports.store",
+        "customers.imports.summary",
         "customers.queues",
     }
 )
