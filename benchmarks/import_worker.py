@@ -18,8 +18,8 @@ from statistics import median
 import boto3
 
 from benchmarks.import_rows import BAD_EVERY, make
-from customers.import_chunks import Chunk, chunks
-from customers.import_formats import RowReader
+from customers.imports.chunks import Chunk, chunks
+from customers.imports.files.reader import RowReader
 from local.engine import Engine
 from local.services import Services
 from local.stack import read_stack
@@ -60,7 +60,7 @@ def main() -> int:
 
 def _measure(data: bytes) -> int:
     import customers.aws.cold_start  # noqa: PLC0415 - stops the collector until its `over`
-    from customers.imports import Imports  # noqa: PLC0415 - reads the environment
+    from customers.imports.run import Imports  # noqa: PLC0415 - reads the environment
     from customers.store.bulk import BulkStore  # noqa: PLC0415
 
     imports = Imports()

@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli.target import find_target, stack_option
-from customers.import_store import ImportStore
-from customers.imports import FileDelivery, report_folder
+from customers.imports.bucket import FileDelivery, report_folder
+from customers.imports.store import ImportStore
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from mypy_boto3_s3 import S3Client
 
-    from customers.import_store import Import
+    from customers.imports.store import Import
 
 _LOOK_EVERY: Final = 0.5
 """Seconds between two looks at how far it is."""

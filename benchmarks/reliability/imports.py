@@ -15,8 +15,8 @@ from botocore.config import Config
 
 from benchmarks.reliability.fault_proxy import Fault, FaultProxy
 from benchmarks.reliability.requests import Cell, Verdict
-from customers import import_chunks
 from customers.aws import clients, dynamodb
+from customers.imports import chunks as chunks_module
 from local.engine import Engine
 from local.services import Services
 from local.stack import read_stack
@@ -119,7 +119,7 @@ def running_import_cloud() -> Iterator[FaultyImportCloud]:
         short = Config(connect_timeout=1, read_timeout=1)
         for module in (clients, dynamodb):
             module._CONFIG = module._CONFIG.merge(short)  # type: ignore[attr-defined]  # noqa: SLF001 (so that a fault takes seconds, not minutes)
-        import_chunks._ROWS = _CHUNK  # type: ignore[misc]  # noqa: SLF001 (so that a small file has several)
+        chunks_module._ROWS = _CHUNK  # type: ignore[misc]  # noqa: SLF001 (so that a small file has several)
         endpoints = {variable: proxies[name].url for name, variable in _VARIABLES.items()}
         cloud = FaultyImportCloud(
             engine.endpoint, services.endpoint, stack, {"AWS_ENDPOINT_URL": services.endpoint, **endpoints}

@@ -8,8 +8,9 @@ from typing import Any
 
 import customers.aws.cold_start
 from customers.aws.queues import consumer
-from customers.import_chunks import Chunk
-from customers.imports import FileDelivery, Imports
+from customers.imports.bucket import FileDelivery
+from customers.imports.chunks import Chunk
+from customers.imports.run import Imports
 from customers.store.bulk import BulkStore
 
 imports = Imports()

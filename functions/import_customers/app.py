@@ -8,8 +8,9 @@ from typing import Any, Final
 import customers.aws.cold_start
 from customers.aws import clients
 from customers.aws.queues import consumer, return_at_once
-from customers.import_chunks import Chunk
-from customers.imports import Imports, UnreadableMessageError
+from customers.imports.chunks import Chunk
+from customers.imports.messages import UnreadableMessageError
+from customers.imports.run import Imports
 from customers.store.bulk import BulkStore
 
 imports = Imports()

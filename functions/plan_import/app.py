@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import customers.aws.cold_start
 from customers.aws import clients
 from customers.aws.queues import consumer, send_again
-from customers.import_bucket import FileGoneError
-from customers.import_chunks import ChunkSender, chunks
-from customers.import_formats import RowReader
-from customers.imports import FileDelivery, Imports
+from customers.imports.bucket import FileDelivery, FileGoneError
+from customers.imports.chunks import ChunkSender, chunks
+from customers.imports.files.reader import RowReader
+from customers.imports.run import Imports
 
 if TYPE_CHECKING:
-    from customers.import_store import Import
+    from customers.imports.store import Import
 
 imports = Imports()
 queues = clients.client("sqs")

@@ -44,27 +44,51 @@ print()
 print(json.dumps([answer, list(sys.modules), *collector]))
 """
 
-OURS: Final = frozenset({"app", "customers", "customers.aws.cold_start", "customers.errors", "gc", "secrets"})
-STORE: Final = OURS | {"customers.aws.dynamodb", "customers.aws.session"}
-CUSTOMERS: Final = STORE | {"customers.customer", "customers.store.sorting", "customers.store"}
+OURS: Final = frozenset(
+    {"app", "customers", "customers.aws", "customers.aws.cold_start", "customers.errors", "gc", "secrets"}
+)
+STORE: Final = OURS | {"customers.aws.dynamodb", "customers.aws.session", "customers.store"}
+ITEMS: Final = {
+    "customers._compiled",
+    "customers.fields",
+    "customers.ids",
+    "customers.store.items",
+    "customers.store.sorting",
+}
+CUSTOMERS: Final = STORE | ITEMS | {"customers.store.customers"}
 LOGS: Final = {"aws_lambda_powertools", "customers.logs", "typing_extensions"}
-HTTP: Final = CUSTOMERS | LOGS | {"customers.http"}
-MODEL: Final = {"customers.model", "pydantic_core", "zoneinfo", "sysconfig"}
+HTTP: Final = (
+    CUSTOMERS | LOGS | {"customers.http", *(f"customers.http.{name}" for name in ("endpoint", "problems", "request"))}
+)
+MODEL: Final = {"customers.email_address", "customers.model", "pydantic_core", "zoneinfo", "sysconfig"}
 IMPORTS: Final = (
-    CUSTOMERS
+    STORE
+    | ITEMS
     | LOGS
     | MODEL
     | {
         "csv",
-        "customers.aws",
-        "customers.import_bucket",
-        "customers.import_chunks",
-        "customers.import_formats",
-        "customers.import_store",
-        "customers.imports",
+        "customers.aws.clients",
         "customers.aws.queues",
+        "customers.imports",
+        "customers.imports.bucket",
+        "customers.imports.chunks",
+        "customers.imports.files",
+        "customers.imports.files.columns",
+        "customers.imports.files.csv",
+        "customers.imports.files.json",
+        "customers.imports.files.report",
+        "customers.imports.files.rows",
+        "customers.imports.files.values",
+        "customers.imports.messages",
+        "customers.imports.run",
+        "customers.imports.store",
+        "customers.imports.summary",
+        "customers.store.bulk",
+        "customers.store.identity",
     }
 )
+READERS: Final = {"customers.imports.files.blocks", "customers.imports.files.lines", "customers.imports.files.reader"}
 
 MAY_LOAD: Final = {
     "Authorize": STORE | {"customers.store.tokens", "customers.tokens"},
@@ -74,13 +98,13 @@ MAY_LOAD: Final = {
     "GetCustomer": HTTP,
     "ImportCustomers": IMPORTS,
     "ListGroup": HTTP | {"customers.http.cursor"},
-    "PlanImport": IMPORTS,
-    "PublishChanges": CUSTOMERS | LOGS | {"customers.aws"},
+    "PlanImport": IMPORTS | READERS,
+    "PublishChanges": STORE | ITEMS | LOGS | {"customers.aws.clients"},
     "UpdateCustomer": HTTP | MODEL,
 }
 """Beyond what a bare client loads: the modules of `customers`, and whole packages of others."""
 
-ALSO_WITH_A_KEY: Final = {"boto3", "customers.http.idempotency", "s3transfer"}
+ALSO_WITH_A_KEY: Final = {"boto3", "customers.http.idempotency", "customers.store.identity", "s3transfer"}
 """What a POST loads late, when it has an Idempotency-Key."""
 
 EVENTS: Final = {

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from customers import import_chunks
+from customers.imports import chunks as chunks_module
 from customers.logs import logger
 from customers.store import bulk
 from customers.store.items import customer
@@ -28,7 +28,7 @@ NAMES = ["first_name", "last_name", "email", "group_id", "age"]
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_chunks, "_ROWS", 50)
+    monkeypatch.setattr(chunks_module, "_ROWS", 50)
 
 
 def _new_group() -> int:
@@ -155,6 +155,7 @@ def test_an_import_that_was_forgotten_meets_its_own_rows(cloud: ImportCloud) -> 
         (b"\xff\xfea\x00", "not_text", 1, 0),
         (b"name,mail\na,b\n", "wrong_header", 1, 0),
         (b"[%s, {" % json.dumps(_rows(5, 1)[0]).encode(), "cut_off", 2, 1),
+        (b"[%s,\f%s]" % ((json.dumps(_rows(5, 1)[0]).encode(),) * 2), "not_json", 2, 1),
         (gzip.compress(_csv(_rows(5, 80)))[:-9], "gzip_cut_off", 81, 80),
         (b"[%s, %s]" % (json.dumps(_rows(5, 1)[0]).encode(), b"[" * 100_000), "row_too_long", 2, 1),
     ],
@@ -336,9 +337,10 @@ def test_what_another_bucket_tells_is_not_imported(cloud: ImportCloud) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_plan_whose_time_runs_low_is_continued(packed: bool, cloud: ImportCloud) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("form", ["csv", "lines", "object"])
+def test_a_plan_whose_time_runs_low_is_continued(form: str, packed: bool, cloud: ImportCloud) -> None:  # noqa: FBT001
     group_id, name = _new_group(), str(uuid4())
-    data = _csv(_rows(group_id, 260))
+    data = FORMS[form](_rows(group_id, 260))
     cloud.put(f"imports/{name}", gzip.compress(data) if packed else data)
     cloud.milliseconds = 1000
     try:
@@ -352,7 +354,8 @@ def test_a_plan_whose_time_runs_low_is_continued(packed: bool, cloud: ImportClou
     assert plans >= 6
     cloud.run()
     assert len(cloud.group(group_id)) == 260
-    assert _counts(cloud.summary(name)) == (260, 0, 0)
+    summary = cloud.summary(name)
+    assert (summary["status"], *_counts(summary)) == ("completed", 260, 0, 0)
 
 
 def test_a_chunk_that_keeps_failing_is_rejected_but_for_what_was_written(
@@ -421,7 +424,7 @@ def _planned_in_part(
     (plan,) = cloud.take("PlanQueue")
     with monkeypatch.context() as patch:
         patch.setattr(planner, "CHUNKS_BETWEEN_POSITIONS", 1)
-        patch.setattr(import_chunks, "_BATCH", 1)
+        patch.setattr(chunks_module, "_BATCH", 1)
         patch.setattr(planner.imports.store, "plan", _die)
         keep, kept = planner.imports.store.keep_position, list[None]()
 

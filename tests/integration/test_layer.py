@@ -202,7 +202,7 @@ def test_it_holds_every_operation_that_a_role_permits(operations: dict[str, list
 def test_it_holds_every_operation_that_the_shared_code_calls(
     operations: dict[str, list[str]], methods: set[str]
 ) -> None:
-    called = methods & set().union(*(called_in(path) for path in (LAYER / "customers").glob("*.py")))
+    called = methods & set().union(*(called_in(path) for path in (LAYER / "customers").rglob("*.py")))
     assert {"get_item", "put_events", "send_message_batch", "upload_part"} <= called
     assert called <= {xform_name(operation) for names in operations.values() for operation in names}
 

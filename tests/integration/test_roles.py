@@ -19,8 +19,8 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from customers import import_chunks
 from customers.fields import SORT_FIELDS
+from customers.imports import chunks as chunks_module
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from tests.conftest import ROOT
@@ -260,7 +260,7 @@ def calls(
         patch.setattr(BaseClient, "_make_api_call", recorder.around(BaseClient._make_api_call))  # type: ignore[attr-defined]  # noqa: SLF001 (where all calls meet)
         _call_endpoints(recorder, function)
         _authorize(recorder, function, TokenStore(dynamodb, stack.functions["Authorize"].environment["TOKENS_TABLE"]))
-        patch.setattr(import_chunks, "_ROWS", 2)
+        patch.setattr(chunks_module, "_ROWS", 2)
         for name, app in cloud.apps.items():
             patch.setattr(app, "lambda_handler", recorder.recorded(name, app.lambda_handler))
         _import(cloud)

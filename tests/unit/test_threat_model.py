@@ -11,7 +11,9 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from customers import model
 from customers.errors import InvalidError
-from customers.import_formats import Layout, Row, parse_row, report_line
+from customers.imports.files.report import report_line
+from customers.imports.files.rows import Layout, Row
+from customers.imports.files.values import parse_row
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")

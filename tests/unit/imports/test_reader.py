@@ -2,102 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
-import tracemalloc
-import zlib
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from customers import import_formats, model
-from customers.errors import FieldError, InvalidError
-from customers.import_formats import (
-    MAX_ROW_BYTES,
-    Layout,
-    Position,
-    Row,
-    RowReader,
-    parse_row,
-    report_header,
-    report_line,
-)
+from customers import model
+from customers.errors import InvalidError
+from customers.imports.files import json as json_module
+from customers.imports.files.json import read_elements
+from customers.imports.files.reader import RowReader
+from customers.imports.files.report import report_line
+from customers.imports.files.rows import MAX_ROW_BYTES, Layout, Position
+from customers.imports.files.values import parse_row
+from tests.unit.imports.samples import CUSTOMERS, FORMS, GOOD, HEAD, ITEM, WRAPPINGS, Slow, read, values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
-NAMES = ["first_name", "last_name", "email", "group_id", "age"]
-CUSTOMERS: list[dict[str, Any]] = [
-    {
-        "first_name": ["Élodie", 'John "Jack"', "Ann, Mary", "O'Neil; Jr", "José"][n % 5],
-        "last_name": f"Doe {n}",
-        "email": f"someone+{n}@example.com",
-        "group_id": n % 3 + 1,
-        "age": None if n % 4 == 0 else n % 150,
-    }
-    for n in range(500)
-]
-
-
-def as_csv(delimiter: str = ",", end: str = "\r\n", quoting: Any = csv.QUOTE_MINIMAL) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, NAMES, delimiter=delimiter, lineterminator=end, quoting=quoting)
-    writer.writeheader()
-    writer.writerows(CUSTOMERS)
-    return text.getvalue().encode()
-
-
-def as_lines() -> bytes:
-    return b"".join(json.dumps(customer).encode() + b"\n" for customer in CUSTOMERS)
-
-
-FORMS: dict[str, Callable[[], bytes]] = {
-    "csv": as_csv,
-    "csv with line feeds": lambda: as_csv(end="\n"),
-    "csv with semicolons": lambda: as_csv(";"),
-    "csv with tabs": lambda: as_csv("\t"),
-    "csv, all quoted": lambda: as_csv(quoting=csv.QUOTE_ALL),
-    "csv without a last line feed": lambda: as_csv().rstrip(),
-    "csv with an upper-case header": lambda: as_csv().replace(b"first_name,last_name", b' First_Name ,"LAST_NAME"', 1),
-    "json lines": as_lines,
-    "json array": lambda: json.dumps(CUSTOMERS).encode(),
-    "json array, indented": lambda: json.dumps(CUSTOMERS, indent=4, ensure_ascii=False).encode(),
-    "json object": lambda: json.dumps({"customers": CUSTOMERS}).encode(),
-    "json object, indented": lambda: json.dumps({"customers": CUSTOMERS}, indent=2).encode(),
-}
-WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
-    "plain": lambda data: data,
-    "bom": lambda data: b"\xef\xbb\xbf" + data,
-    "gzip": gzip.compress,
-    "gzip of bom": lambda data: gzip.compress(b"\xef\xbb\xbf" + data),
-    "two gzips": lambda data: gzip.compress(data[:777]) + gzip.compress(data[777:]) + b"\0" * 512,
-}
-
-
-class Slow(io.RawIOBase):
-    """A stream that gives few bytes at a time, as a network does."""
-
-    def __init__(self, data: bytes, most: int) -> None:
-        self._stream = io.BytesIO(data)
-        self._most = most
-
-    def read(self, size: int = -1, /) -> bytes:
-        return self._stream.read(min(size, self._most))
-
-
-def read(data: bytes) -> tuple[RowReader, list[Row]]:
-    reader = RowReader(io.BytesIO(data))
-    return reader, list(reader)
-
-
-def values(reader: RowReader, rows: list[Row]) -> list[Any]:
-    assert reader.layout is not None
-    return [parse_row(reader.layout, row.original) for row in rows]
+    from customers.imports.files.blocks import Buffer
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
@@ -136,18 +64,27 @@ def test_a_reader_goes_on_where_another_stopped(form: str, packed: bool) -> None
         assert [row.number for row in rows] == list(range(1, 501))
 
 
-def test_quoted_cells_may_hold_line_feeds_delimiters_and_quotes() -> None:
-    head = b"first_name,last_name,email,group_id\n"
-    reader, rows = read(head + b'"a\r\n""b"",\n",5" pipe,e@example.com,1\n\n  \nc,d,e@example.com,2')
-    assert values(reader, rows) == [
-        {"first_name": 'a\r\n"b",\n', "last_name": '5" pipe', "email": "e@example.com", "group_id": 1},
-        {"first_name": "c", "last_name": "d", "email": "e@example.com", "group_id": 2},
-    ]
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_reader_goes_on_after_the_last_row_of_one_that_came_to_the_end(form: str, packed: bool) -> None:  # noqa: FBT001
+    data = gzip.compress(FORMS[form]()) if packed else FORMS[form]()
+    first, rows = read(data)
+    position = first.position
+    assert position is not None
+    assert (len(rows), position.rows) == (500, 500)
+    second = RowReader(io.BytesIO(data if packed else data[position.offset :]), position)
+    assert (list(second), second.broken) == ([], None)
 
 
-HEAD = b"first_name,last_name,email,group_id,age\n"
-GOOD = b"Ann,Doe,ann@example.com,1,\n"
-ITEM = b'{"first_name":"Ann","last_name":"Doe","email":"ann@example.com","group_id":1}'
+def test_a_reader_does_not_go_on_in_a_file_that_is_shorter_than_its_position() -> None:
+    data = gzip.compress(HEAD + GOOD * 3)
+    first, _ = read(data)
+    second = RowReader(io.BytesIO(gzip.compress(HEAD + GOOD * 2)), first.position)
+    assert list(second) == []
+    assert second.broken is not None
+    assert (second.broken.row, second.broken.code) == (4, "cut_off")
+
+
 BROKEN: dict[str, tuple[bytes, int, str]] = {
     "empty": (b"", 1, "empty"),
     "only space": (b" \r\n" * 1_000_000, 1, "empty"),
@@ -190,23 +127,6 @@ def test_what_is_no_file_of_customers_says_so_and_keeps_the_rows_before(kind: st
     assert reader.broken.row == row
 
 
-@pytest.mark.parametrize("line", [b"", GOOD])
-def test_a_zip_bomb_is_cut_off_in_constant_memory(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_formats, "_EXPANSION_FREE_BYTES", 4_000_000)
-    packer = zlib.compressobj(9, wbits=31)
-    data = packer.compress(HEAD) + b"".join(packer.compress(line * 10_000 or b"x" * 1_000_000) for _ in range(100))
-    data += packer.flush()
-    tracemalloc.start()
-    reader = RowReader(io.BytesIO(data))
-    rows = sum(1 for _ in reader)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert reader.broken is not None
-    assert reader.broken.code in {"gzip_expands", "row_too_long"}
-    assert rows == reader.broken.row - 1
-    assert peak < 4_000_000
-
-
 BAD_ROWS: dict[str, tuple[bytes, str]] = {
     "not utf-8": (HEAD + b"Ann,D\xe9,ann@example.com,1,\n" + GOOD, "not_utf8"),
     "too few cells": (HEAD + b"Ann\n" + GOOD, "wrong_cell_count"),
@@ -240,6 +160,58 @@ def test_a_bad_row_is_its_own_trouble_alone(kind: str) -> None:
     assert model.new_customer(parse_row(reader.layout, rows[1].original))["first_name"] == "Ann"
 
 
+ENDS: dict[str, tuple[bytes, bytes]] = {
+    "csv": (HEAD, b" \r\n"),
+    "json lines": (ITEM + b"\n", b" \r\n"),
+    "json array": (b"[", b" \t\r\n,[]{}"),
+    "json object": (b'{"customers":[', b" \t\r\n,[]{}"),
+}
+"""How a file of each form begins, and what may stand outside of its rows."""
+PIECES = [
+    ITEM,
+    GOOD,
+    b",",
+    b"]",
+    b"}",
+    b"\n",
+    b" ",
+    b"\t",
+    b"\r",
+    b"\x0b",
+    b"\x0c",
+    b"\0",
+    b"\xc2\xa0",
+    b'"',
+    b"1",
+    b"a",
+]
+
+
+@pytest.mark.parametrize("form", ENDS)
+@given(pieces=st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=8))
+def test_every_byte_of_a_file_that_is_read_to_its_end_is_in_a_row_or_between_rows(
+    form: str, pieces: list[bytes]
+) -> None:
+    start, between = ENDS[form]
+    data = start + b"".join(pieces)
+    reader, rows = read(data)
+    if reader.broken is None:
+        header = start if form in {"csv", "json object"} else b""
+        read_bytes = header + b"".join(row.original for row in rows)
+        assert read_bytes.translate(None, between) == data.translate(None, between)
+        assert all(row.original for row in rows)
+
+
+def test_a_reader_that_stops_early_cannot_pass_for_the_end_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_one(buffer: Buffer, *, in_object: bool, first: bool) -> Iterator[bytes]:
+        return islice(read_elements(buffer, in_object=in_object, first=first), 1)
+
+    monkeypatch.setattr(json_module, "read_elements", only_one)
+    reader = RowReader(io.BytesIO(b"[" + ITEM + b"," + ITEM + b"]"))
+    with pytest.raises(RuntimeError, match="stopped before the end"):
+        list(reader)
+
+
 def test_a_first_json_line_that_is_a_list_is_a_row() -> None:
     reader, rows = read(b"[1]\n" + ITEM)
     assert (reader.broken, [row.original for row in rows]) == (None, [b"[1]", ITEM])
@@ -253,57 +225,6 @@ def test_a_bad_last_row_is_a_row(last: bytes) -> None:
         reader, rows = read(start + last)
         assert reader.broken is None
         assert [row.number for row in rows] == [1, 2]
-
-
-@pytest.mark.parametrize("bad", [b'Ann,Doe,ann@example.com,1,"3', b'"Ann,Doe', b'x,"' + b"x" * 70_000, b"x" * 70_000])
-def test_a_row_without_an_end_ends_in_the_report(bad: bytes) -> None:
-    reader, rows = read(HEAD + bad + b"\n" + GOOD)
-    assert reader.layout is not None
-    report = report_header(reader.layout) + b"".join(report_line(reader.layout, row, []) for row in rows)
-    again, found = read(report)
-    assert (again.broken, len(found)) == (None, 2)
-    assert len(report) < 2000
-    assert bad[:1000].replace(b'"', b'""') in report
-    assert again.layout is not None
-    assert parse_row(again.layout, found[1].original) == parse_row(reader.layout, rows[1].original)
-    with pytest.raises(InvalidError):
-        parse_row(again.layout, found[0].original)
-
-
-def test_a_row_whose_quotes_stay_open_is_in_the_report_whole() -> None:
-    bad = b'Ann,"' + b"x" * 3000
-    reader, rows = read(HEAD + bad + b"\n" + GOOD)
-    assert reader.layout is not None
-    assert bad.replace(b'"', b'""') in report_line(reader.layout, rows[0], [])
-
-
-def test_cells_that_are_no_integers_stay_text_for_the_model_to_refuse() -> None:
-    reader, rows = read(HEAD + b"Ann,Doe,ann@example.com,1.5,old\nAnn,Doe,ann@example.com, 7 , 8 \n")
-    first, second = values(reader, rows)
-    assert (first["group_id"], first["age"]) == ("1.5", "old")
-    assert (second["group_id"], second["age"]) == (7, 8)
-
-
-@pytest.mark.parametrize("form", ["csv", "csv with semicolons", "json lines", "json array, indented"])
-def test_a_report_of_rejected_rows_is_a_file_to_import(form: str) -> None:
-    errors = [FieldError(pointer="#/email", code="invalid_email", detail='Must be "valid"; or not,\nat all.')]
-    data = FORMS[form]()
-    for _ in range(3):
-        reader, rows = read(data)
-        assert reader.layout is not None
-        assert values(reader, rows) == CUSTOMERS
-        lines = [report_line(reader.layout, row, errors) for row in rows]
-        data = report_header(reader.layout) + b"".join(lines)
-        assert data.count(b"import_errors") == (1 if "csv" in form else 500)
-
-
-@pytest.mark.parametrize("original", [b"[1]", b"{}", b'"x"', b"\xff", b'{"a":1', b"1"])
-def test_a_report_line_of_anything_is_one_line_of_json(original: bytes) -> None:
-    line = report_line(
-        Layout("json_lines"), Row(7, original), [FieldError(pointer="#", code="invalid_csv", detail="d")]
-    )
-    assert line.count(b"\n") == 1
-    assert json.loads(line)["import_row"] == 7
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", b"[", b'{"customers":[', HEAD, b"{", b"\x1f\x8b"]))

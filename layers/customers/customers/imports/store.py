@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from customers.aws.dynamodb import call
 from customers.errors import StoreUnavailableError
-from customers.import_formats import Break, Layout, Position
+from customers.imports.files.rows import Break, Layout, Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -159,7 +159,7 @@ class ImportStore:
         self._set(known, values, "attribute_not_exists(planned)")
 
     def is_booked(self, import_id: str, chunk: int) -> bool:
-        """Tell whether a chunk is done."""
+        """Whether a chunk is done."""
         answer = call(
             lambda: self._client.get_item(TableName=self._table, Key=_key(import_id, chunk), ConsistentRead=True)
         )
@@ -182,30 +182,28 @@ class ImportStore:
         item: dict[str, AttributeValueTypeDef] = {**_key(import_id, chunk), "expires_at": _expiry(datetime.now(UTC))}
         if part is not None:
             item["part"] = {"S": part}
-        writes: Any = [
-            {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": item,
-                    "ConditionExpression": "attribute_not_exists(import_id)",
-                }
+        put: Any = {
+            "TableName": self._table,
+            "Item": item,
+            "ConditionExpression": "attribute_not_exists(import_id)",
+        }
+        update: Any = {
+            "TableName": self._table,
+            "Key": _key(import_id),
+            "UpdateExpression": "SET layout = :layout "
+            "ADD booked :one, created :created, already_there :there, rejected :rejected",
+            "ExpressionAttributeValues": {
+                ":layout": {"S": json.dumps(layout)},
+                ":one": {"N": "1"},
+                ":created": {"N": str(counts.created)},
+                ":there": {"N": str(counts.already_there)},
+                ":rejected": {"N": str(counts.rejected)},
             },
-            {
-                "Update": {
-                    "TableName": self._table,
-                    "Key": _key(import_id),
-                    "UpdateExpression": "SET layout = :layout "
-                    "ADD booked :one, created :created, already_there :there, rejected :rejected",
-                    "ExpressionAttributeValues": {
-                        ":layout": {"S": json.dumps(layout)},
-                        ":one": {"N": "1"},
-                        ":created": {"N": str(counts.created)},
-                        ":there": {"N": str(counts.already_there)},
-                        ":rejected": {"N": str(counts.rejected)},
-                    },
-                }
-            },
-        ]
+        }
+        self._write_once([{"Put": put}, {"Update": update}])
+
+    def _write_once(self, writes: Any) -> None:  # noqa: ANN401 (a transaction's items)
+        """Write a transaction, unless its condition says that it was written before."""
         for tries in range(1, _TRIES + 1):
             try:
                 call(lambda: self._client.transact_write_items(TransactItems=writes))
@@ -223,7 +221,7 @@ class ImportStore:
                 return
 
     def parts(self, import_id: str) -> Iterator[str]:
-        """Give where an import's rejected rows are, in their order."""
+        """Read where an import's rejected rows are, in their order."""
         question: Any = {
             "TableName": self._table,
             "ConsistentRead": True,

@@ -6,21 +6,23 @@ counted once, and who meets the last chunk booked writes the report, again if ne
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import unquote_plus
+from typing import TYPE_CHECKING, Any, Final
 
 from customers.aws import clients, dynamodb
-from customers.errors import CustomersError, FieldError, InvalidError
-from customers.import_bucket import ImportBucket
-from customers.import_chunks import Chunk
-from customers.import_formats import Break, Layout, Row, parse_row, report_header, report_line
-from customers.import_store import Counts, Import, ImportStore
+from customers.errors import FieldError, InvalidError
+from customers.imports.bucket import ImportBucket, import_identity
+from customers.imports.chunks import Chunk
+from customers.imports.files.report import report_header, report_line
+from customers.imports.files.rows import Break, Layout, Row
+from customers.imports.files.values import parse_row
+from customers.imports.messages import customers_in
+from customers.imports.store import Counts, Import, ImportStore
+from customers.imports.summary import Summary
 from customers.logs import count, logger
-from customers.model import new_customer, parse_json
+from customers.model import new_customer
 from customers.store.identity import RequestName
 
 if TYPE_CHECKING:
@@ -28,41 +30,12 @@ if TYPE_CHECKING:
 
     from mypy_boto3_events import EventBridgeClient
 
+    from customers.imports.bucket import FileDelivery
     from customers.store.bulk import BulkStore
 
 _SOURCE: Final = "customers.imports"
-_FOLDER: Final = "imports/"
 _UNREAD: Final = frozenset({"gone", "not_processed"})
 """Breaks that say nothing against the file itself: dropped in again, it is imported to its end."""
-
-
-class UnreadableMessageError(CustomersError):
-    """A message is neither a customer nor a list of customers."""
-
-
-class FileDelivery(NamedTuple):
-    """That a file was put into the bucket, as S3 tells it."""
-
-    bucket: str
-    key: str
-    etag: str
-    delivery: str
-    """Tells one putting from another; a later one is greater, as S3 writes times."""
-
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> FileDelivery:
-        """Read a record of S3's event (its keys are encoded like a form's).
-
-        https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-        """
-        bucket, file = record["s3"]["bucket"]["name"], record["s3"]["object"]
-        delivery = f"{record.get('eventTime', '')} {file.get('sequencer', '')}"
-        return cls(bucket, unquote_plus(file["key"]), file["eTag"].strip('"'), delivery)
-
-    @property
-    def import_id(self) -> str:
-        """The identity of its import: the same content under the same key is the same import."""
-        return _digest("file", self.bucket, self.key, self.etag)
 
 
 class Imports:
@@ -76,7 +49,7 @@ class Imports:
         self._bus_name = os.environ["EVENT_BUS"]
 
     def records_in(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Give S3's records in a message that are about the import bucket: its queue takes those of any bucket."""
+        """Return S3's records in a message that are about the import bucket: its queue takes those of any bucket."""
         records = message.get("Records", [])
         return [record for record in records if record["s3"]["bucket"]["name"] == self.bucket.name]
 
@@ -105,12 +78,14 @@ class Imports:
         UnreadableMessageError
             It is neither a customer nor a list of customers.
         """
-        values = _customers(body)
+        values = customers_in(body)
         source = {"message_id": message_id}
-        known = self.store.begin(_digest("message", message_id), source, message_id, planned=1 if values else 0)
+        known = self.store.begin(import_identity("message", message_id), source, message_id, planned=1 if values else 0)
         if not known.finished:
             self._put_event("Import started", {"import_id": known.import_id, "source": source})
-        rows = [Row(number, json.dumps(value, ensure_ascii=False).encode()) for number, value in enumerate(values, 1)]
+        # A lone surrogate stays escaped, as it came: its row alone is rejected.
+        texts = [json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace") for value in values]
+        rows = [Row(number, text) for number, text in enumerate(texts, 1)]
         return Chunk(known.import_id, 1, Layout("json_lines"), known.started_at, rows)
 
     def write_customers(self, chunk: Chunk, customers: BulkStore) -> None:
@@ -127,7 +102,7 @@ class Imports:
             self._write_part(chunk, lines)
             self.finish_if_done(chunk.import_id)
             return
-        outcomes = customers.insert_each(RequestName(chunk.import_id, ""), good, chunk.started_at)
+        outcomes = customers.insert_each(_request(chunk), good, chunk.started_at)
         created = sum(outcomes.values())
         self._book(chunk, Counts(created, len(outcomes) - created, len(lines)), lines)
 
@@ -136,7 +111,7 @@ class Imports:
         if self.store.is_booked(chunk.import_id, chunk.number):
             self.finish_if_done(chunk.import_id)
             return
-        there = customers.created_by(RequestName(chunk.import_id, ""), [row.number for row in chunk.rows])
+        there = customers.created_by(_request(chunk), [row.number for row in chunk.rows])
         error = FieldError(pointer="#", code="not_processed", detail="Could not be processed. Import it again.")
         lines = [report_line(chunk.layout, row, [error]) for row in chunk.rows if row.number not in there]
         self._book(chunk, Counts(len(there), 0, len(lines)), lines)
@@ -167,49 +142,15 @@ class Imports:
 
     def _tell(self, known: Import, *, repeated: bool) -> None:
         """Write the report and put the event; of a repetition, that it created nothing."""
-        folder = report_folder(known.import_id, known.source)
-        layout = known.layout or Layout("json_lines")
-        created, there, rejected = known.counts
-        if repeated:
-            created, there = 0, created + there
-        suffix, kind = ("csv", "text/csv") if layout.format == "csv" else ("jsonl", "application/jsonl")
-        report = f"{folder}rejected.{suffix}" if rejected else None
-        if report is not None and not repeated:
-            self.bucket.write(report, self._rejected(known, layout), f"{kind}; charset=utf-8")
-        finished = datetime.now(UTC)
-        seconds = (finished - datetime.fromisoformat(known.started_at)).total_seconds()
-        if repeated:
-            seconds = 0.0
-        rows = sum(known.counts)
-        outcome = "completed" if known.broken is None else "failed"
-        facts = {
-            "import_id": known.import_id,
-            "source": known.source,
-            "status": outcome,
-            "rows": rows,
-            "created": created,
-            "already_there": there,
-            "rejected": rejected,
-            "repeated": repeated,
-            "seconds": round(seconds, 3),
-            "rows_per_second": round(rows / seconds, 1) if seconds > 0 else None,
-            "rejected_rows": report,
-            "summary": f"{folder}summary.json",
-        }
-        # The reason itself may quote a header, so it stays in the report.
-        broken = None if known.broken is None else known.broken._asdict()
-        summary = {
-            **facts,
-            "broken": broken,
-            "started_at": known.started_at,
-            "finished_at": finished.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        }
-        text = json.dumps(summary, ensure_ascii=False, indent=2) + "\n"
-        self.bucket.write(f"{folder}summary.json", [text.encode()], "application/json")
-        values = {f"Imports{outcome.capitalize()}": 1, "RowsCreated": created, "RowsAlreadyThere": there}
+        summary = Summary(known, datetime.now(UTC), repeated=repeated)
+        if summary.rejected_rows is not None and not repeated:
+            kind = "text/csv" if summary.layout.format == "csv" else "application/jsonl"
+            self.bucket.write(summary.rejected_rows, self._rejected(known, summary.layout), f"{kind}; charset=utf-8")
+        self.bucket.write(summary.key, [summary.text()], "application/json")
+        created, there, rejected = summary.counts
+        values = {f"Imports{summary.status.capitalize()}": 1, "RowsCreated": created, "RowsAlreadyThere": there}
         logger.info("import over", import_id=known.import_id, **count({**values, "RowsRejected": rejected}))
-        reason = None if known.broken is None else {"row": known.broken.row, "code": known.broken.code}
-        self._put_event(f"Import {outcome}", {**facts, "broken": reason})
+        self._put_event(f"Import {summary.status}", summary.event())
 
     def _rejected(self, known: Import, layout: Layout) -> Iterator[bytes]:
         yield report_header(layout)
@@ -231,26 +172,6 @@ class Imports:
             raise RuntimeError(f"the event bus refused an event: {answer['Entries'][0].get('ErrorCode')}")
 
 
-def report_folder(import_id: str, source: Mapping[str, str]) -> str:
-    """Give where an import's report is: beside its namesakes with other contents, each under its own identity."""
-    if "message_id" in source:
-        return f"reports/messages/{source['message_id']}/"
-    return f"reports/{source['key'].removeprefix(_FOLDER)}/{import_id[:16]}/"
-
-
-def _customers(body: str) -> list[object]:
-    try:
-        value = parse_json(body.encode(errors="surrogatepass"))
-    except InvalidError:
-        raise UnreadableMessageError from None
-    if not isinstance(value, dict):
-        raise UnreadableMessageError
-    if "customers" not in value:
-        return [value]
-    if len(value) > 1 or not isinstance(value["customers"], list):
-        raise UnreadableMessageError
-    return value["customers"]
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+def _request(chunk: Chunk) -> RequestName:
+    # 128 bits of it identify an import as well, and each row stores them.
+    return RequestName(chunk.import_id[:32], "")

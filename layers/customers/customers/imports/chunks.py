@@ -8,12 +8,14 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from customers.import_formats import Layout, Row, RowReader
+from customers.imports.files.rows import Layout, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mypy_boto3_sqs import SQSClient
+
+    from customers.imports.files.reader import RowReader
 
 # Where chunks begin depends on these two: a change renumbers those of an import that is being cut. Let the queue of
 # files run empty before it is deployed, or rolled back (docs/runbook.md).
@@ -38,7 +40,7 @@ class Chunk(NamedTuple):
     """At least one, in order and without gaps."""
 
     def message(self) -> str:
-        """Give the text of the message: JSON around the rows, byte for byte as they came, packed."""
+        """Return it as a message: JSON around the rows, byte for byte as they came, compressed."""
         rows = b"".join(_LENGTH.pack(len(row.original)) + row.original for row in self.rows)
         return json.dumps(
             {

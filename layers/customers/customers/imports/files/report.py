@@ -1,0 +1,90 @@
+"""The report of rejected rows: each as it came, with its number and its errors, to be corrected and imported again."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from customers.errors import InvalidError
+from customers.imports.files import csv
+from customers.imports.files.columns import ADDED, ERRORS_COLUMN, ROW_COLUMN
+from customers.imports.files.rows import MAX_ROW_BYTES
+from customers.model import parse_json
+
+if TYPE_CHECKING:
+    from customers.errors import FieldError
+    from customers.imports.files.rows import Layout, Row
+
+_SHOWN_BYTES: Final = 1000
+"""Of a row that is too long."""
+
+
+def report_header(layout: Layout) -> bytes:
+    """Return the first line of a report, nothing for JSON Lines."""
+    if layout.format != "csv":
+        return b""
+    columns = [name for name in layout.columns if name not in ADDED]
+    return csv.record([ROW_COLUMN, ERRORS_COLUMN, *columns], layout.delimiter).encode()
+
+
+def report_line(layout: Layout, row: Row, errors: list[FieldError]) -> bytes:
+    """Return a rejected row as a line of the report: CSV for a CSV file, JSON for all others."""
+    if layout.format == "csv":
+        return _csv_line(layout, row, errors)
+    return _json_line(row, errors)
+
+
+def _csv_line(layout: Layout, row: Row, errors: list[FieldError]) -> bytes:
+    original, is_cut = _shown(_csv_without_added(layout, row.original))
+    told = "; ".join(f"{(error.get('pointer') or '#')[2:] or 'row'}: {error['detail']}" for error in errors)
+    if is_cut or csv.ends_in_quotes(original, layout.delimiter.encode()):
+        # As it is, it would run on into the rows after it: it becomes one cell, to be corrected by hand.
+        text = original.decode(errors="backslashreplace")
+        return csv.record([str(row.number), told, text], layout.delimiter).encode()
+    added = csv.record([str(row.number), told], layout.delimiter).removesuffix("\r\n")
+    return added.encode() + layout.delimiter.encode() + original + b"\r\n"
+
+
+def _json_line(row: Row, errors: list[FieldError]) -> bytes:
+    original, is_cut = _shown(_json_without_added(row.original))
+    added = json.dumps({ROW_COLUMN: row.number, ERRORS_COLUMN: errors}, ensure_ascii=False)
+    body = re.sub(rb"[\r\n]+", b" ", original).strip()
+    if is_cut or not (body.startswith(b"{") and body.endswith(b"}")):
+        # Not even an object: its text is shown, to be corrected by hand.
+        text = json.dumps({"original": body.decode(errors="backslashreplace")}, ensure_ascii=False)
+        body = text.encode()
+    rest = body[1:].lstrip()
+    return added[:-1].encode() + (b"" if rest == b"}" else b", ") + rest + b"\n"
+
+
+def _shown(original: bytes) -> tuple[bytes, bool]:
+    """Return a row as far as a report shows it, and whether that is only its beginning."""
+    is_cut = len(original) > MAX_ROW_BYTES
+    return (original[:_SHOWN_BYTES] if is_cut else original), is_cut
+
+
+def _csv_without_added(layout: Layout, original: bytes) -> bytes:
+    """Take out what an earlier report added, if the row can be read."""
+    if ADDED.isdisjoint(layout.columns):
+        return original
+    try:
+        cells = csv.cells(original, layout.delimiter)
+    except InvalidError:
+        return original
+    kept = [
+        cell for index, cell in enumerate(cells) if index >= len(layout.columns) or layout.columns[index] not in ADDED
+    ]
+    return csv.record(kept, layout.delimiter).removesuffix("\r\n").encode()
+
+
+def _json_without_added(original: bytes) -> bytes:
+    """Take out what an earlier report added, if the row can be read."""
+    try:
+        value = parse_json(original)
+    except InvalidError:
+        return original
+    if not isinstance(value, dict) or ADDED.isdisjoint(value):
+        return original
+    kept = {name: member for name, member in value.items() if name not in ADDED}
+    return json.dumps(kept, ensure_ascii=False).encode(errors="backslashreplace")

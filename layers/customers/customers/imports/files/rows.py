@@ -1,0 +1,76 @@
+"""What all readers of files share: rows, where they stand, and why a file breaks off."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from customers.errors import CustomersError
+from customers.imports.files.columns import HEADER_RULE
+
+MAX_ROW_BYTES: Final = 64 * 1024
+"""Eight times a customer with the longest fields, every character escaped."""
+WRONG_HEADER: Final = "wrong_header"
+
+Format = Literal["csv", "json_lines", "json_array", "json_object"]
+
+
+class Layout(NamedTuple):
+    """What kind of file it is."""
+
+    format: Format
+    columns: tuple[str, ...] = ()
+    """CSV: the names in the header, trimmed and in lower case."""
+    delimiter: str = ""
+    """CSV: what separates the cells."""
+
+
+class Position(NamedTuple):
+    """A place between two rows, from which another reader can go on."""
+
+    layout: Layout
+    offset: int
+    """Bytes before it, decompressed."""
+    rows: int
+    """Rows before it."""
+    packed: bool
+    """Whether the file is a gzip file, which must be read from its start to get there."""
+
+
+class Row(NamedTuple):
+    """One row as it stands in the file."""
+
+    number: int
+    """From 1, counting neither the header nor blank lines."""
+    original: bytes
+    """Never blank. Of a line that is too long, its beginning: one byte more than a row may have."""
+
+
+class Break(NamedTuple):
+    """Where a file stops being a file of customers, or cannot be read any further."""
+
+    row: int
+    """The first row that was not found. The rows before it are good."""
+    code: str
+    """Why, for programs; stable."""
+    detail: str
+    """Why, for people. May quote the header, so it belongs in reports and not in logs."""
+
+    def unquoting(self) -> Break:
+        """Return it without what it quotes from the file."""
+        return self._replace(detail=f"{HEADER_RULE}.") if self.code == WRONG_HEADER else self
+
+
+class BrokenError(CustomersError):
+    """The file cannot be read any further. The reader turns this into a `Break`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__()
+        self.code = code
+        self.detail = detail
+
+
+class RowTooLongError(BrokenError):
+    """A row has more than `MAX_ROW_BYTES` bytes. Where the next one starts can still be found if rows are lines."""
+
+    def __init__(self) -> None:
+        super().__init__("row_too_long", f"The row has more than {MAX_ROW_BYTES} bytes.")

@@ -1,0 +1,76 @@
+"""The summary of an import: what became of its rows, as the report and the events tell it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from customers.imports.bucket import report_folder
+from customers.imports.files.rows import Layout
+from customers.imports.store import Counts
+
+if TYPE_CHECKING:
+    from customers.imports.store import Import
+
+
+class Summary:
+    """What there is to tell of an import that is over.
+
+    Parameters
+    ----------
+    known
+        The import, as far as it is booked.
+    finished
+        When it was over.
+    repeated
+        Whether it is the repetition of an import that is over: then it created nothing.
+    """
+
+    def __init__(self, known: Import, finished: datetime, *, repeated: bool) -> None:
+        self._known = known
+        self._finished = finished
+        self._repeated = repeated
+        self._folder = report_folder(known.import_id, known.source)
+        created, there, rejected = known.counts
+        self.counts = Counts(0, created + there, rejected) if repeated else known.counts
+        self.layout = known.layout or Layout("json_lines")
+        self.status = "completed" if known.broken is None else "failed"
+        self.key = f"{self._folder}summary.json"
+        suffix = "csv" if self.layout.format == "csv" else "jsonl"
+        self.rejected_rows = f"{self._folder}rejected.{suffix}" if rejected else None
+
+    def text(self) -> bytes:
+        """Return it as the report holds it."""
+        broken = self._known.broken
+        summary = {
+            **self._facts(),
+            "broken": None if broken is None else broken._asdict(),
+            "started_at": self._known.started_at,
+            "finished_at": self._finished.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+        return (json.dumps(summary, ensure_ascii=False, indent=2) + "\n").encode()
+
+    def event(self) -> dict[str, Any]:
+        """Return it as the event holds it: without `broken.detail`, which may quote the file's header."""
+        broken = self._known.broken
+        return {**self._facts(), "broken": None if broken is None else {"row": broken.row, "code": broken.code}}
+
+    def _facts(self) -> dict[str, Any]:
+        started = datetime.fromisoformat(self._known.started_at)
+        seconds = 0.0 if self._repeated else (self._finished - started).total_seconds()
+        rows = sum(self.counts)
+        return {
+            "import_id": self._known.import_id,
+            "source": self._known.source,
+            "status": self.status,
+            "rows": rows,
+            "created": self.counts.created,
+            "already_there": self.counts.already_there,
+            "rejected": self.counts.rejected,
+            "repeated": self._repeated,
+            "seconds": round(seconds, 3),
+            "rows_per_second": round(rows / seconds, 1) if seconds > 0 else None,
+            "rejected_rows": self.rejected_rows,
+            "summary": self.key,
+        }

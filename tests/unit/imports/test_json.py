@@ -1,0 +1,76 @@
+"""JSON arrays: what is not an element ends the file's import, and never silently."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from customers import model
+from customers.errors import InvalidError
+from customers.imports.files.values import parse_row
+from tests.unit.imports.samples import ITEM, read
+
+NO_ELEMENT: dict[str, bytes] = {
+    "a form feed": b"\x0c",
+    "a vertical tab": b"\x0b",
+    "a NUL": b"\0",
+    "a no-break space": b"\xc2\xa0",
+    "a no-break space in Latin-1": b"\xa0",
+    "a line separator": b"\xe2\x80\xa8",
+    "a next line": b"\xc2\x85",
+    "a byte order mark": b"\xef\xbb\xbf",
+    "a control character": b"\x1f",
+    "a delete": b"\x7f",
+    "a byte that is not UTF-8": b"\xff",
+}
+PLACES: dict[str, bytes] = {
+    "before the first element": b"[\n%s" + ITEM + b"," + ITEM + b"]",
+    "before an element": b"[\n" + ITEM + b",%s" + ITEM + b"," + ITEM + b"]",
+    "on the line before an element": b"[\n" + ITEM + b",\n%s\n" + ITEM + b"," + ITEM + b"]",
+    "instead of an element": b"[\n" + ITEM + b",%s," + ITEM + b"]",
+    "instead of the last element": b"[\n" + ITEM + b",%s]",
+    "instead of all elements": b"[\n%s]",
+    "after an element": b"[\n" + ITEM + b"%s," + ITEM + b"]",
+    "before the end": b"[\n" + ITEM + b"%s]",
+    "after the end": b"[\n" + ITEM + b"]%s",
+}
+
+
+@pytest.mark.parametrize("wrapping", [b"%s", b'{"customers":%s}'])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", NO_ELEMENT)
+def test_what_cannot_begin_an_element_breaks_the_file_there(kind: str, place: str, wrapping: bytes) -> None:
+    before = PLACES[place].partition(b"%s")[0].count(ITEM)
+    plain = wrapping % (PLACES[place] % NO_ELEMENT[kind])
+    for data in (plain, gzip.compress(plain)):
+        reader, rows = read(data)
+        assert reader.broken is not None
+        assert (reader.broken.code, reader.broken.row) == ("not_json", before + 1)
+        assert [row.original for row in rows] == [ITEM] * before
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_white_space_may_be_wherever_json_allows_it(place: str) -> None:
+    data = PLACES[place] % b" \t\r\n"
+    reader, rows = read(data)
+    is_element_missing = place.startswith("instead of") and place != "instead of all elements"
+    assert (reader.broken is not None) == is_element_missing
+    assert len(rows) == (1 if is_element_missing else data.count(ITEM))
+
+
+@pytest.mark.parametrize("scalar", [b"1", b"-1.5e3", b"true", b"null", b"NaN", b'"a, ] b"', b"abc", b"'x'", b":"])
+@pytest.mark.parametrize("end", [b",", b" ,", b"\n,"])
+def test_an_element_that_is_not_an_object_is_a_bad_row_and_the_others_are_read(scalar: bytes, end: bytes) -> None:
+    reader, rows = read(b"[" + ITEM + b"," + scalar + end + ITEM + b"]")
+    assert reader.broken is None
+    assert [row.original for row in rows] == [ITEM, scalar, ITEM]
+    assert reader.layout is not None
+    with pytest.raises(InvalidError):
+        model.new_customer(parse_row(reader.layout, scalar))
+
+
+@pytest.mark.parametrize("element", [b'{"a":"}]\\\\\\"{"}', b'[{"a":["]"]},{}]', b'"\\\\"', b'""', b'{"a":"\n"}'])
+def test_brackets_and_quotes_in_strings_end_no_element(element: bytes) -> None:
+    reader, rows = read(b"[" + element + b"," + element + b"]")
+    assert (reader.broken, [row.original for row in rows]) == (None, [element, element])

@@ -1,0 +1,39 @@
+"""Lines: blank ones are passed, and one that is too long is a row of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from customers.errors import InvalidError
+from customers.imports.files.rows import MAX_ROW_BYTES
+from customers.imports.files.values import parse_row
+from tests.unit.imports.samples import GOOD, HEAD, ITEM, read
+
+STARTS = {"csv": (HEAD, GOOD), "json lines": (ITEM + b"\n", ITEM + b"\n")}
+LONG = b" " * (MAX_ROW_BYTES + 1)
+
+
+@pytest.mark.parametrize("form", STARTS)
+@pytest.mark.parametrize("padding", [b"", b" " * 1_000_000])
+def test_a_line_that_is_blank_as_far_as_a_row_may_go_is_a_row_if_anything_follows(form: str, padding: bytes) -> None:
+    start, good = STARTS[form]
+    reader, before = read(start)
+    for end in (b"\n" + good, b""):
+        reader, rows = read(start + LONG + padding + b"x" + end)
+        assert reader.broken is None
+        assert len(rows) == len(before) + 1 + bool(end)
+        assert reader.layout is not None
+        with pytest.raises(InvalidError) as raised:
+            parse_row(reader.layout, rows[len(before)].original)
+        assert [error["code"] for error in raised.value.errors] == ["row_too_long"]
+
+
+@pytest.mark.parametrize("form", STARTS)
+@pytest.mark.parametrize("blank", [b"", b"\r", b"  \r", LONG, LONG * 10])
+def test_a_blank_line_is_no_row_however_long_it_is(form: str, blank: bytes) -> None:
+    start, good = STARTS[form]
+    for end in (b"\n" + good, b""):
+        reader, rows = read(start + good + blank + end)
+        without, expected = read(start + good + end)
+        assert reader.broken is without.broken is None
+        assert [row.number for row in rows] == [row.number for row in expected]

@@ -1,0 +1,57 @@
+"""A report of rejected rows is a file to import, whatever the rows are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from customers.errors import FieldError, InvalidError
+from customers.imports.files.report import report_header, report_line
+from customers.imports.files.rows import Layout, Row
+from customers.imports.files.values import parse_row
+from tests.unit.imports.samples import CUSTOMERS, FORMS, GOOD, HEAD, read, values
+
+
+@pytest.mark.parametrize("form", ["csv", "csv with semicolons", "json lines", "json array, indented"])
+def test_a_report_of_rejected_rows_is_a_file_to_import(form: str) -> None:
+    errors = [FieldError(pointer="#/email", code="invalid_email", detail='Must be "valid"; or not,\nat all.')]
+    data = FORMS[form]()
+    for _ in range(3):
+        reader, rows = read(data)
+        assert reader.layout is not None
+        assert values(reader, rows) == CUSTOMERS
+        lines = [report_line(reader.layout, row, errors) for row in rows]
+        data = report_header(reader.layout) + b"".join(lines)
+        assert data.count(b"import_errors") == (1 if "csv" in form else 500)
+
+
+@pytest.mark.parametrize("original", [b"[1]", b"{}", b'"x"', b"\xff", b'{"a":1', b"1"])
+def test_a_report_line_of_anything_is_one_line_of_json(original: bytes) -> None:
+    line = report_line(
+        Layout("json_lines"), Row(7, original), [FieldError(pointer="#", code="invalid_csv", detail="d")]
+    )
+    assert line.count(b"\n") == 1
+    assert json.loads(line)["import_row"] == 7
+
+
+@pytest.mark.parametrize("bad", [b'Ann,Doe,ann@example.com,1,"3', b'"Ann,Doe', b'x,"' + b"x" * 70_000, b"x" * 70_000])
+def test_a_row_without_an_end_ends_in_the_report(bad: bytes) -> None:
+    reader, rows = read(HEAD + bad + b"\n" + GOOD)
+    assert reader.layout is not None
+    report = report_header(reader.layout) + b"".join(report_line(reader.layout, row, []) for row in rows)
+    again, found = read(report)
+    assert (again.broken, len(found)) == (None, 2)
+    assert len(report) < 2000
+    assert bad[:1000].replace(b'"', b'""') in report
+    assert again.layout is not None
+    assert parse_row(again.layout, found[1].original) == parse_row(reader.layout, rows[1].original)
+    with pytest.raises(InvalidError):
+        parse_row(again.layout, found[0].original)
+
+
+def test_a_row_whose_quotes_stay_open_is_in_the_report_whole() -> None:
+    bad = b'Ann,"' + b"x" * 3000
+    reader, rows = read(HEAD + bad + b"\n" + GOOD)
+    assert reader.layout is not None
+    assert bad.replace(b'"', b'""') in report_line(reader.layout, rows[0], [])
