@@ -25,11 +25,11 @@ from local.errors import (
     LocalError,
     PayloadTooLargeError,
 )
+from local.function_environment import function_environment
 from local.layer_packages import installed_packages
-from local.template import REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from local.stack import Function
 
@@ -118,7 +118,8 @@ class _Process:
         except TimeoutError as error:
             self.close()
             if own_deadline <= deadline:
-                with self._log.open("a", encoding="utf-8") as log:
+                # Where it cannot be written down, the answer alone must do.
+                with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as log:
                     log.write(f"Task timed out after {self._function.timeout:.2f} seconds\n")
                 raise FunctionTimeoutError(self._function.name) from error
             raise IntegrationTimeoutError(self._function.name) from error
@@ -176,7 +177,7 @@ class FunctionPool:
     def __init__(self, function: Function, endpoints: Mapping[str, str], logs: Path) -> None:
         self._function = function
         self._log = logs / f"{function.name}.log"
-        self.environment = _environment(function, endpoints)
+        self.environment = function_environment(function, endpoints)
         self._changed = threading.Condition()
         self._idle: deque[_Process] = deque()
         self._processes: set[_Process] = set()
@@ -203,7 +204,7 @@ class FunctionPool:
                 folders.append(packages)
         return [str(folder) for folder in folders]
 
-    def invoke(self, event: bytes, timeout: float) -> bytes:
+    def invoke(self, event: bytes, timeout: float, starting: Callable[[], None] | None = None) -> bytes:
         """Invoke the function.
 
         Parameters
@@ -212,6 +213,8 @@ class FunctionPool:
             JSON.
         timeout
             Seconds that the caller waits, whatever the function's own Timeout.
+        starting
+            Called if a process has to be started for this event: a cold start.
 
         Returns
         -------
@@ -234,7 +237,7 @@ class FunctionPool:
         if len(event) > MAX_PAYLOAD:
             raise PayloadTooLargeError(f"{self._function.name}: an event of {len(event)} bytes")
         deadline = time.monotonic() + timeout
-        process, version = self._acquire(deadline)
+        process, version = self._acquire(deadline, starting)
         try:
             result = process.invoke(event, deadline)
         finally:
@@ -253,7 +256,7 @@ class FunctionPool:
         for process in processes:
             process.close()
 
-    def _acquire(self, deadline: float) -> tuple[_Process, int]:
+    def _acquire(self, deadline: float, starting: Callable[[], None] | None) -> tuple[_Process, int]:
         with self._changed:
             self._look_for_changes()
             while True:
@@ -271,6 +274,8 @@ class FunctionPool:
                     break
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise IntegrationTimeoutError(self._function.name)
+        if starting is not None:
+            starting()
         started: _Process | None = None
         try:
             started = _Process(self._function, self.environment, self.paths, self._log)
@@ -324,29 +329,3 @@ def _sources(folder: Path) -> list[tuple[str, int, int]]:
                     status = entry.stat()
                     found.append((entry.path, status.st_mtime_ns, status.st_size))
     return found
-
-
-def _environment(function: Function, endpoints: Mapping[str, str]) -> dict[str, str]:
-    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
-    return {
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
-        "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_LAMBDA_LOG_FORMAT": function.log_format,
-        "AWS_LAMBDA_LOG_LEVEL": function.log_level,
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": "local",
-        "AWS_REGION": REGION,
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "LAMBDA_TASK_ROOT": str(function.code),
-        "LANG": "C.UTF-8",
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "TZ": ":UTC",
-        "_HANDLER": function.handler,
-        **function.environment,
-        **{name: value for name, value in endpoints.items() if name in function.environment},
-    }

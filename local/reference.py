@@ -19,6 +19,8 @@ from markdown_it import MarkdownIt
 from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.utils import redirect
 
+from local.request_log import CALL, HIDDEN, Call
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,7 +34,7 @@ _SLOT: Final = "<!-- problems.md -->"
 
 
 class Reference:
-    """Serves the page under `/docs`, leads `/problems/<name>` to its place there, and hands on everything else.
+    """Serves the page under `/docs`, leads `/` and `/problems/<name>` to it, and hands on everything else.
 
     Parameters
     ----------
@@ -57,14 +59,18 @@ class Reference:
             return start_response(status, headers if named else [*headers, ("X-Request-Id", str(uuid4()))], *error)  # type: ignore[arg-type]
 
         path: str = environ["PATH_INFO"]
+        call: Call = environ.get(CALL) or Call()
+        # The gateway, if it is asked after all, says otherwise.
+        call.function, call.path = "docs", path
         match path.split("/")[1:]:
-            case ["docs"]:
+            case [""] | ["docs"]:
                 return redirect("/docs/")(environ, identified)
             case ["docs", ""]:
                 return self._files({**environ, "PATH_INFO": "/docs/index.html"}, identified)
             case ["docs", *_]:
                 return self._files(environ, identified)
             case ["problems", name]:
+                call.path = f"/problems/{HIDDEN}"
                 return redirect(f"/docs/problems.html#{name}")(environ, identified)
             case _:
                 return self._api(environ, start_response)
@@ -85,10 +91,12 @@ def write_reference(docs: Path, folder: Path, packages: Path, api: str | None = 
         The address that calls go to; None for where the page itself comes from.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(docs / "page", folder)
-    (folder / _RENDERER).mkdir()
+    (folder / _RENDERER).mkdir(parents=True)
+    # Without the modes of the sources: who may read the copies is for the umask to say.
+    for source in (docs / "page").iterdir():
+        shutil.copyfile(source, folder / source.name)
     for name in _RENDERER_FILES:
-        shutil.copy(packages / "swagger-ui-dist" / name, folder / _RENDERER)
+        shutil.copyfile(packages / "swagger-ui-dist" / name, folder / _RENDERER / name)
     text = (docs / "openapi.yaml").read_text(encoding="utf-8")
     if api is not None:
         document = {**yaml.safe_load(text), "servers": [{"url": api}]}
