@@ -7,8 +7,9 @@ import os
 from typing import Any
 
 import customers.cold_start
+from customers.import_bucket import FileDelivery
 from customers.import_chunks import Chunk
-from customers.imports import FileDelivery, Imports
+from customers.imports import Imports
 from customers.queues import consumer
 from customers.store import CustomerStore
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import customers.cold_start
 from customers import aws
-from customers.import_bucket import FileGoneError
+from customers.import_bucket import FileDelivery, FileGoneError
 from customers.import_chunks import ChunkSender, chunks
 from customers.import_formats import RowReader
-from customers.imports import FileDelivery, Imports
+from customers.imports import Imports
 from customers.queues import consumer, send_again
 
 if TYPE_CHECKING:

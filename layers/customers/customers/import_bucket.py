@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
 from customers.errors import CustomersError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mypy_boto3_s3 import S3Client
 
     from customers.import_formats import ByteStream
 
+_FOLDER: Final = "imports/"
 _UPLOAD_PART_BYTES: Final = 8 * 1024 * 1024
 """At least 5 MB but for the last, and at most 10,000 of them, are S3's limits."""
 _GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "404", "412"})
@@ -23,6 +26,31 @@ _GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "4
 
 class FileGoneError(CustomersError):
     """The file is no longer there, or has another content by now."""
+
+
+class FileDelivery(NamedTuple):
+    """That a file was put into the bucket, as S3 tells it."""
+
+    bucket: str
+    key: str
+    etag: str
+    delivery: str
+    """Tells one putting from another; a later one is greater, as S3 writes times."""
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> FileDelivery:
+        """Read a record of S3's event (its keys are encoded like a form's).
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+        """
+        bucket, file = record["s3"]["bucket"]["name"], record["s3"]["object"]
+        delivery = f"{record.get('eventTime', '')} {file.get('sequencer', '')}"
+        return cls(bucket, unquote_plus(file["key"]), file["eTag"].strip('"'), delivery)
+
+    @property
+    def import_id(self) -> str:
+        """The identity of its import: the same content under the same key is the same import."""
+        return import_identity("file", self.bucket, self.key, self.etag)
 
 
 class ImportBucket:
@@ -87,6 +115,18 @@ class ImportBucket:
             uploaded.append({"PartNumber": number, "ETag": answer["ETag"]})
         # An upload that is not completed is removed by the bucket's own rules.
         self._client.complete_multipart_upload(**where, UploadId=upload_id, MultipartUpload={"Parts": uploaded})
+
+
+def import_identity(*parts: str) -> str:
+    """Return the identity of an import: a digest of what it comes from."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def report_folder(import_id: str, source: Mapping[str, str]) -> str:
+    """Give where an import's report is: beside its namesakes with other contents, each under its own identity."""
+    if "message_id" in source:
+        return f"reports/messages/{source['message_id']}/"
+    return f"reports/{source['key'].removeprefix(_FOLDER)}/{import_id[:16]}/"
 
 
 class _Nothing:

@@ -6,16 +6,14 @@ counted once, and who meets the last chunk booked writes the report, again if ne
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import unquote_plus
+from typing import TYPE_CHECKING, Any, Final
 
 from customers import aws, dynamodb
 from customers.errors import CustomersError, FieldError, InvalidError
-from customers.import_bucket import ImportBucket
+from customers.import_bucket import FileDelivery, ImportBucket, import_identity, report_folder
 from customers.import_chunks import Chunk
 from customers.import_formats import Break, Layout, Row, parse_row, report_header, report_line
 from customers.import_store import Counts, Import, ImportStore
@@ -31,38 +29,12 @@ if TYPE_CHECKING:
     from customers.store import CustomerStore
 
 _SOURCE: Final = "customers.imports"
-_FOLDER: Final = "imports/"
 _UNREAD: Final = frozenset({"gone", "not_processed"})
 """Breaks that say nothing against the file itself: dropped in again, it is imported to its end."""
 
 
 class UnreadableMessageError(CustomersError):
     """A message is neither a customer nor a list of customers."""
-
-
-class FileDelivery(NamedTuple):
-    """That a file was put into the bucket, as S3 tells it."""
-
-    bucket: str
-    key: str
-    etag: str
-    delivery: str
-    """Tells one putting from another; a later one is greater, as S3 writes times."""
-
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> FileDelivery:
-        """Read a record of S3's event (its keys are encoded like a form's).
-
-        https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-        """
-        bucket, file = record["s3"]["bucket"]["name"], record["s3"]["object"]
-        delivery = f"{record.get('eventTime', '')} {file.get('sequencer', '')}"
-        return cls(bucket, unquote_plus(file["key"]), file["eTag"].strip('"'), delivery)
-
-    @property
-    def import_id(self) -> str:
-        """The identity of its import: the same content under the same key is the same import."""
-        return _digest("file", self.bucket, self.key, self.etag)
 
 
 class Imports:
@@ -107,7 +79,7 @@ class Imports:
         """
         values = _customers(body)
         source = {"message_id": message_id}
-        known = self.store.begin(_digest("message", message_id), source, message_id, planned=1 if values else 0)
+        known = self.store.begin(import_identity("message", message_id), source, message_id, planned=1 if values else 0)
         if not known.finished:
             self._put_event("Import started", {"import_id": known.import_id, "source": source})
         rows = [Row(number, json.dumps(value, ensure_ascii=False).encode()) for number, value in enumerate(values, 1)]
@@ -231,13 +203,6 @@ class Imports:
             raise RuntimeError(f"the event bus refused an event: {answer['Entries'][0].get('ErrorCode')}")
 
 
-def report_folder(import_id: str, source: Mapping[str, str]) -> str:
-    """Give where an import's report is: beside its namesakes with other contents, each under its own identity."""
-    if "message_id" in source:
-        return f"reports/messages/{source['message_id']}/"
-    return f"reports/{source['key'].removeprefix(_FOLDER)}/{import_id[:16]}/"
-
-
 def _customers(body: str) -> list[object]:
     try:
         value = parse_json(body.encode(errors="surrogatepass"))
@@ -250,7 +215,3 @@ def _customers(body: str) -> list[object]:
     if len(value) > 1 or not isinstance(value["customers"], list):
         raise UnreadableMessageError
     return value["customers"]
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
