@@ -109,10 +109,11 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@echo "making .venv (first time only)"
 	@$(PYTHON) -m venv .venv
 
-# What `make run` needs; its functions' own packages the laptop cloud installs apart.
+# What `make run` and ./customers need; the laptop cloud installs the functions' own packages elsewhere. Bytecode is left to
+# the first start, which needs a third of it: that halves the installation.
 .venv/.run-ready: local/requirements.txt | .venv/pyvenv.cfg
 	@echo "installing what the laptop cloud runs on (first time only)"
-	@$(PIP) local/requirements.txt
+	@$(PIP) local/requirements.txt --no-compile
 	@touch $@
 
 # What the checks and the tests need, in the same environment and the same versions.
