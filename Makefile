@@ -140,10 +140,11 @@ WITH_NPM := run docs test check fuzz screenshot bench bench-http bench-pages ben
 	echo "making .venv (first time only)"; \
 	"$$python" -m venv .venv || { rm -rf .venv; echo "$$NO_VENV" >&2; exit 1; }
 
-# What `make run` needs; its functions' own packages the laptop cloud installs apart.
+# What `make run` and ./customers need; the laptop cloud installs the functions' own packages elsewhere. Bytecode is left to
+# the first start, which needs a third of it: that halves the installation.
 .venv/.run-ready: local/requirements.txt | .venv/pyvenv.cfg
 	@echo "installing what the laptop cloud runs on (first time only)"
-	@$(PIP) local/requirements.txt
+	@$(PIP) local/requirements.txt --no-compile
 	@touch $@
 
 # What the checks and the tests need, in the same environment and the same versions.

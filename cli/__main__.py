@@ -2,30 +2,67 @@
 
 from __future__ import annotations
 
-import click
-from botocore.exceptions import BotoCoreError, ClientError
+import errno
+import tomllib
+from pathlib import Path
+from typing import Any, Final
 
-from cli.import_file import import_file
+import click
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004 (botocore's name)
+
+from cli.completion import completion
+from cli.group import SuggestingGroup
+from cli.import_files import import_files
 from cli.laptop import logs, reset, status
+from cli.target import no_answer
 from cli.token import token
 from customers.errors import StoreUnavailableError
 
+_INTERRUPTED: Final = 130
+"""128 and SIGINT's number, as shells have it."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Customers(SuggestingGroup):
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (click's own)
+        """Run a command, and turn what can go wrong on the way to a service into one line that says what to do."""
+        try:
+            return super().invoke(ctx)
+        except (StoreUnavailableError, ConnectionError, HTTPClientError) as error:
+            raise no_answer(ctx, error) from None
+        except (Boto3Error, BotoCoreError, ClientError) as error:
+            raise click.ClickException(str(error)) from None
+        except OSError as error:
+            # click knows what to do when whoever reads the output has gone.
+            if error.errno == errno.EPIPE:
+                raise
+            raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            ctx.exit(_INTERRUPTED)
+
+
+def _version() -> str:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["project"]["version"])
+
+
+@click.group(
+    cls=_Customers,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="The environment variable DATA_DIR names the folder in which `make run` keeps the service's data. "
+    "Default: .local, beside this command.",
+)
+@click.version_option(_version(), message="customers %(version)s")
 def main() -> None:
     """Manage a customers service: the one of `make run`, or a deployed stack with --stack NAME."""
 
 
-main.add_command(import_file)
+main.add_command(completion)
+main.add_command(import_files)
 main.add_command(token)
 main.add_command(status)
 main.add_command(logs)
 main.add_command(reset)
 
 if __name__ == "__main__":
-    try:
-        main(prog_name="customers")
-    except StoreUnavailableError:
-        raise SystemExit("Error: The service's tables do not answer. On the laptop: is `make run` running?") from None
-    except (BotoCoreError, ClientError) as error:
-        raise SystemExit(f"Error: {error}") from None
+    main(prog_name="customers")

@@ -1,4 +1,4 @@
-"""Lengths of time as people type them: 90d, 12h, 30m, 45s."""
+"""Durations as people type them: 90d, 12h, 30m, 45s."""
 
 from __future__ import annotations
 
@@ -11,18 +11,35 @@ if TYPE_CHECKING:
     from click import Context, Parameter
 
 _SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_MAX_DAYS: Final = 36_500
 
 
 class Duration(click.ParamType):
-    """A command's option that takes a length of time. Its value is in seconds."""
+    """A command's option that takes a duration of at most 100 years. Its value is in seconds.
+
+    Parameters
+    ----------
+    zero
+        Whether it may be 0.
+    """
 
     name = "duration"
 
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
+
     def convert(self, value: str | int, param: Parameter | None, ctx: Context | None) -> int:
-        """Read a length of time."""
+        """Read a duration."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"([0-9]{1,6})([dhms])", value)
+        match = re.fullmatch(r"([0-9]+)([dhms])", value)
         if match is None:
-            self.fail(f"{value} is no length of time: write 90d, 12h, 30m or 45s.", param, ctx)
-        return int(match[1]) * _SECONDS[match[2]]
+            self.fail(f"{value!r} is not a duration: write 90d, 12h, 30m or 45s.", param, ctx)
+        # Longer ones need not be read as numbers, which Python refuses at some thousand digits.
+        number = int(match[1].lstrip("0")[:12] or "0")
+        if number == 0 and not self._zero:
+            self.fail(f"{value} is no time at all: write 90d, 12h, 30m or 45s.", param, ctx)
+        seconds = number * _SECONDS[match[2]]
+        if seconds > _MAX_DAYS * _SECONDS["d"]:
+            self.fail(f"{value} is too long: at most {_MAX_DAYS}d, which is 100 years.", param, ctx)
+        return seconds

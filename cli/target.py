@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
+from urllib.parse import urlsplit
 
 import boto3
 import click
@@ -20,7 +23,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-stack_option = click.option("--stack", metavar="NAME", help="A deployed stack. Default: the service of `make run`.")
+_STACK: Final = "cli.target.stack"
+"""Where click's context, which a command and all its groups share, keeps the stack that was asked for."""
+_CONNECT_SECONDS: Final = 2
+
+stack_option = click.option(
+    "--stack", metavar="NAME", help="A deployed stack. Default: the service that `make run` keeps in DATA_DIR."
+)
 
 
 class Target(NamedTuple):
@@ -34,12 +43,27 @@ class Target(NamedTuple):
     """Where the laptop keeps the import bucket as a folder; None for a deployed stack."""
 
     def tokens(self) -> TokenStore:
-        """Give its table of tokens."""
+        """Return its table of tokens."""
         return TokenStore(self.dynamodb, self.outputs["TokensTableName"])
 
-    def place(self, bucket: str, key: str) -> str:
-        """Say where people find an object of the import bucket."""
-        return f"s3://{bucket}/{key}" if self.mirror is None else str(self.mirror / key)
+    def open_text(self, key: str) -> TextIO | None:
+        """Open a text in the import bucket; None if it is not there."""
+        stored: Any
+        try:
+            stored = self.s3.get_object(Bucket=self.outputs["ImportBucketName"], Key=key)["Body"]
+        except self.s3.exceptions.NoSuchKey:
+            # The laptop's bucket is empty after a restart; its folder is not.
+            if self.mirror is None or not (self.mirror / key).is_file():
+                return None
+            stored = (self.mirror / key).open("rb")
+        return io.TextIOWrapper(stored, encoding="utf-8-sig", errors="replace", newline="")
+
+    def place(self, key: str) -> str:
+        """Return where people find an object of the import bucket."""
+        if self.mirror is None:
+            return f"s3://{self.outputs['ImportBucketName']}/{key}"
+        path, here = self.mirror / key, Path.cwd()
+        return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def find_target(stack: str | None) -> Target:
@@ -56,17 +80,39 @@ def find_target(stack: str | None) -> Target:
     click.ClickException
         There is none.
     """
+    click.get_current_context().meta[_STACK] = stack
     return _laptop() if stack is None else _deployed(stack)
 
 
+def no_answer(context: click.Context, error: Exception) -> click.ClickException:
+    """Return the error for people when a service stops answering in the middle of a command."""
+    stack = context.meta.get(_STACK)
+    if stack is None:
+        data = _data()
+        if _running(data) is None:
+            return _not_running(data)
+        return click.ClickException(f"The service in {data} does not answer. Try again, or restart `make run`.")
+    return click.ClickException(f"AWS does not answer for the stack {stack}. Try again. ({error.__cause__ or error})")
+
+
+def _data() -> Path:
+    return Path(os.environ.get("DATA_DIR") or ".local")
+
+
+def _not_running(data: Path) -> click.ClickException:
+    return click.ClickException(
+        f"No service is running in {data}. Start it with `make run`, choose another folder with DATA_DIR, "
+        "or name a deployed stack with --stack."
+    )
+
+
 def _laptop() -> Target:
-    data = Path(os.environ.get("DATA_DIR") or ".local")
-    try:
-        running = json.loads((data / "endpoints.json").read_text(encoding="ascii"))
-    except FileNotFoundError:
-        raise click.ClickException(
-            f"No service in {data}. Start one with `make run`, or name a deployed one: --stack NAME."
-        ) from None
+    data = _data()
+    running = _running(data)
+    if running is None:
+        raise _not_running(data)
+    # The service may still be stopped at any moment, and an answer then comes at once or never.
+    settings: Any = {"connect_timeout": _CONNECT_SECONDS, "retries": {"total_max_attempts": 1}}
     session = boto3.Session(
         region_name="us-east-1",
         # Words that the engines do not check.
@@ -74,12 +120,31 @@ def _laptop() -> Target:
         aws_secret_access_key="local",  # noqa: S106
     )
     return Target(
-        session.client("dynamodb", endpoint_url=running["dynamodb"]),
+        session.client("dynamodb", endpoint_url=running["dynamodb"], config=Config(**settings)),
         # With the bucket in the path: names like bucket.127.0.0.1 do not resolve.
-        session.client("s3", endpoint_url=running["aws"], config=Config(s3={"addressing_style": "path"})),
+        session.client("s3", endpoint_url=running["aws"], config=Config(**settings, s3={"addressing_style": "path"})),
         running["outputs"],
         data / "import-bucket",
     )
+
+
+def _running(data: Path) -> dict[str, Any] | None:
+    """Return where the service answers that keeps its data in a folder; None if there is none."""
+    try:
+        running: dict[str, Any] = json.loads((data / "endpoints.json").read_text(encoding="ascii"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    # The file outlives a service that was killed.
+    return running if all(_listens(running[name]) for name in ("dynamodb", "aws")) else None
+
+
+def _listens(url: str) -> bool:
+    address = urlsplit(url)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 0), timeout=_CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _deployed(stack: str) -> Target:
@@ -87,7 +152,9 @@ def _deployed(stack: str) -> Target:
         answer = boto3.client("cloudformation").describe_stacks(StackName=stack)
         outputs = {output["OutputKey"]: output["OutputValue"] for output in answer["Stacks"][0].get("Outputs", [])}
         if "TokensTableName" not in outputs:
-            raise click.ClickException(f"The stack {stack} is no customers service: it has no output TokensTableName.")
+            raise click.ClickException(
+                f"The stack {stack} is not a customers service: it has no output TokensTableName."
+            )
         return Target(boto3.client("dynamodb"), boto3.client("s3"), outputs, None)
     except (BotoCoreError, ClientError) as error:
         raise click.ClickException(f"The stack {stack} cannot be found: {error}") from error

@@ -1,4 +1,4 @@
-"""`customers token`: give out, see, narrow, roll and take back access."""
+"""`customers token`: create, list, narrow, rotate and revoke access tokens."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from cli.duration import Duration
+from cli.group import SuggestingGroup
 from cli.target import find_target, stack_option
+from cli.terminal import print_table, printable
 from customers.tokens import SCOPES, new_token, token_hash, token_id
 
 if TYPE_CHECKING:
@@ -22,101 +21,130 @@ if TYPE_CHECKING:
 
     from customers.store.tokens import TokenRecord, TokenStore
 
-_TABLE_WIDTH: Final = 120
-"""Characters: narrower, the table would cut what people copy."""
+_MAX_LABEL: Final = 100
+"""Characters."""
 
 
 def _scopes(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
     """Read a list like `read,customers:write`; a scope may be written without `customers:`."""
-    given = [name.strip() for name in value.split(",") if name.strip()]
-    scopes = tuple(name if ":" in name else f"customers:{name}" for name in given)
-    if not scopes or (unknown := [scope for scope in scopes if scope not in SCOPES]):
-        raise click.BadParameter(f"{unknown[0] if scopes else 'nothing'} is no scope. There are: {', '.join(SCOPES)}.")
-    return scopes
+    named = {name if ":" in name else f"customers:{name}": name for name in map(str.strip, value.split(",")) if name}
+    choices = f"Choose from {', '.join(SCOPES)}."
+    if not named:
+        raise click.BadParameter(f"No scope is named. {choices}")
+    if unknown := [name for scope, name in named.items() if scope not in SCOPES]:
+        raise click.BadParameter(f"{unknown[0]!r} is not a scope. {choices}")
+    return tuple(named)
 
 
-@click.group()
+def _label(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    label = value.strip()
+    if printable(label) != label:
+        raise click.BadParameter("It contains control characters.")
+    if not any(char.isprintable() and not char.isspace() for char in label):
+        raise click.BadParameter("It is blank. Say what the token is for.")
+    if len(label) > _MAX_LABEL:
+        raise click.BadParameter(f"It is too long: at most {_MAX_LABEL} characters.")
+    return label
+
+
+@click.group(cls=SuggestingGroup)
 def token() -> None:
-    """Give out, see, narrow, roll and take back access."""
+    """Create, list, narrow, rotate and revoke access tokens."""
 
 
 @token.command()
 @click.option("--scopes", required=True, callback=_scopes, help="What it may do: read,write,delete or some of them.")
-@click.option("--label", required=True, help="What it is for, in your words.")
-@click.option("--expires", type=Duration(), help="How long it is valid: 90d, 12h. Default: without end.")
+@click.option("--label", required=True, callback=_label, help="What it is for, in your words.")
+@click.option("--expires", type=Duration(), help="How long it is valid: 90d, 12h. Default: it does not expire.")
 @stack_option
 def create(scopes: tuple[str, ...], label: str, expires: int | None, stack: str | None) -> None:
-    """Make a token, and print it: this once, and never again."""
+    """Create a token and print it.
+
+    It is never shown again: the service keeps only its hash.
+    """
     store = find_target(stack).tokens()
     expires_at = None if expires is None else int(time.time()) + expires
     _give_out(store, scopes, label, expires_at)
 
 
 @token.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @stack_option
 def list_(stack: str | None, *, as_json: bool) -> None:
-    """Show all tokens: what they are for and may do, never the token itself."""
+    """List all tokens.
+
+    Shows what each is for, what it may do and when it was last used, never the token itself.
+    """
     records = find_target(stack).tokens().all()
     rows = [_row(record) for record in records]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table(box=SIMPLE_HEAD)
-    for heading in ("id", "label", "scopes", "created", "expires", "last used", "state"):
-        # Labels may wrap; half an id is of no use.
-        table.add_column(heading, no_wrap=heading != "label")
-    for row in rows:
-        scopes = " ".join(scope.removeprefix("customers:") for scope in row["scopes"])
-        days = (row["created"][:10], (row["expires"] or "never")[:10], row["last_used"] or "never")
-        table.add_row(row["id"], row["label"], scopes, *days, row["state"])
-    console = Console()
-    console.width = max(console.width, _TABLE_WIDTH)
-    console.print(table)
+    headings = ("id", "label", "scopes", "created", "expires", "last used", "state")
+    print_table(headings, (_cells(row) for row in rows), wraps="label")
 
 
 @token.command()
 @click.argument("name", metavar="ID")
 @stack_option
 def revoke(name: str, stack: str | None) -> None:
-    """Take a token back, now."""
+    """End a token now."""
     store = find_target(stack).tokens()
     store.end(_find(store, name).token_hash, int(time.time()))
     click.echo(
-        f"{name} is revoked. The gateway may still accept it until its cache is over, by default 60 seconds.", err=True
+        f"{name} is revoked. The gateway may accept it until its cache expires, by default for 60 seconds.", err=True
     )
 
 
 @token.command()
 @click.argument("name", metavar="ID")
-@click.option("--scopes", required=True, callback=_scopes, help="The scopes that it keeps, of those that it has.")
+@click.option("--scopes", required=True, callback=_scopes, help="The scopes that it keeps.")
 @stack_option
 def narrow(name: str, scopes: tuple[str, ...], stack: str | None) -> None:
-    """Leave a token only some of its scopes."""
+    """Take scopes away from a token."""
     store = find_target(stack).tokens()
     record = _find(store, name)
     if wider := [scope for scope in scopes if scope not in record.scopes]:
-        raise click.ClickException(f"{name} lacks {wider[0]}, and a token is never widened: create another.")
+        raise click.ClickException(f"{name} does not have {wider[0]}. A token is never widened: create another.")
     if taken := [scope for scope in record.scopes if scope not in scopes]:
         store.take_away(record.token_hash, taken)
-    click.echo(f"{name} keeps {', '.join(scopes)}, once the gateway's cache is over, by default 60 seconds.", err=True)
+    click.echo(
+        f"{name} keeps {', '.join(scopes)}. The gateway may allow the others until its cache expires, "
+        "by default for 60 seconds.",
+        err=True,
+    )
 
 
 @token.command()
 @click.argument("name", metavar="ID")
-@click.option("--overlap", type=Duration(), default="24h", show_default=True, help="How long the old one stays valid.")
-@click.option("--expires", type=Duration(), help="How long the new one is valid. Default: as long as the old one was.")
+@click.option(
+    "--overlap",
+    type=Duration(zero=True),
+    default="24h",
+    show_default=True,
+    help="How long the old token stays valid; 0s ends it now.",
+)
+@click.option(
+    "--expires", type=Duration(), help="How long the new token is valid. Default: as long as the old one was."
+)
 @stack_option
 def rotate(name: str, overlap: int, expires: int | None, stack: str | None) -> None:
-    """Make a token in place of another, which stays valid for a while."""
+    """Replace a token with a new one.
+
+    The new one has the same scopes and label. The old one stays valid for the overlap.
+    """
     store = find_target(stack).tokens()
     old = _find(store, name)
     now = int(time.time())
     if not old.valid_at(now):
-        raise click.ClickException(f"{name} is {_state(old)}: create a new token instead.")
+        raise click.ClickException(f"{name} is {_state(old)}. Create a new token instead.")
+    if old.revoked_at is not None:
+        raise click.ClickException(
+            f"{name} has been rotated already and {_state(old)}. Rotate the token that replaced it, or create one."
+        )
     if expires is None and old.expires_at is not None:
         expires = old.expires_at - old.created_at
-    # The new one first: if this ends half way, both are valid, and no client is shut out.
+    # The new one first: if this stops half way, both are valid and no client is locked out.
     _give_out(store, old.scopes, old.label, None if expires is None else now + expires)
     store.end(old.token_hash, now + overlap)
     click.echo(f"{name} ends at {_time(int(min(_ends(old), now + overlap)))}.", err=True)
@@ -126,17 +154,23 @@ def _give_out(store: TokenStore, scopes: Sequence[str], label: str, expires_at: 
     made = new_token()
     hashed = token_hash(made)
     store.put(hashed, scopes, label, expires_at)
-    # The token alone on standard output, so that it can be piped to where it is kept.
+    # The token alone goes to standard output, so that it can be piped to where it is kept.
     click.echo(made)
     ends = "does not expire" if expires_at is None else f"expires at {_time(expires_at)}"
-    click.echo(f"This is {token_id(hashed)}. It {ends}. It is shown this once only.", err=True)
+    click.echo(f"This is token {token_id(hashed)}. It {ends}. It is not shown again.", err=True)
 
 
 def _find(store: TokenStore, name: str) -> TokenRecord:
     for record in store.all():
         if token_id(record.token_hash) == name:
             return record
-    raise click.ClickException(f"There is no token {name}. `customers token list` shows them all.")
+    raise click.ClickException(f"There is no token {printable(name)}. `customers token list` shows them all.")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    scopes = " ".join(scope.removeprefix("customers:") for scope in row["scopes"])
+    days = (row["created"][:10], (row["expires"] or "never")[:10], row["last_used"] or "never")
+    return (row["id"], row["label"], scopes, *days, row["state"])
 
 
 def _row(record: TokenRecord) -> dict[str, Any]:

@@ -63,10 +63,12 @@ HTTP: Final = (
 MODEL: Final = {"customers.email_address", "customers.model", "pydantic_core", "zoneinfo", "sysconfig"}
 IMPORTS: Final = (
     STORE
-    | ITEMS
     | LOGS
     | MODEL
     | {
+        "customers._compiled",
+        "customers.fields",
+        "customers.ids",
         "csv",
         "customers.aws.clients",
         "customers.aws.queues",
@@ -84,7 +86,6 @@ IMPORTS: Final = (
         "customers.imports.run",
         "customers.imports.store",
         "customers.imports.summary",
-        "customers.store.bulk",
         "customers.store.identity",
     }
 )
@@ -92,14 +93,17 @@ READERS: Final = {"customers.imports.files.blocks", "customers.imports.files.lin
 
 MAY_LOAD: Final = {
     "Authorize": STORE | {"customers.store.tokens", "customers.tokens"},
-    "CloseImport": IMPORTS,
+    "CloseImport": IMPORTS | ITEMS | {"customers.store.bulk"},
     "CreateCustomers": HTTP | MODEL,
     "DeleteCustomer": HTTP,
     "GetCustomer": HTTP,
-    "ImportCustomers": IMPORTS,
+    "ImportCustomers": IMPORTS | ITEMS | {"customers.store.bulk"},
     "ListGroup": HTTP | {"customers.http.cursor"},
     "PlanImport": IMPORTS | READERS,
-    "PublishChanges": STORE | ITEMS | LOGS | {"customers.aws.clients"},
+    "PublishChanges": (STORE - {"customers.aws.dynamodb", "customers.errors"})
+    | (ITEMS - {"customers.ids"})
+    | LOGS
+    | {"customers.aws.clients"},
     "UpdateCustomer": HTTP | MODEL,
 }
 """Beyond what a bare client loads: the modules of `customers`, and whole packages of others."""

@@ -125,6 +125,17 @@ class ImportStore:
         answer = call(lambda: self._client.get_item(TableName=self._table, Key=_key(import_id), ConsistentRead=True))
         return _import(answer["Item"]) if "Item" in answer else None
 
+    def all(self) -> list[Import]:
+        """Return all imports, the latest first. Reads the whole table: an item for each, and for each recent chunk."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table,
+            ConsistentRead=True,
+            FilterExpression="chunk = :zero",
+            ExpressionAttributeValues={":zero": {"N": "0"}},
+        )
+        items = call(lambda: [item for page in pages for item in page["Items"]])
+        return sorted(map(_import, items), key=lambda one: one.started_at, reverse=True)
+
     def take_up(self, import_id: str, delivery: str) -> Import:
         """Go back to a file's beginning for a later delivery of it. What is booked stays booked."""
         forgotten = ("position", "sent", "planned", "broken", "finished")

@@ -1,0 +1,194 @@
+"""`customers import`: files of customers, each up to its summary."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from click.shell_completion import CompletionItem
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cli.import_status import short_id, status
+from cli.import_summary import summary_text
+from cli.target import find_target, stack_option
+from cli.terminal import console, printable
+from customers.imports.bucket import FileDelivery, report_folder
+from customers.imports.store import ImportStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cli.target import Target
+    from customers.imports.store import Import
+
+_LOOK_EVERY: Final = 0.25
+"""Seconds between two looks at how far it is."""
+_SUMMARY: Final = "summary.json"
+
+
+class _FilesOrStatus(click.Command):
+    """A command that takes files, and the command `status` beside them. A file of that name is `./status`."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 (click's own)
+    ) -> click.Context:
+        """Make the context of whichever of the two is called."""
+        if args[:1] == [status.name]:
+            return status.make_context(f"{info_name} {status.name}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the usage of both."""
+        super().format_usage(ctx, formatter)
+        arguments = " ".join(status.collect_usage_pieces(ctx))
+        formatter.write_usage(f"{ctx.command_path} {status.name}", arguments, prefix=" " * len("Usage: "))
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM. What is under way ends as after Ctrl-C, which raises the base."""
+
+
+def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    statuses = [CompletionItem("status")] if incomplete and "status".startswith(incomplete) else []
+    return [*statuses, CompletionItem(incomplete, type="file")]
+
+
+@click.command(name="import", cls=_FilesOrStatus)
+@click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    shell_complete=_complete,
+)
+@click.option("--json", "as_json", is_flag=True, help="Print each summary as a line of JSON, for programs.")
+@stack_option
+def import_files(files: tuple[Path, ...], stack: str | None, *, as_json: bool) -> None:
+    """Import files of customers.
+
+    A file is CSV, JSON Lines or JSON, each also as gzip. Files are imported one after another. Each ends with a
+    summary: what became of its rows, which were rejected and why, and where those are, to be corrected and imported
+    again. The exit code is 1 if rows were rejected or a file is broken.
+
+    Interrupting the command does not stop an import that has begun: `customers import status` shows how far it is. A
+    file that is called status is ./status.
+    """
+    target = find_target(stack)
+    signal.signal(signal.SIGTERM, _terminate)
+    complete = True
+    for number, file in enumerate(files, 1):
+        running = _FileImport(target, file)
+        try:
+            summary = running.finish()
+        except KeyboardInterrupt as interrupt:
+            click.echo(_interrupted_text(running, files[number:], stack), err=True)
+            ended_by = signal.SIGTERM if isinstance(interrupt, _TerminatedError) else signal.SIGINT
+            raise SystemExit(128 + ended_by) from None
+        click.echo(json.dumps(summary, ensure_ascii=False) if as_json else summary_text(target, str(file), summary))
+        complete = complete and not summary["rejected"] and summary["broken"] is None
+    if not complete:
+        raise SystemExit(1)
+
+
+class _FileImport:
+    """The import of one file."""
+
+    def __init__(self, target: Target, file: Path) -> None:
+        self.file = file
+        self.import_id: str | None = None
+        """Known once the file is in the bucket."""
+        self._target = target
+        self._bucket = target.outputs["ImportBucketName"]
+        self._imports = ImportStore(target.dynamodb, target.outputs["ImportsTableName"])
+
+    def finish(self) -> dict[str, Any]:
+        """Upload the file and wait for the summary."""
+        key = f"imports/{self.file.name}"
+        terminal = console(stderr=True)
+        with Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rows]}", markup=False),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=terminal,
+            transient=True,
+            disable=not terminal.is_terminal,
+        ) as progress:
+            before = self._upload(key, progress)
+            folder = report_folder(self.import_id or "", {"key": key})
+            return self._follow(f"{folder}{_SUMMARY}", before, progress)
+
+    def _summaries(self, key: str) -> dict[str, str]:
+        """Return the ETags of the summaries that there are of a file's earlier imports.
+
+        A later summary of the same import has another one: its text has the millisecond when it was written.
+        """
+        folder = report_folder("", {"key": key}).rstrip("/")
+        pages = self._target.s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{folder}/")
+        found = (item for page in pages for item in page.get("Contents", []))
+        return {item["Key"]: item["ETag"] for item in found if item["Key"].endswith(f"/{_SUMMARY}")}
+
+    def _upload(self, key: str, progress: Progress) -> dict[str, str]:
+        """Upload the file. Return the summaries that were there before, with their ETags."""
+        name = printable(self.file.name)
+        task = progress.add_task(f"uploading {name}", total=self.file.stat().st_size, rows="bytes")
+        before = self._summaries(key)
+        self._target.s3.upload_file(
+            str(self.file), self._bucket, key, Callback=lambda count: progress.advance(task, count)
+        )
+        etag = self._target.s3.head_object(Bucket=self._bucket, Key=key)["ETag"]
+        self.import_id = FileDelivery(self._bucket, key, etag.strip('"'), "").import_id
+        progress.remove_task(task)
+        return before
+
+    def _follow(self, key: str, before: Mapping[str, str], progress: Progress) -> dict[str, Any]:
+        task = progress.add_task(f"importing {printable(self.file.name)}", total=None, rows="")
+        while (summary := self._summary(key, before)) is None:
+            if self.import_id and (known := self._imports.find(self.import_id)) is not None:
+                progress.update(task, **_progress(known))
+            time.sleep(_LOOK_EVERY)
+        return summary
+
+    def _summary(self, key: str, before: Mapping[str, str]) -> dict[str, Any] | None:
+        try:
+            answer = self._target.s3.get_object(Bucket=self._bucket, Key=key)
+        except self._target.s3.exceptions.NoSuchKey:
+            return None
+        if answer["ETag"] == before.get(key):
+            return None
+        summary: dict[str, Any] = json.loads(answer["Body"].read())
+        return summary
+
+
+def _progress(known: Import) -> dict[str, Any]:
+    rows = sum(known.counts)
+    text = f"chunks, {rows:,} rows, {known.counts.rejected:,} rejected"
+    return {"total": known.planned, "completed": known.booked, "rows": text}
+
+
+def _terminate(*_: object) -> None:
+    raise _TerminatedError
+
+
+def _interrupted_text(running: _FileImport, waiting: Sequence[Path], stack: str | None) -> str:
+    command = " ".join(["./customers import status", *([] if stack is None else ["--stack", shlex.quote(stack)])])
+    name = printable(str(running.file))
+    if running.import_id is None:
+        lines = [f"Interrupted while {name} was uploaded. Unless `{command}` lists it, nothing of it is imported."]
+    else:
+        lines = [f"Interrupted. The import of {name} continues. To follow it: {command} {short_id(running.import_id)}"]
+    if waiting:
+        lines.append(f"Not imported: {', '.join(printable(str(file)) for file in waiting)}")
+    return "\n".join(lines)

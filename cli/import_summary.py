@@ -1,0 +1,77 @@
+"""What became of an import, for people: its counts, its first rejected rows, and where all of them are."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from cli.terminal import printable
+from customers.imports.files.columns import ERRORS_COLUMN, ROW_COLUMN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cli.target import Target
+
+_SHOWN_ROWS: Final = 10
+_WHOLE_ROW: Final = "row"
+"""What the report calls an error that is not about one field."""
+
+
+def summary_text(target: Target, name: str, summary: Mapping[str, Any]) -> str:
+    """Return the summary of an import as lines of text.
+
+    Parameters
+    ----------
+    target
+        Where its report is.
+    name
+        What to call it: its file.
+    summary
+        The content of its `summary.json`.
+    """
+    lines = [f"{printable(name)}: {counts_text(summary)}"]
+    broken, report = summary["broken"], summary["rejected_rows"]
+    if broken is not None:
+        lines.append(f"The file cannot be read from row {broken['row']} on: {printable(broken['detail'])}")
+    if report is not None:
+        lines += _rejected_text(target, report, summary["rejected"])
+    return "\n".join(lines)
+
+
+def counts_text(counts: Mapping[str, Any]) -> str:
+    """Return what became of an import's rows, such as `3 created, 2 rejected`."""
+    others = [name for name in ("already_there", "rejected") if counts[name]]
+    return ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in ("created", *others))
+
+
+def _rejected_text(target: Target, report: str, number: int) -> list[str]:
+    place = f"Rejected rows, to correct and import again: {printable(target.place(report))}"
+    opened = target.open_text(report)
+    if opened is None:
+        return [f"{place} (no longer kept)"]
+    with opened:
+        lines = [f"  {printable(line)}" for line in islice(_rejected_rows(opened), _SHOWN_ROWS)]
+    if (more := number - len(lines)) > 0:
+        lines.append(f"  and {more:,} more")
+    return [*lines, place]
+
+
+def _rejected_rows(report: TextIO) -> Iterator[str]:
+    """Read what is wrong with each row of a report, which is CSV or JSON Lines like the file it is about."""
+    first = report.readline()
+    if not first.startswith(ROW_COLUMN):
+        for line in (first, *report):
+            row = json.loads(line)
+            fields = [((error.get("pointer") or "#")[2:], error["detail"]) for error in row[ERRORS_COLUMN]]
+            yield _told(row[ROW_COLUMN], "; ".join(f"{field or _WHOLE_ROW}: {detail}" for field, detail in fields))
+        return
+    for number, errors, *_ in csv.reader(report, delimiter=first[len(ROW_COLUMN)]):
+        yield _told(number, errors)
+
+
+def _told(number: object, errors: str) -> str:
+    whole = f"{_WHOLE_ROW}: "
+    return f"row {number}: {errors.removeprefix(whole)}" if errors.startswith(whole) else f"row {number}, {errors}"
