@@ -43,7 +43,7 @@ check: .venv/.dev-ready .venv/checkov/.ready tools/node_modules/.ready ## Lint, 
 		|| tools/node_modules/.bin/redocly lint --config tools/redocly.yaml docs/openapi.yaml
 
 .PHONY: fuzz
-fuzz: .venv/.dev-ready node_modules/.ready ## Fuzz the service by its contract, 20,000 requests (ARGS='--seed 7 --max-examples 100')
+fuzz: .venv/.dev-ready node_modules/.ready ## Fuzz the service by its contract, 20,000 requests (ARGS='--max-examples 100' for a short run, ARGS='--seed 7' to repeat one)
 	@.venv/bin/python -m tests.fuzz $(ARGS)
 
 .PHONY: docs
