@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import boto3
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from local.engine import Engine
 from local.stack import Stack, read_stack
@@ -30,8 +33,33 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 STOP_SECONDS = 5
+_LONG = 60
+
+# A busy machine may take any time for an example.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
+
+
+class ByModule(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+    """Hand out a module as a whole, so that what its tests share is started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        # All of these share the one stack that was deployed.
+        return "tests/deployed" if nodeid.startswith("tests/deployed/") else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
+    """Decide which worker runs which tests."""
+    return ByModule(config, log)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a test by the beginning of a long value."""
+    if isinstance(val, str | bytes) and len(val) > _LONG:
+        return f"{val[:_LONG]!r}[{len(val)}]"
+    return None
 
 
 class Service(NamedTuple):
@@ -114,8 +142,20 @@ def stack() -> Stack:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder with what `sam build` makes: its template.yaml, the functions and the layer."""
-    folder = tmp_path_factory.mktemp("built") / "build"
+    """Return the folder with what `sam build` makes: its template.yaml, the functions and the layer."""
+    base = tmp_path_factory.getbasetemp()
+    # The first worker that needs it builds it for all of this run, whose folders are side by side.
+    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, whole = run / "build", run / "build.whole"
+    with (run / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            _build(folder)
+            whole.touch()
+    return folder
+
+
+def _build(folder: Path) -> None:
     # Where nothing has changed since the last time, sam takes it from its cache.
     command = ["sam", "build", "--build-dir", str(folder), "--cached", "--cache-dir", str(ROOT / ".aws-sam" / "cache")]
     tools = str(Path(sys.executable).parent)
@@ -124,7 +164,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command, cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert done.returncode == 0, done.stdout
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -149,9 +188,12 @@ def dynamodb(engine: str) -> DynamoDBClient:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def function(engine: str, stack: Stack) -> Iterator[Callable[[str], Handler]]:
-    """Give a function's handler by its logical id, imported in this process with its own environment."""
+    """Return a function's handler by its logical id, imported in this process with its own environment.
+
+    It reads some of the environment only when it is called, which therefore stays for the module.
+    """
     handlers: dict[str, Handler] = {}
     patch = pytest.MonkeyPatch()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
+import boto3
 import pytest
 
 from benchmarks.engine import Meter
@@ -11,32 +12,43 @@ from benchmarks.pages import fill
 from customers.customer import SORT_FIELDS, SortField
 from customers.store import CustomerStore
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 SMALL, LARGE = 501, 502
 
 
+class Metered(NamedTuple):
+    """The store, and what its calls cost."""
+
+    store: CustomerStore
+    meter: Meter
+
+
 @pytest.fixture(scope="module")
-def store(dynamodb: DynamoDBClient) -> CustomerStore:
-    store = CustomerStore(dynamodb, "CustomersTable")
+def metered(engine: str) -> Metered:
+    # A client of its own: the meter's hooks would stay on one that other tests use too.
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=engine,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    store = CustomerStore(client, "CustomersTable")
     fill(store, SMALL, 100)
     fill(store, LARGE, 2_000)
-    return store
+    return Metered(store, Meter(client))
 
 
 @pytest.mark.parametrize("sort", SORT_FIELDS)
 @pytest.mark.parametrize("descending", [False, True])
 def test_a_page_costs_one_query_and_the_same_in_every_group(
-    store: CustomerStore, dynamodb: DynamoDBClient, sort: SortField, *, descending: bool
+    metered: Metered, sort: SortField, *, descending: bool
 ) -> None:
-    meter = Meter(dynamodb)
     costs = []
     for group_id in (SMALL, LARGE):
-        meter.take()
-        page = store.page(group_id, sort, descending=descending, limit=100, after=None)
+        metered.meter.take()
+        page = metered.store.page(group_id, sort, descending=descending, limit=100, after=None)
         assert len(page.customers) == 100
-        costs.append(meter.take())
+        costs.append(metered.meter.take())
     (requests, units), (large_requests, large_units) = costs
     assert (requests, units) == (large_requests, large_units)
     assert requests == 1
