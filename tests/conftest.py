@@ -34,6 +34,20 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 STOP_SECONDS = 5
 _LONG = 60
+_LONGEST = (
+    "tests/integration/test_local_events.py",
+    "tests/deployed/",
+    "tests/integration/test_instructions.py",
+    "tests/integration/test_imports.py",
+    "tests/api/test_durability.py",
+    "tests/integration/test_exactly_once.py",
+    "tests/api/test_faults.py",
+    "tests/api/test_contract.py",
+    "tests/integration/test_local_cloud.py",
+    "tests/api/test_errors.py",
+    "tests/api/test_tokens.py",
+)
+"""What takes longest, in that order."""
 
 # A busy machine may take any time for an example.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -53,6 +67,12 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
     """Decide which worker runs which tests."""
     return ByModule(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the workers begin with what takes longest, so that no worker is left alone with it at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: next((n for n, long in enumerate(_LONGEST) if item.nodeid.startswith(long)), 99))
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -80,13 +100,7 @@ class Service(NamedTuple):
 def tokens_kept(service: Service) -> list[str]:
     """Give the tokens that stand in a service's tables or logs: there must be none."""
     running = json.loads((service.data / "endpoints.json").read_text())
-    client = boto3.client(
-        "dynamodb",
-        endpoint_url=running["dynamodb"],
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = dynamodb_client(running["dynamodb"])
     tables = client.list_tables()["TableNames"]
     logs = list((service.data / "logs").iterdir())
     assert tables
@@ -166,10 +180,10 @@ def _build(folder: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[str]:
-    """Give the URL of an engine that holds the template's tables, in memory."""
-    running = Engine(ROOT / "node_modules", None, tmp_path_factory.mktemp("engine") / "log")
+@contextmanager
+def running_engine(folder: Path, stack: Stack) -> Iterator[str]:
+    """Run an engine that holds the template's tables, in memory, until the block ends."""
+    running = Engine(ROOT / "node_modules", None, folder / "log")
     try:
         create_tables(running.endpoint, stack.tables)
         yield running.endpoint
@@ -177,15 +191,27 @@ def engine(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[s
         running.close()
 
 
-@pytest.fixture(scope="session")
-def dynamodb(engine: str) -> DynamoDBClient:
+def dynamodb_client(endpoint: str) -> DynamoDBClient:
+    """Make a client of an engine."""
     return boto3.client(
         "dynamodb",
-        endpoint_url=engine,
+        endpoint_url=endpoint,
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[str]:
+    """Return the URL of an engine that holds the template's tables, in memory."""
+    with running_engine(tmp_path_factory.mktemp("engine"), stack) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def dynamodb(engine: str) -> DynamoDBClient:
+    return dynamodb_client(engine)
 
 
 @pytest.fixture(scope="module")

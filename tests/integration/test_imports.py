@@ -21,6 +21,8 @@ from tests.integration.import_cloud import BUCKET, Fault, ImportCloud, Message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.cloud
+
 
 NAMES = ["first_name", "last_name", "email", "group_id", "age"]
 

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from customers.model import NewCustomer
     from local.stack import Stack
 
-pytestmark = pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not to be had on this machine")
+pytestmark = [
+    pytest.mark.cloud,
+    pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not to be had on this machine"),
+]
 
 ROOT: Final = Path(__file__).parents[2]
 

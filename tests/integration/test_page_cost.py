@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import boto3
 import pytest
 
 from benchmarks.engine import Meter
 from benchmarks.pages import fill
 from customers.customer import SORT_FIELDS, SortField
 from customers.store import CustomerStore
+from tests.conftest import dynamodb_client
 
 SMALL, LARGE = 501, 502
 
@@ -25,13 +25,7 @@ class Metered(NamedTuple):
 @pytest.fixture(scope="module")
 def metered(engine: str) -> Metered:
     # A client of its own: the meter's hooks would stay on one that other tests use too.
-    client = boto3.client(
-        "dynamodb",
-        endpoint_url=engine,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = dynamodb_client(engine)
     store = CustomerStore(client, "CustomersTable")
     fill(store, SMALL, 100)
     fill(store, LARGE, 2_000)
