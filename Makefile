@@ -3,6 +3,8 @@ PYTHON ?= python3.13
 PIP := .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r
 UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
 CONTRACT := PYTHONPATH=layers/customers .venv/bin/python -m contract
+# A worker for each processor. The modules that take long come first (tests/conftest.py), whatever they are many of.
+PYTEST := .venv/bin/python -m pytest --numprocesses auto --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -18,7 +20,11 @@ test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready node_modules
 	@$(MAKE) --no-print-directory check
 	@# Without a browser, and without the right to install one, only its test is missing: it says so.
 	@tools/browser.sh >/dev/null || true
-	@.venv/bin/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+.PHONY: test-quick
+test-quick: .venv/.dev-ready node_modules/.ready ## Run the unit tests, and the integration tests that need no cloud: about a minute
+	@$(PYTEST) tests/unit tests/integration -m 'not cloud' $(ARGS)
 
 .PHONY: deployed
 deployed: .venv/.dev-ready .venv/ministack/.ready ## Deploy the stack with sam into an emulated cloud, and test it there
@@ -43,7 +49,7 @@ check: .venv/.dev-ready .venv/checkov/.ready tools/node_modules/.ready ## Lint, 
 		|| tools/node_modules/.bin/redocly lint --config tools/redocly.yaml docs/openapi.yaml
 
 .PHONY: fuzz
-fuzz: .venv/.dev-ready node_modules/.ready ## Fuzz the service by its contract, 20,000 requests (ARGS='--seed 7 --max-examples 100')
+fuzz: .venv/.dev-ready node_modules/.ready ## Fuzz the service by its contract, 20,000 requests (ARGS='--max-examples 100' for a short run, ARGS='--seed 7' to repeat one)
 	@.venv/bin/python -m tests.fuzz $(ARGS)
 
 .PHONY: docs

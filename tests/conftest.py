@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import boto3
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from local.data_folder import IN_MEMORY
 from local.engine import Engine
@@ -31,8 +34,53 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 STOP_SECONDS = 5
+_LONG = 60
+_LONGEST = (
+    "tests/integration/test_local_events.py",
+    "tests/deployed/",
+    "tests/integration/test_instructions.py",
+    "tests/integration/test_imports.py",
+    "tests/api/test_durability.py",
+    "tests/integration/test_exactly_once.py",
+    "tests/api/test_faults.py",
+    "tests/api/test_contract.py",
+    "tests/integration/test_local_cloud.py",
+    "tests/api/test_errors.py",
+    "tests/api/test_tokens.py",
+)
+"""What takes longest, in that order."""
+
+# A busy machine may take any time for an example.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
+
+
+class ByModule(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+    """Hand out a module as a whole, so that what its tests share is started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        # All of these share the one stack that was deployed.
+        return "tests/deployed" if nodeid.startswith("tests/deployed/") else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
+    """Decide which worker runs which tests."""
+    return ByModule(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the workers begin with what takes longest, so that no worker is left alone with it at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: next((n for n, long in enumerate(_LONGEST) if item.nodeid.startswith(long)), 99))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a test by the beginning of a long value."""
+    if isinstance(val, str | bytes) and len(val) > _LONG:
+        return f"{val[:_LONG]!r}[{len(val)}]"
+    return None
 
 
 class Service(NamedTuple):
@@ -53,13 +101,7 @@ class Service(NamedTuple):
 def tokens_kept(service: Service) -> list[str]:
     """Give the tokens that stand in a service's tables or logs: there must be none."""
     running = json.loads((service.data / "endpoints.json").read_text())
-    client = boto3.client(
-        "dynamodb",
-        endpoint_url=running["dynamodb"],
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = dynamodb_client(running["dynamodb"])
     tables = client.list_tables()["TableNames"]
     logs = list((service.data / "logs").iterdir())
     assert tables
@@ -117,8 +159,20 @@ def stack() -> Stack:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder with what `sam build` makes: its template.yaml, the functions and the layer."""
-    folder = tmp_path_factory.mktemp("built") / "build"
+    """Return the folder with what `sam build` makes: its template.yaml, the functions and the layer."""
+    base = tmp_path_factory.getbasetemp()
+    # The first worker that needs it builds it for all of this run, whose folders are side by side.
+    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, whole = run / "build", run / "build.whole"
+    with (run / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            _build(folder)
+            whole.touch()
+    return folder
+
+
+def _build(folder: Path) -> None:
     # Where nothing has changed since the last time, sam takes it from its cache.
     command = ["sam", "build", "--build-dir", str(folder), "--cached", "--cache-dir", str(ROOT / ".aws-sam" / "cache")]
     tools = str(Path(sys.executable).parent)
@@ -127,13 +181,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command, cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert done.returncode == 0, done.stdout
-    return folder
 
 
-@pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[str]:
-    """Give the URL of an engine that holds the template's tables, in memory."""
-    running = Engine(ROOT / "node_modules", None, tmp_path_factory.mktemp("engine") / "log")
+@contextmanager
+def running_engine(folder: Path, stack: Stack) -> Iterator[str]:
+    """Run an engine that holds the template's tables, in memory, until the block ends."""
+    running = Engine(ROOT / "node_modules", None, folder / "log")
     try:
         create_tables(running.endpoint, stack.tables)
         yield running.endpoint
@@ -141,11 +194,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[s
         running.close()
 
 
-@pytest.fixture(scope="session")
-def dynamodb(engine: str) -> DynamoDBClient:
+def dynamodb_client(endpoint: str) -> DynamoDBClient:
+    """Make a client of an engine."""
     return boto3.client(
         "dynamodb",
-        endpoint_url=engine,
+        endpoint_url=endpoint,
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
@@ -153,8 +206,23 @@ def dynamodb(engine: str) -> DynamoDBClient:
 
 
 @pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[str]:
+    """Return the URL of an engine that holds the template's tables, in memory."""
+    with running_engine(tmp_path_factory.mktemp("engine"), stack) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def dynamodb(engine: str) -> DynamoDBClient:
+    return dynamodb_client(engine)
+
+
+@pytest.fixture(scope="module")
 def function(engine: str, stack: Stack) -> Iterator[Callable[[str], Handler]]:
-    """Give a function's handler by its logical id, imported in this process with its own environment."""
+    """Return a function's handler by its logical id, imported in this process with its own environment.
+
+    It reads some of the environment only when it is called, which therefore stays for the module.
+    """
     handlers: dict[str, Handler] = {}
     patch = pytest.MonkeyPatch()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-import boto3
 import httpx
 import pytest
 
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from tests.api.support import any_group
+from tests.conftest import dynamodb_client
 from tests.published import published
 
 if TYPE_CHECKING:
@@ -57,15 +57,8 @@ class Tables(NamedTuple):
 def tables_of(stack: Stack) -> Callable[[Service], Tables]:
     def look_into(service: Service) -> Tables:
         endpoints = json.loads((service.data / "endpoints.json").read_text())
-        client: DynamoDBClient = boto3.client(
-            "dynamodb",
-            endpoint_url=endpoints["dynamodb"],
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
         return Tables(
-            client,
+            dynamodb_client(endpoints["dynamodb"]),
             stack.functions["GetCustomer"].environment["CUSTOMERS_TABLE"],
             stack.functions["Authorize"].environment["TOKENS_TABLE"],
             service.url,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 
 from tests.browser import NoBrowserError, try_reference
 from tests.conftest import ROOT, running_service
-from tests.fuzz.__main__ import cases, fuzz
+from tests.fuzz.__main__ import cases, fuzz, main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,9 +98,18 @@ def test_a_generated_python_client_creates_reads_and_lists(service: Service, tmp
 
 def test_fuzzing_in_all_phases_finds_nothing(tmp_path: Path) -> None:
     with running_service(tmp_path, "--in-memory") as own:
-        done = fuzz(own, "--max-examples", "10")
+        # Of pytest's own seed, so that it repeats this too.
+        done = fuzz(own, "--max-examples", "10", "--seed", str(random.getrandbits(32)))
     assert done.returncode == 0, done.stdout
     assert cases(done.stdout) > 400
+
+
+def test_a_number_of_examples_bounds_one_run_of_the_fuzzer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--max-examples", "2", "--seed", "1"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    found = re.fullmatch(r"seed 1: (\d+) requests", line)
+    assert found is not None
+    assert 5 <= int(found[1]) <= 100
 
 
 def test_fuzzing_finds_a_planted_mutation(tmp_path: Path) -> None:

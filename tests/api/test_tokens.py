@@ -206,10 +206,9 @@ def test_a_token_that_is_not_there_is_not_revoked(cached_service: Service) -> No
 class Authorizer:
     """The authorizer, in this process, and the number of look-ups that it makes."""
 
-    def __init__(self, handler: Handler, client: Any) -> None:
+    def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self.look_ups = 0
-        client.meta.events.register("before-call.dynamodb", self._count)
 
     def lets_in(self, header: str) -> bool:
         """Tell whether it lets a header's sender in. It may refuse in one way only."""
@@ -223,14 +222,19 @@ class Authorizer:
             return False
         return True
 
-    def _count(self, **_: object) -> None:
+    def count(self, **_: object) -> None:
+        """Count a look-up."""
         self.look_ups += 1
 
 
 @pytest.fixture(scope="module")
-def authorizer(function: Callable[[str], Handler]) -> Authorizer:
+def authorizer(function: Callable[[str], Handler]) -> Iterator[Authorizer]:
     handler = function("Authorize")
-    return Authorizer(handler, handler.__globals__["store"]._client)  # noqa: SLF001
+    authorizer = Authorizer(handler)
+    hooks = handler.__globals__["store"]._client.meta.events  # noqa: SLF001
+    hooks.register("before-call.dynamodb", authorizer.count)
+    yield authorizer
+    hooks.unregister("before-call.dynamodb", authorizer.count)
 
 
 def _mutations(token: str, number: int) -> Iterator[str]:

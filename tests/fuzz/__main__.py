@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _FIXED_SEEDS: Final = (1, 2)
 _ENOUGH: Final = 20_000
+_MAX_EXAMPLES: Final = 1500
+_BOUNDED: Final = ("--phases", "fuzzing,stateful")
+"""The phases that this number bounds. The others always send about 500 requests in all."""
 _GENERATED: Final = re.compile(r"^ +([\d,]+) generated", re.MULTILINE)
 _SEED: Final = re.compile(r"^Seed: (\d+)", re.MULTILINE)
 
@@ -55,29 +58,51 @@ def cases(output: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fuzz with the fixed seeds, then with random ones, until there were enough requests.
+    """Fuzz the service until 20,000 requests were sent, or once with the options given.
 
     Returns
     -------
     int
         The exit code: 1 if anything failed.
     """
-    parser = argparse.ArgumentParser(prog="tests.fuzz")
-    parser.add_argument("--seed", type=int, help="only this one")
-    parser.add_argument("--max-examples", type=int, default=1500, help="for each operation and run")
+    parser = argparse.ArgumentParser(
+        prog="tests.fuzz",
+        description="Without options: fixed seeds, then random ones, until 20,000 requests were sent.",
+    )
+    parser.add_argument("--seed", type=int, help="one run with this seed")
+    parser.add_argument(
+        "--max-examples",
+        type=int,
+        metavar="N",
+        help="one run, of at most N random requests to each operation and about N random sequences of calls",
+    )
     options = parser.parse_args(arguments)
-    seeds = list(_FIXED_SEEDS) if options.seed is None else [options.seed]
+    if options.seed is not None or options.max_examples is not None:
+        if options.max_examples is None:
+            return 0 if _run(options.seed, _MAX_EXAMPLES) else 1
+        return 0 if _run(options.seed, options.max_examples, *_BOUNDED) else 1
+    seeds = list(_FIXED_SEEDS)
     total = 0
-    while seeds or (options.seed is None and total < _ENOUGH):
-        chosen = ["--seed", str(seeds.pop(0))] if seeds else []
-        with tempfile.TemporaryDirectory() as folder, running_service(Path(folder), "--in-memory") as service:
-            done = fuzz(service, "--max-examples", str(options.max_examples), *chosen)
-        total += cases(done.stdout)
-        seed = _SEED.search(done.stdout)
-        print(f"seed {seed[1] if seed else '?'}: {cases(done.stdout)} requests, {total} in all", flush=True)  # noqa: T201 - to the terminal
-        if done.returncode or not cases(done.stdout):
-            print(done.stdout, done.stderr)  # noqa: T201
+    while total < _ENOUGH:
+        sent = _run(seeds.pop(0) if seeds else None, _MAX_EXAMPLES)
+        if not sent:
             return 1
+        total += sent
+        print(f"{total:,} of {_ENOUGH:,} requests", flush=True)  # noqa: T201 - to the terminal
+    return 0
+
+
+def _run(seed: int | None, max_examples: int, *arguments: str) -> int:
+    """Fuzz a new service once, and return how many requests were sent; 0 if anything failed."""
+    chosen = [] if seed is None else ["--seed", str(seed)]
+    with tempfile.TemporaryDirectory() as folder, running_service(Path(folder), "--in-memory") as service:
+        done = fuzz(service, "--max-examples", str(max_examples), *chosen, *arguments)
+    sent = cases(done.stdout)
+    used = _SEED.search(done.stdout)
+    print(f"seed {used[1] if used else '?'}: {sent} requests", flush=True)  # noqa: T201
+    if done.returncode == 0 and sent:
+        return sent
+    print(done.stdout, done.stderr)  # noqa: T201
     return 0
 
 

@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from local.stack import Stack
 
+pytestmark = pytest.mark.cloud
+
 ROOT: Final = Path(__file__).parents[2]
 
 CLIENT: Final = """

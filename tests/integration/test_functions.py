@@ -22,6 +22,7 @@ from customers.logs import logger
 from customers.store.customers import CustomerStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash, token_id
+from tests.conftest import dynamodb_client, running_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -184,6 +185,18 @@ def empty(dynamodb: DynamoDBClient, table: str, key: str) -> None:
     for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
         for item in page["Items"]:
             dynamodb.delete_item(TableName=table, Key={key: item[key]})
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[str]:
+    """Return the URL of an engine of their own: these tests count what is in a table, and empty it."""
+    with running_engine(tmp_path_factory.mktemp("engine"), stack) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def dynamodb(engine: str) -> DynamoDBClient:
+    return dynamodb_client(engine)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from tests.integration.import_cloud import Context
 if TYPE_CHECKING:
     from tests.integration.import_cloud import ImportCloud
 
+pytestmark = pytest.mark.cloud
+
 EVENTS = Path(__file__).parents[2] / "events"
 FUNCTIONS = {
     "plan_import": "PlanImport",

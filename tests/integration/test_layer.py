@@ -20,6 +20,8 @@ from local.layer_packages import installed_packages
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.cloud
+
 ROOT: Final = Path(__file__).parents[2]
 LAYER: Final = ROOT / "layers" / "customers"
 UNCHECKED_HASH: Final = (0b01).to_bytes(4, "little")

@@ -22,6 +22,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.cloud
+
 _ROOT = Path(__file__).parents[2]
 _APP = Path(__file__).with_name("local_app")
 _STOP_SECONDS = 5

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
+pytestmark = pytest.mark.cloud
+
 _ROOT = Path(__file__).parents[2]
 _APP = Path(__file__).with_name("local_events_app")
 _STOP_SECONDS = 5

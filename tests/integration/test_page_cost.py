@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import pytest
 
@@ -10,33 +10,37 @@ from benchmarks.engine import Meter
 from benchmarks.pages import fill
 from customers.fields import SORT_FIELDS
 from customers.store.customers import CustomerStore
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from tests.conftest import dynamodb_client
 
 SMALL, LARGE = 501, 502
 
 
+class Metered(NamedTuple):
+    """The store, and what its calls cost."""
+
+    store: CustomerStore
+    meter: Meter
+
+
 @pytest.fixture(scope="module")
-def store(dynamodb: DynamoDBClient) -> CustomerStore:
-    store = CustomerStore(dynamodb, "CustomersTable")
+def metered(engine: str) -> Metered:
+    # A client of its own: the meter's hooks would stay on one that other tests use too.
+    client = dynamodb_client(engine)
+    store = CustomerStore(client, "CustomersTable")
     fill(store, SMALL, 100)
     fill(store, LARGE, 2_000)
-    return store
+    return Metered(store, Meter(client))
 
 
 @pytest.mark.parametrize("sort", SORT_FIELDS)
 @pytest.mark.parametrize("descending", [False, True])
-def test_a_page_costs_one_query_and_the_same_in_every_group(
-    store: CustomerStore, dynamodb: DynamoDBClient, sort: str, *, descending: bool
-) -> None:
-    meter = Meter(dynamodb)
+def test_a_page_costs_one_query_and_the_same_in_every_group(metered: Metered, sort: str, *, descending: bool) -> None:
     costs = []
     for group_id in (SMALL, LARGE):
-        meter.take()
-        page = store.page(group_id, sort, descending=descending, limit=100, after=None)
+        metered.meter.take()
+        page = metered.store.page(group_id, sort, descending=descending, limit=100, after=None)
         assert len(page.customers) == 100
-        costs.append(meter.take())
+        costs.append(metered.meter.take())
     (requests, units), (large_requests, large_units) = costs
     assert (requests, units) == (large_requests, large_units)
     assert requests == 1

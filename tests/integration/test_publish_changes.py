@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from customers.customer import NewCustomer
     from tests.integration.import_cloud import ImportCloud
 
+pytestmark = pytest.mark.cloud
+
 JANE: NewCustomer = {"first_name": "Jané", "last_name": "Secret", "email": "jane@secret.example", "group_id": 1}
 PERSONAL = ("Jan", "Secret", "secret.example", "Joan")
 

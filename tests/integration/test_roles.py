@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tests.conftest import Handler
     from tests.integration.import_cloud import ImportCloud, Message
 
+pytestmark = pytest.mark.cloud
+
 type Template = dict[str, Any]
 
 POLLER = {
