@@ -18,9 +18,9 @@ _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _UP_TO_BRACKET: Final = re.compile(rb'(?:[^"{}\[\]]++|%s)*+[{}\[\]]' % _STRING.pattern, re.DOTALL)
 """All up to the next bracket that is not in a string, and that bracket."""
 _SCALAR_END: Final = re.compile(rb"[,\]}\s]")
-_FIRST_BYTE: Final = re.compile(rb"[!-~]")
-"""What an element may begin with: printable ASCII, like all of JSON outside of strings."""
-_STRUCTURE: Final = b",]}"
+_FIRST_BYTES: Final = bytes(range(ord("!"), ord("~") + 1)).translate(None, b",]}")
+"""What an element may begin with: printable ASCII, like all of JSON outside of strings, and not what ends an element.
+So it has at least one byte."""
 
 
 def read_elements(buffer: Buffer, *, in_object: bool, first: bool) -> Iterator[bytes]:
@@ -46,7 +46,7 @@ def read_elements(buffer: Buffer, *, in_object: bool, first: bool) -> Iterator[b
                 raise _not_json("There must be a comma or the end of the array before this row.")
             buffer.at += 1
             sign = _next_sign(buffer)
-        if sign in _STRUCTURE or not _FIRST_BYTE.match(sign):
+        if sign not in _FIRST_BYTES:
             raise _not_json("There must be a row here.")
         first = False
         yield buffer.take(_element_length(buffer))
