@@ -2,7 +2,7 @@
 PYTHON ?= python3.13
 PIP := .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r
 UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
-CONTRACT := PYTHONPATH=layers/customers .venv/bin/python -m contract
+CONTRACT := PYTHONPATH=layers/customers .venv/bin/python -m tools.contract
 # A worker for each processor. The modules that take long come first (tests/conftest.py), whatever they are many of.
 PYTEST := .venv/bin/python -m pytest --numprocesses auto --no-loadscope-reorder
 .DEFAULT_GOAL := help
@@ -16,10 +16,10 @@ run: .venv/.run-ready node_modules/.ready ## Serve the API on http://127.0.0.1:3
 	@.venv/bin/python -m local $(ARGS)
 
 .PHONY: test
-test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready node_modules/.ready tools/node_modules/.ready ## Run the checks and all tests that need no account and no Docker
+test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready node_modules/.ready tools/lint/node_modules/.ready ## Run the checks and all tests that need no account and no Docker
 	@$(MAKE) --no-print-directory check
 	@# Without a browser, and without the right to install one, only its test is missing: it says so.
-	@tools/browser.sh >/dev/null || true
+	@tools/lint/browser.sh >/dev/null || true
 	@$(PYTEST) $(ARGS)
 
 .PHONY: test-quick
@@ -36,7 +36,7 @@ sam-local: .venv/.dev-ready ## With Docker: serve on http://127.0.0.1:3001 by sa
 	@.venv/bin/python -m local.sam_local $(ARGS)
 
 .PHONY: check
-check: .venv/.dev-ready .venv/checkov/.ready tools/node_modules/.ready ## Lint, check types, validate and scan the template, check the contract
+check: .venv/.dev-ready .venv/checkov/.ready tools/lint/node_modules/.ready ## Lint, check types, validate and scan the template, check the contract
 	@.venv/bin/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy --no-error-summary
@@ -44,9 +44,9 @@ check: .venv/.dev-ready .venv/checkov/.ready tools/node_modules/.ready ## Lint, 
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv/bin/sam validate --lint
 	@.venv/checkov/bin/checkov --config-file .checkov.yaml
 	@$(CONTRACT) --check
-	@tools/node_modules/.bin/spectral lint --quiet --fail-severity hint --ruleset tools/spectral.yaml docs/openapi.yaml
-	@REDOCLY_SUPPRESS_UPDATE_NOTICE=true tools/node_modules/.bin/redocly lint --config tools/redocly.yaml docs/openapi.yaml >/dev/null 2>&1 \
-		|| tools/node_modules/.bin/redocly lint --config tools/redocly.yaml docs/openapi.yaml
+	@tools/lint/node_modules/.bin/spectral lint --quiet --fail-severity hint --ruleset tools/lint/spectral.yaml docs/openapi.yaml
+	@REDOCLY_SUPPRESS_UPDATE_NOTICE=true tools/lint/node_modules/.bin/redocly lint --config tools/lint/redocly.yaml docs/openapi.yaml >/dev/null 2>&1 \
+		|| tools/lint/node_modules/.bin/redocly lint --config tools/lint/redocly.yaml docs/openapi.yaml
 
 .PHONY: fuzz
 fuzz: .venv/.dev-ready node_modules/.ready ## Fuzz the service by its contract, 20,000 requests (ARGS='--max-examples 100' for a short run, ARGS='--seed 7' to repeat one)
@@ -63,7 +63,7 @@ client: .venv/.dev-ready ## Generate a Python client to build/client
 		--output-path build/client/customers_api_client
 
 .PHONY: screenshot
-screenshot: .venv/.dev-ready node_modules/.ready tools/node_modules/.ready ## Take the picture of the reference page, docs/try.png
+screenshot: .venv/.dev-ready node_modules/.ready tools/lint/node_modules/.ready ## Take the picture of the reference page, docs/try.png
 	@.venv/bin/python -m tests.browser docs/try.png
 
 .PHONY: openapi
@@ -76,38 +76,38 @@ audit: .venv/.dev-ready ## Look up known vulnerabilities of all that is pinned (
 
 .PHONY: bench
 bench: .venv/.bench-ready node_modules/.ready ## Compare the functions with bare boto3 and the usual frameworks
-	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.ladder $(ARGS)
+	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.ladder $(ARGS)
 
 .PHONY: bench-http
 bench-http: .venv/.dev-ready node_modules/.ready ## Measure the whole service on this machine under load
-	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.http_load $(ARGS)
+	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.http_load $(ARGS)
 
 .PHONY: bench-pages
 bench-pages: .venv/.dev-ready node_modules/.ready ## Measure what a page costs in a group of 100 and of 100,000
-	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.pages $(ARGS)
+	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.pages $(ARGS)
 
 .PHONY: bench-writes
 bench-writes: .venv/.dev-ready node_modules/.ready ## Measure what each write costs, with and without an Idempotency-Key
-	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.writes
+	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.writes
 
 .PHONY: bench-imports
 bench-imports: .venv/.dev-ready node_modules/.ready ## Measure imports: the worker beside `batch_writer`, then whole files (ARGS='10000 1000000')
 	@# Without awscrt, which SAM brings here and no layer has: botocore would sign with it, and slower.
-	@BOTO_DISABLE_CRT=true PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.import_worker
-	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.imports $(ARGS)
+	@BOTO_DISABLE_CRT=true PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.import_worker
+	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.imports $(ARGS)
 
 .PHONY: reliability
 reliability: .venv/.dev-ready node_modules/.ready ## Let things fail, count what is lost, and write docs/reliability.md
-	@PYTHONPATH=layers/customers .venv/bin/python -m benchmarks.reliability $(ARGS)
+	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.reliability $(ARGS)
 
 .PHONY: pins
 pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS=--upgrade)
-	@$(UV_COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt
-	@$(UV_COMPILE) $(ARGS) requirements-checkov.in -o requirements-checkov.txt
-	@$(UV_COMPILE) $(ARGS) requirements-ministack.in -o requirements-ministack.txt
-	@$(UV_COMPILE) $(ARGS) local/requirements.in -c requirements-dev.txt -o local/requirements.txt
-	@$(UV_COMPILE) $(ARGS) layers/customers/requirements.in -c requirements-dev.txt -o layers/customers/requirements.txt
-	@for folder in benchmarks benchmarks/peers/boto3 benchmarks/peers/fastapi benchmarks/peers/flask benchmarks/peers/powertools; do \
+	@$(UV_COMPILE) $(ARGS) requirements/dev.in -o requirements/dev.txt
+	@$(UV_COMPILE) $(ARGS) requirements/checkov.in -o requirements/checkov.txt
+	@$(UV_COMPILE) $(ARGS) requirements/ministack.in -o requirements/ministack.txt
+	@$(UV_COMPILE) $(ARGS) requirements/run.in -c requirements/dev.txt -o requirements/run.txt
+	@$(UV_COMPILE) $(ARGS) layers/customers/requirements.in -c requirements/dev.txt -o layers/customers/requirements.txt
+	@for folder in tools/benchmarks tools/benchmarks/peers/boto3 tools/benchmarks/peers/fastapi tools/benchmarks/peers/flask tools/benchmarks/peers/powertools; do \
 		$(UV_COMPILE) $(ARGS) $$folder/requirements.in -c layers/customers/requirements.txt -o $$folder/requirements.txt || exit 1; done
 
 .PHONY: npm
@@ -148,19 +148,19 @@ WITH_NPM := run docs test check fuzz screenshot bench bench-http bench-pages ben
 
 # What `make run` and ./customers need; the laptop cloud installs the functions' own packages elsewhere. Bytecode is left to
 # the first start, which needs a third of it: that halves the installation.
-.venv/.run-ready: local/requirements.txt | .venv/pyvenv.cfg
+.venv/.run-ready: requirements/run.txt | .venv/pyvenv.cfg
 	@echo "installing what the laptop cloud runs on (first time only)"
-	@$(PIP) local/requirements.txt --no-compile
+	@$(PIP) requirements/run.txt --no-compile
 	@touch $@
 
 # What the checks and the tests need, in the same environment and the same versions.
-.venv/.dev-ready: requirements-dev.txt | .venv/pyvenv.cfg
+.venv/.dev-ready: requirements/dev.txt | .venv/pyvenv.cfg
 	@echo "installing what the checks and the tests run on (first time only)"
-	@$(PIP) requirements-dev.txt
+	@$(PIP) requirements/dev.txt
 	@touch .venv/.run-ready $@
 
 # Tools whose pins contradict ours have an environment of their own.
-.venv/%/.ready: requirements-%.txt | .venv/pyvenv.cfg
+.venv/%/.ready: requirements/%.txt | .venv/pyvenv.cfg
 	@echo "installing $* (first time only)"
 	@.venv/bin/python -m venv .venv/$*
 	@.venv/$*/bin/pip install -qq --disable-pip-version-check --require-hashes -r $<
@@ -176,10 +176,10 @@ WITH_NPM := run docs test check fuzz screenshot bench bench-http bench-pages ben
 	@touch $@
 
 # Lambda's own runtime client, apart from everything else: the functions measured see it as they do in Lambda.
-.venv/.bench-ready: benchmarks/requirements.txt | .venv/.dev-ready
+.venv/.bench-ready: tools/benchmarks/requirements.txt | .venv/.dev-ready
 	@echo "installing Lambda's runtime client (first time only)"
 	@rm -rf .venv/lambda-runtime
-	@$(PIP) benchmarks/requirements.txt --target .venv/lambda-runtime
+	@$(PIP) tools/benchmarks/requirements.txt --target .venv/lambda-runtime
 	@touch $@
 
 node_modules/.ready: package.json
@@ -189,8 +189,8 @@ node_modules/.ready: package.json
 	@touch $@
 
 # What the checks and the tests of the contract run on, each in the version and with the hash that the lock has.
-tools/node_modules/.ready: tools/package.json tools/package-lock.json
+tools/lint/node_modules/.ready: tools/lint/package.json tools/lint/package-lock.json
 	@command -v npm >/dev/null || { echo "$$NO_NPM" >&2; exit 1; }
 	@echo "installing what checks the contract (first time only)"
-	@cd tools && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
+	@cd tools/lint && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
 	@touch $@

@@ -28,10 +28,10 @@ def try_reference(service: Service, picture: Path | None = None) -> dict[str, An
     NoBrowserError
         There is no browser.
     """
-    found = subprocess.run([ROOT / "tools/browser.sh"], capture_output=True, text=True, check=False)
+    found = subprocess.run([ROOT / "tools/lint/browser.sh"], capture_output=True, text=True, check=False)
     if found.returncode:
         raise NoBrowserError(found.stderr.strip())
-    command = ["node", "tools/try_docs.mjs", service.url, str(service.data / "token")]
+    command = ["node", "tools/lint/try_docs.mjs", service.url, str(service.data / "token")]
     tried = subprocess.run(
         [*command, *([] if picture is None else [str(picture)])],
         cwd=ROOT,

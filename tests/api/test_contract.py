@@ -63,7 +63,7 @@ def test_the_page_as_files_calls_the_api_it_is_told(tmp_path: Path) -> None:
 
 def test_the_request_collection_runs_from_first_to_last(service: Service) -> None:
     collection = "docs/customers.postman_collection.json"
-    command = ["tools/node_modules/.bin/newman", "run", collection, "--color", "off"]
+    command = ["tools/lint/node_modules/.bin/newman", "run", collection, "--color", "off"]
     variables = [f"base_url={service.url}", f"token={service.token}"]
     done = subprocess.run(
         [*command, *(argument for variable in variables for argument in ("--env-var", variable))],
@@ -85,7 +85,7 @@ def test_a_generated_python_client_creates_reads_and_lists(service: Service, tmp
     made = subprocess.run(generator, env=environment, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr + made.stdout
     done = subprocess.run(
-        [sys.executable, ROOT / "examples/python_client.py", service.url, service.data / "token"],
+        [sys.executable, ROOT / "docs/examples/python_client.py", service.url, service.data / "token"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.reliability.fault_proxy import Fault
-from benchmarks.reliability.requests import KINDS, World, run_cell, running_world
+from tools.benchmarks.reliability.fault_proxy import Fault
+from tools.benchmarks.reliability.requests import KINDS, World, run_cell, running_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -166,7 +166,7 @@ def test_a_sort_order_is_one_word_and_the_index_that_a_test_asks_for(project: Pa
 
 def _written_by_make_openapi(project: Path) -> list[str]:
     before = {file: file.read_bytes() for file in (project / "docs").rglob("*") if file.is_file()}
-    done = run(project, "contract")
+    done = run(project, "tools.contract")
     assert done.returncode == 0, done.stderr
-    assert run(project, "contract", "--check").returncode == 0
+    assert run(project, "tools.contract", "--check").returncode == 0
     return [str(file.relative_to(project)) for file, content in before.items() if file.read_bytes() != content]

@@ -154,7 +154,7 @@ def after_run(clones: tuple[Clone, Clone]) -> Clone:
 def developers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A clone with the environment that runs the tests, which must be no more than its target installs."""
     pinned = set()
-    for line in (ROOT / "requirements-dev.txt").read_text().splitlines():
+    for line in (ROOT / "requirements/dev.txt").read_text().splitlines():
         if not line.startswith((" ", "#")):
             requirement = Requirement(line.removesuffix("\\"))
             if requirement.marker is None or requirement.marker.evaluate():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-MANIFESTS = [ROOT / "package.json", ROOT / "tools" / "package.json"]
+MANIFESTS = [ROOT / "package.json", ROOT / "tools" / "lint" / "package.json"]
 PACKAGES: dict[str, str] = {
     name: version
     for manifest in MANIFESTS
@@ -147,14 +147,14 @@ def project(tmp_path: Path) -> Path:
     shutil.copy(ROOT / ".ci" / "audit", project / ".ci")
     shutil.copy(ROOT / "package.json", project)
     (project / ".venv").symlink_to(ROOT / ".venv")
-    for name, pin in (("requirements-one", "pydantic==2.0"), ("a/requirements", "pydantic==1.0")):
+    for name, pin in (("requirements/one", "pydantic==2.0"), ("a/requirements", "pydantic==1.0")):
         file = project / f"{name}.txt"
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"{pin} ; python_version > '3' \\\n    --hash=sha256:{'0' * 64}\n")
     return project
 
 
-def pins(file: Path = ROOT / "requirements-dev.txt") -> list[str]:
+def pins(file: Path = ROOT / "requirements/dev.txt") -> list[str]:
     return [line.split(" ")[0] for line in file.read_text().splitlines() if "==" in line.split(" ")[0]]
 
 
@@ -164,7 +164,7 @@ def test_everything_that_is_pinned_is_audited(audit: Audit) -> None:
     assert done.returncode == 0, done.stderr
     assert "NOT AUDITED" not in done.stderr
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    files = [ROOT / name for name in tracked if re.search(r"(^|/)requirements[^/]*\.txt$", name)]
+    files = [ROOT / name for name in tracked if re.search(r"^requirements/.*\.txt$|(^|/)requirements\.txt$", name)]
     assert len(files) > 3
     for file in files:
         # A few pins are for other systems, and audited there.
@@ -204,8 +204,8 @@ def test_sources_out_of_reach_are_told_and_fail_it_where_it_is_required(
     assert done.returncode == status
 
 
-@pytest.mark.parametrize("place", ["local", "layers/customers"])
-def test_every_place_runs_the_versions_that_are_tested(place: str) -> None:
-    run = pins(ROOT / place / "requirements.txt")
+@pytest.mark.parametrize("file", ["requirements/run.txt", "layers/customers/requirements.txt"])
+def test_every_place_runs_the_versions_that_are_tested(file: str) -> None:
+    run = pins(ROOT / file)
     assert run
     assert set(run) <= set(pins())

@@ -109,7 +109,7 @@ def test_starts_stay_as_short_as_they_are(built: Path, engine: str, stack: Stack
 
     jobs: dict[str, Callable[[], int]] = {
         "boto3": lambda: count(
-            "GetCustomer", "get", "get_customer/valid", ROOT / "benchmarks" / "peers" / "boto3", full
+            "GetCustomer", "get", "get_customer/valid", ROOT / "tools" / "benchmarks" / "peers" / "boto3", full
         ),
         "POST": lambda: count("CreateCustomers", "app", "create_customers/one", built / "CreateCustomers", layer),
         "authorizer": lambda: count("Authorize", "app", "authorize/valid", built / "Authorize", layer),

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import pytest
 
-from benchmarks.engine import Meter
-from benchmarks.pages import fill
 from customers.fields import SORT_FIELDS
 from customers.store.customers import CustomerStore
 from tests.conftest import dynamodb_client
+from tools.benchmarks.engine import Meter
+from tools.benchmarks.pages import fill
 
 SMALL, LARGE = 501, 502
 

@@ -15,7 +15,7 @@ from tests.published import ROOT, published
 if TYPE_CHECKING:
     from pathlib import Path
 
-PARTS = ("contract", "docs", "functions", "layers", "local", "template.yaml", "pyproject.toml")
+PARTS = ("tools/contract", "docs", "functions", "layers", "local", "template.yaml", "pyproject.toml")
 
 
 def examples(part: Any, where: str) -> list[tuple[str, Any, Any]]:
@@ -62,7 +62,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def checked(project: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "contract", "--check"],
+        [sys.executable, "-m", "tools.contract", "--check"],
         cwd=project,
         env={"PYTHONPATH": "layers/customers", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
@@ -99,7 +99,7 @@ WORDS = [
         "no words for problems.key-again.when",
     ),
     ("layers/customers/customers/errors.py", '    "empty",\n', '    "void",\n', "no words for codes.void"),
-    ("contract/words.yaml", "problems:\n", "problems:\n  gone: {when: Never.}\n", "is not: problems.gone.when"),
+    ("tools/contract/words.yaml", "problems:\n", "problems:\n  gone: {when: Never.}\n", "is not: problems.gone.when"),
 ]
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
-from benchmarks.reliability.load import running_service
-from benchmarks.reliability.requests import JOHN
 from tests.api.support import descendants
+from tools.benchmarks.reliability.load import running_service
+from tools.benchmarks.reliability.requests import JOHN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from pydantic import TypeAdapter
 
-from contract.sample import CUSTOMER_ID, GROUP_ID, SampleStore
 from customers import errors, fields, logs, model
 from customers.customer import Customer, NewCustomer
 from customers.http import request as http
@@ -28,6 +27,7 @@ from local.proxy import Request as ProxyRequest
 from local.proxy import proxy_event
 from local.stack import read_stack
 from local.template import Template
+from tools.contract.sample import CUSTOMER_ID, GROUP_ID, SampleStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 type Json = dict[str, Any]
 
-ROOT: Final = Path(__file__).parent.parent
+ROOT: Final = Path(__file__).parents[2]
 _STACK_ID: Final = "arn:aws:cloudformation:us-east-1:123456789012:stack/contract/1"
 REQUEST_ID: Final = "0638bab5-3e2d-46cd-8ace-6eed3eca8f69"
 PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID}

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.engine import Meter, running_engine
+from tools.benchmarks.engine import Meter, running_engine
 
 if TYPE_CHECKING:
     from local.stack import Stack

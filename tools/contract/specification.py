@@ -5,14 +5,14 @@ from __future__ import annotations
 import http
 from typing import TYPE_CHECKING, Any, Final
 
-from contract.facts import PATH_PARAMETERS, REQUEST_ID
 from customers.http.request import MAX_BODY_BYTES
+from tools.contract.facts import PATH_PARAMETERS, REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from contract.facts import Answer, Example, Facts, Operation
-    from contract.words import Words
+    from tools.contract.facts import Answer, Example, Facts, Operation
+    from tools.contract.words import Words
 
 type Json = dict[str, Any]
 

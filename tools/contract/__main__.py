@@ -1,4 +1,4 @@
-"""`python -m contract`: writes what is published of the contract; with `--check`, tells whether it is up to date."""
+"""`python -m tools.contract`: writes the published contract; with `--check`, says whether it is up to date."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from contract.collection import collection
-from contract.facts import ROOT, read_facts
-from contract.markdown import problems_page, with_tables
-from contract.specification import specification
-from contract.words import Words, WordsError
+from tools.contract.collection import collection
+from tools.contract.facts import ROOT, read_facts
+from tools.contract.markdown import problems_page, with_tables
+from tools.contract.specification import specification
+from tools.contract.words import Words, WordsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 _DOCS: Final = ROOT / "docs"
-_HEAD: Final = "# Written by `make openapi` from the code, the template and contract/words.yaml.\n"
+_HEAD: Final = "# Written by `make openapi` from the code, the template and tools/contract/words.yaml.\n"
 
 
 class _Dumper(yaml.SafeDumper):

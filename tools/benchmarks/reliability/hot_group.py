@@ -16,9 +16,9 @@ from collections import Counter
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.reliability.fault_proxy import Answer, Call
-from benchmarks.reliability.requests import JOHN, World, running_world
 from local.throttle import TokenBucket
+from tools.benchmarks.reliability.fault_proxy import Answer, Call
+from tools.benchmarks.reliability.requests import JOHN, World, running_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Imports files on the laptop's service: whether the counts are right, how long it takes, and what memory it needs.
 
-python -m benchmarks.imports 10000 100000 1000000
+python -m tools.benchmarks.imports 10000 100000 1000000
 
 Each file has a known hundredth of bad rows. It is dropped into the import folder of a service of its own; the rows that
 were rejected are mended and dropped in again, of which none may be rejected. Needs Linux, which knows a process's peak.
@@ -22,12 +22,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.import_rows import BAD_EVERY, make, mend
+from tools.benchmarks.import_rows import BAD_EVERY, make, mend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WATCHED = {
     "plan_import": ":function:PlanImport",
     "import_customers": ":function:ImportCustomers",

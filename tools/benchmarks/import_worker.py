@@ -17,7 +17,6 @@ from statistics import median
 
 import boto3
 
-from benchmarks.import_rows import BAD_EVERY, make
 from customers.imports.chunks import Chunk, chunks
 from customers.imports.files.reader import RowReader
 from local.engine import Engine
@@ -25,6 +24,7 @@ from local.services import Services
 from local.stack import read_stack
 from local.tables import create_tables
 from local.template import Template
+from tools.benchmarks.import_rows import BAD_EVERY, make
 
 ROUNDS = 9
 ROWS = 5_000

@@ -1,6 +1,6 @@
 """Creates a customer, reads it and walks through its group, with the client that `make client` generates.
 
-PYTHONPATH=build/client .venv/bin/python examples/python_client.py http://127.0.0.1:3000 .local/token
+PYTHONPATH=build/client .venv/bin/python docs/examples/python_client.py http://127.0.0.1:3000 .local/token
 """
 
 import sys

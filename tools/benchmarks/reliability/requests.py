@@ -24,10 +24,10 @@ from uuid import uuid4
 import boto3
 import httpx
 
-from benchmarks.reliability.fault_proxy import Fault, FaultProxy
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from local.data_folder import IN_MEMORY
+from tools.benchmarks.reliability.fault_proxy import Fault, FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -377,7 +377,14 @@ def running_world(*arguments: str) -> Iterator[World]:
         proxy = stack.enter_context(FaultProxy(store))
         process = stack.enter_context(
             subprocess.Popen(  # noqa: S603 (our own program)
-                [sys.executable, "-m", "benchmarks.reliability.faulty_cloud", "--in-memory", "--quiet", *arguments],
+                [
+                    sys.executable,
+                    "-m",
+                    "tools.benchmarks.reliability.faulty_cloud",
+                    "--in-memory",
+                    "--quiet",
+                    *arguments,
+                ],
                 env={
                     **os.environ,
                     "DATA_DIR": str(data),

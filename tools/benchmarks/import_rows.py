@@ -1,7 +1,7 @@
 """Makes a CSV of customers with a known number of bad rows, and mends what an import rejected of it.
 
-python -m benchmarks.import_rows make 1000000 rows.csv     # every hundredth row is bad
-python -m benchmarks.import_rows mend rejected.csv mended.csv
+python -m tools.benchmarks.import_rows make 1000000 rows.csv     # every hundredth row is bad
+python -m tools.benchmarks.import_rows mend rejected.csv mended.csv
 """
 
 from __future__ import annotations

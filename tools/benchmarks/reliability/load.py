@@ -21,9 +21,9 @@ from uuid import uuid4
 import boto3
 import httpx
 
-from benchmarks.reliability.requests import CHANGES, JOHN, Json
 from customers.fields import SORT_FIELDS
 from tests.api.support import descendants
+from tools.benchmarks.reliability.requests import CHANGES, JOHN, Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

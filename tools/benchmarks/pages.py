@@ -1,7 +1,7 @@
 """What a page costs in a small group and in a large one, and whether a walk through the large one is complete.
 
-Run as `make bench-pages`, or `python -m benchmarks.pages --large 100000`. Everything runs on the real engine, with the
-store's own code; the figures are the engine's consumed capacity and the requests counted at the client.
+Run as `make bench-pages`, or `python -m tools.benchmarks.pages --large 100000`. Everything runs on the real engine,
+with the store's own code. The figures are the engine's consumed capacity and the requests counted at the client.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import boto3
 
-from benchmarks.engine import Meter, running_engine
 from customers.errors import NotFoundError
 from customers.fields import SORT_FIELDS
 from customers.store.customers import CustomerStore
+from tools.benchmarks.engine import Meter, running_engine
 
 if TYPE_CHECKING:
     from customers.customer import NewCustomer

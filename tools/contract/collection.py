@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from contract.facts import Example, Facts, Operation
-    from contract.words import Words
+    from tools.contract.facts import Example, Facts, Operation
+    from tools.contract.words import Words
 
 type Json = dict[str, Any]
 

@@ -1,6 +1,6 @@
 // Opens the reference page in Chromium, authorizes, and tries operations, as a person would.
 //
-// node tools/try_docs.mjs URL TOKEN-FILE [SCREENSHOT.png]
+// node tools/lint/try_docs.mjs URL TOKEN-FILE [SCREENSHOT.png]
 //
 // Prints what the page showed, as JSON. CHROMIUM names the browser's program.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import boto3
 
-from benchmarks.engine import running_engine
-from benchmarks.runtime import Package
 from customers.store.customers import CustomerStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, token_hash, token_in
+from tools.benchmarks.engine import running_engine
+from tools.benchmarks.runtime import Package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from customers.customer import NewCustomer
     from local.stack import Stack
 
-ROOT: Final = Path(__file__).parents[1]
-PEERS: Final = ROOT / "benchmarks" / "peers"
+ROOT: Final = Path(__file__).parents[2]
+PEERS: Final = ROOT / "tools" / "benchmarks" / "peers"
 GROUP: Final = 7
 """A group of a thousand customers."""
 KNOWN: Final = "123"

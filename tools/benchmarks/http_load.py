@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from benchmarks.contenders import ROOT
-from benchmarks.report import replace_part, table
 from local.data_folder import IN_MEMORY
+from tools.benchmarks.contenders import ROOT
+from tools.benchmarks.report import replace_part, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,13 +6,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from contract.specification import problem_answers, problem_words
+from tools.contract.specification import problem_answers, problem_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from contract.facts import Facts, Operation
-    from contract.words import Words
+    from tools.contract.facts import Facts, Operation
+    from tools.contract.words import Words
 
 _TABLE: Final = re.compile(r"(<!-- `make openapi` writes: ([\w ]+) -->\n).*?(<!-- until here -->)", re.DOTALL)
 _POWER: Final = 2**53 - 1
@@ -23,7 +23,7 @@ def problems_page(facts: Facts, words: Words) -> str:
     lines = [
         "# Problem types",
         "",
-        "<!-- Written by `make openapi` from the code, the template and contract/words.yaml. -->",
+        "<!-- Written by `make openapi` from the code, the template and tools/contract/words.yaml. -->",
         "",
         words("problems_page", "types"),
         "",

@@ -14,12 +14,12 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from benchmarks.contenders import ROOT, contenders
-from benchmarks.report import Bar, bars, replace_part, table
-from benchmarks.runtime import Runtime
+from tools.benchmarks.contenders import ROOT, contenders
+from tools.benchmarks.report import Bar, bars, replace_part, table
+from tools.benchmarks.runtime import Runtime
 
 if TYPE_CHECKING:
-    from benchmarks.contenders import Contender
+    from tools.benchmarks.contenders import Contender
 
 OURS: Final = ("authorizer", "GET", "DELETE", "page of 100", "PATCH", "POST")
 FRAMEWORKS: Final = ("Flask", "Powertools", "FastAPI")

@@ -13,8 +13,6 @@ from uuid import uuid4
 
 from botocore.config import Config
 
-from benchmarks.reliability.fault_proxy import Fault, FaultProxy
-from benchmarks.reliability.requests import Cell, Verdict
 from customers.aws import clients, dynamodb
 from customers.imports import chunks as chunks_module
 from local.engine import Engine
@@ -23,6 +21,8 @@ from local.stack import read_stack
 from local.tables import create_tables
 from local.template import Template
 from tests.integration.import_cloud import ImportCloud, Message
+from tools.benchmarks.reliability.fault_proxy import Fault, FaultProxy
+from tools.benchmarks.reliability.requests import Cell, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.reliability import bad_requests, hot_group, imports, load, requests
-from benchmarks.reliability.fault_proxy import Fault
+from tools.benchmarks.reliability import bad_requests, hot_group, imports, load, requests
+from tools.benchmarks.reliability.fault_proxy import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from benchmarks.reliability.requests import Cell
+    from tools.benchmarks.reliability.requests import Cell
 
 _DOCUMENT: Final = Path("docs/reliability.md")
 
