@@ -1,4 +1,4 @@
-"""`python -m local`: serves the template in the current folder."""
+"""`python -m local`: serves the template in the current folder, on this machine and for its user alone."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from local.cloud import Cloud
+from local.data_folder import IN_MEMORY, unusable
 from local.errors import LocalError
 from local.reference import Reference, write_reference
 from local.server import HOST, Server, bind
@@ -28,6 +29,8 @@ _SWITCH_INTERVAL: Final = 0.0005
 _M_ARENA_MAX: Final = -8
 """From malloc.h of glibc."""
 _PACKAGES: Final = Path("node_modules")
+_LOOK_AFTER: Final = 0.5
+"""Seconds between two looks at the data folder."""
 # A call that succeeds on an empty table and leaves nothing behind.
 _EXAMPLE: Final = (
     """curl -s -X POST -H "Authorization: Bearer $(cat {token})" -H 'Content-Type: application/json' """
@@ -42,13 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 after a signal, 1 if it cannot start.
+        The exit code: 0 after a signal, 1 if it cannot start or cannot go on.
     """
-    parser = argparse.ArgumentParser(prog="local", description="Serves template.yaml on this machine.")
-    parser.add_argument("--template", type=Path, default=Path("template.yaml"))
-    parser.add_argument("--parameter", action="append", default=[], metavar="KEY=VALUE", help="repeatable")
-    parser.add_argument("--in-memory", action="store_true", help="keep no tables on disk")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
+    # Every file that this process and its children make is the user's alone.
+    os.umask(0o077)
     stop = threading.Event()
     ready = threading.Event()
 
@@ -68,34 +69,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Waiting requests are no news: they wait for a function's process.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
-        _serve(options.template, _pairs(options.parameter), ready, stop, in_memory=options.in_memory)
+        _serve(options, ready, stop)
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201 - to the terminal
         return 1
     return 0
 
 
-def _serve(
-    template: Path, parameters: dict[str, str], ready: threading.Event, stop: threading.Event, *, in_memory: bool
-) -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="make run ARGS=…", description="Serve template.yaml on this machine.", usage="make run ARGS='[options]'"
+    )
+    parser.add_argument("--template", type=Path, default=Path("template.yaml"), help="default: %(default)s")
+    parser.add_argument(
+        "--parameter", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the template; repeatable"
+    )
+    parser.add_argument(
+        "--in-memory", action="store_true", help="start empty and keep nothing; what is kept otherwise is left alone"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print no line for each request")
+    return parser
+
+
+def _serve(options: argparse.Namespace, ready: threading.Event, stop: threading.Event) -> None:
     data = Path(os.environ.get("DATA_DIR") or ".local")
+    if options.in_memory:
+        data /= IN_MEMORY
     with bind(_port()) as listening:
-        cloud = Cloud(template, parameters, data, _PACKAGES, in_memory=in_memory)
+        url = f"http://{HOST}:{listening.getsockname()[1]}"
+        try:
+            cloud = Cloud(
+                options.template,
+                _pairs(options.parameter),
+                data,
+                _PACKAGES,
+                url=url,
+                in_memory=options.in_memory,
+            )
+        except OSError as error:
+            raise unusable(data, error) from error
         ready.set()
-        docs = template.parent / "docs"
+        docs = options.template.parent / "docs"
         # Only the project's own template has a reference.
         has_reference = (docs / "openapi.yaml").exists()
-        server = Server(cloud, _with_reference(cloud, docs) if has_reference else cloud, listening)
+        log = None if options.quiet else sys.stderr
+        server = Server(cloud, _with_reference(cloud, docs) if has_reference else cloud, listening, log)
         try:
-            url = f"http://{HOST}:{listening.getsockname()[1]}"
             print(f"address  {url}")  # noqa: T201 - to the terminal
+            if has_reference:
+                print(f"docs     {url}/docs")  # noqa: T201
+            print(f"data     {data}{', deleted at the end' if options.in_memory else ''}")  # noqa: T201
             if cloud.token is not None:
                 print(f"token    {cloud.token}")  # noqa: T201
                 print(f"try      {_EXAMPLE.format(token=shlex.quote(str(cloud.token)), url=url)}")  # noqa: T201
-            if has_reference:
-                print(f"docs     {url}/docs")  # noqa: T201
             print(f"ready    {url}", flush=True)  # noqa: T201
-            stop.wait()
+            while not stop.wait(_LOOK_AFTER):
+                cloud.look_after_data()
         finally:
             server.close()
             cloud.close()
@@ -110,14 +139,14 @@ def _with_reference(cloud: Cloud, docs: Path) -> Reference:
 def _port() -> int:
     text = os.environ.get("PORT") or "3000"
     if not text.isdecimal() or int(text) > _MAX_PORT:
-        raise LocalError(f"PORT is {text}, which is no port")
+        raise LocalError(f"PORT is {text}: a port is a number from 0, for any free one, to {_MAX_PORT}")
     return int(text)
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     if wrong := [key for key, separator, _ in pairs if not separator]:
-        raise LocalError(f"--parameter {wrong[0]} is not KEY=VALUE")
+        raise LocalError(f"--parameter {wrong[0]}: write it as KEY=VALUE")
     return {key: value for key, _, value in pairs}
 
 

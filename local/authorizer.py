@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from local.functions import FunctionPool
+    from local.request_log import Call
     from local.stack import Authorizer
 
 _MAX_ANSWERS: Final = 10_000
@@ -84,7 +85,7 @@ class TokenAuthorizer:
         self._lock = threading.Lock()
         self._answers: OrderedDict[str, tuple[float, _Answer]] = OrderedDict()
 
-    def authorize(self, headers: Mapping[str, str], method_arn: str) -> Mapping[str, str]:
+    def authorize(self, headers: Mapping[str, str], method_arn: str, call: Call) -> Mapping[str, str]:
         """Decide whether a request may go on.
 
         Parameters
@@ -93,6 +94,8 @@ class TokenAuthorizer:
             The request's headers, names in lower case.
         method_arn
             ARN of the requested method.
+        call
+            Notes that the function is asked.
 
         Returns
         -------
@@ -109,7 +112,7 @@ class TokenAuthorizer:
             raise RefusedError("UNAUTHORIZED", "Unauthorized")
         answer = self._kept(token)
         if answer is None:
-            answer = self._ask(token, method_arn)
+            answer = self._ask(token, method_arn, call)
             self._keep(token, answer)
         if not answer.allows(method_arn):
             raise RefusedError("ACCESS_DENIED", "User is not authorized to access this resource")
@@ -128,10 +131,11 @@ class TokenAuthorizer:
                 if len(self._answers) > _MAX_ANSWERS:
                     self._answers.popitem(last=False)
 
-    def _ask(self, token: str, method_arn: str) -> _Answer:
+    def _ask(self, token: str, method_arn: str, call: Call) -> _Answer:
         event = {"type": "TOKEN", "authorizationToken": token, "methodArn": method_arn}
         try:
-            result = self._pool.invoke(json.dumps(event).encode(), _TIMEOUT)
+            asked = call.invoked(self._authorizer.function)
+            result = self._pool.invoke(json.dumps(event).encode(), _TIMEOUT, asked)
         except FunctionError as error:
             # The one message with a meaning of its own.
             if error.message == "Unauthorized":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from local.consumers import QueuePoller
+from local.data_folder import DATABASE, ENDPOINTS, IMPORT_BUCKET, LOGS, TOKEN, DataFolder
 from local.engine import Engine
 from local.errors import LocalError
 from local.functions import FunctionPool
 from local.gateway import Gateway
 from local.import_bucket import LOGICAL_ID, ImportBucketFolder
+from local.logs import shorten
 from local.services import Services
 from local.stack import Stack, read_stack
 from local.streams import StreamPoller
@@ -76,11 +78,13 @@ class Cloud:
     parameters
         Values in place of its parameters' defaults.
     data
-        Folder for everything that is kept.
+        Folder for everything that is kept. Only one service at a time uses it.
     packages
         The folder `node_modules`.
+    url
+        Where requests arrive, for what works beside the service.
     in_memory
-        Whether the tables are lost at the end.
+        Whether all of it is deleted, now and at the end.
 
     Raises
     ------
@@ -88,30 +92,29 @@ class Cloud:
         If it cannot start.
     """
 
-    def __init__(
-        self, template: Path, parameters: Mapping[str, str], data: Path, packages: Path, *, in_memory: bool
+    def __init__(  # noqa: PLR0913 - what the command line and the environment say
+        self, template: Path, parameters: Mapping[str, str], data: Path, packages: Path, *, url: str, in_memory: bool
     ) -> None:
         self._template = template
         self._parameters = parameters
         self.data = data
-        self._logs = data / "logs"
-        self._logs.mkdir(parents=True, exist_ok=True)
-        # Released by the system however this process ends.
-        self._lock_file = (data / "lock").open("w", encoding="ascii")
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise LocalError(f"{data} is in use by another `make run`. Choose another: DATA_DIR=… make run") from error
-        self._stack_id = _stack_id(data / "stack-id")
+        self._url = url
+        self._started = int(time.time())
+        self._logs = data / LOGS
         self._services: Services | None = None
         self._import_bucket: ImportBucketFolder | None = None
-        modified = _modified(template)
-        stack = self._read()
         with ExitStack() as started:
+            self._folder = DataFolder(data, temporary=in_memory)
+            started.callback(self._folder.close)
+            self._stack_id = _stack_id(data / "stack-id")
+            modified = _modified(template)
+            stack = self._read()
             self._engine = Engine(
-                packages, None if in_memory else data / "dynamodb.sqlite", self._logs / "dynamodb.log"
+                packages, None if in_memory else data / DATABASE, self._logs / "dynamodb.log"
             )
             started.callback(self._engine.close)
+            if not in_memory:
+                self._folder.remember(data / DATABASE)
             started.callback(self._close_services)
             self._serving = self._serve(stack)
             self._seen = (modified, self._services_started())
@@ -150,6 +153,35 @@ class Cloud:
             case _:
                 return self._serving.gateway.refusal("DEFAULT_4XX", "Bad Request", path=path)
 
+    @property
+    def functions(self) -> Iterable[str]:
+        """The functions' names."""
+        return self._serving.pools
+
+    def shown_path(self, path: str) -> str:
+        """Return a path as the request log may show it."""
+        return self._serving.gateway.shown_path(path)
+
+    def look_after_data(self) -> None:
+        """Keep the logs small, and say when the disk is full.
+
+        Raises
+        ------
+        LocalError
+            If the data were taken away: whatever is written from now on would be lost.
+        """
+        if (lost := self._folder.lost()) is not None:
+            raise LocalError(
+                f"{lost} was deleted or replaced while the service was running, so the service has stopped: "
+                "nothing could be kept any more. Start it again: make run"
+            )
+        if self._folder.full():
+            self._say(f"the disk that holds {self.data} is full, so writes fail: free some space")
+        try:
+            shorten(self._logs)
+        except OSError as error:
+            self._say(f"the logs cannot be shortened: {error}")
+
     def close(self) -> None:
         """End everything that was started."""
         self._closing.set()
@@ -159,7 +191,9 @@ class Cloud:
         self._close_services()
         self._engine.close()
         self._serving.join()
-        self._lock_file.close()
+        # Nobody answers there any more.
+        (self.data / ENDPOINTS).unlink(missing_ok=True)
+        self._folder.close()
 
     def _services_started(self) -> int:
         return 0 if self._services is None else self._services.starts
@@ -191,12 +225,15 @@ class Cloud:
     def _endpoints(self, stack: Stack) -> dict[str, str]:
         """Give the endpoint variables, and write the endpoints down for what works beside the service."""
         dynamodb = self._engine.endpoint
-        known = {"dynamodb": dynamodb}
+        known: dict[str, str] = {"dynamodb": dynamodb}
         if self._services is not None:
             known["aws"] = self._services.endpoint
         # For tools that manage tokens or import files, and tests that look into tables and queues.
-        text = json.dumps({**known, "outputs": stack.outputs})
-        (self.data / "endpoints.json").write_text(f"{text}\n", encoding="ascii")
+        described = {"url": self._url, "pid": os.getpid(), "started": self._started, "functions": sorted(stack.functions)}
+        text = json.dumps({**known, **described, "outputs": stack.outputs})
+        partial = self.data / f"{ENDPOINTS}.partial"
+        partial.write_text(f"{text}\n", encoding="ascii")
+        partial.replace(self.data / ENDPOINTS)
         # Every name leads to this machine: nothing that a function does may reach a real account.
         other = known.get("aws", dynamodb)
         return {
@@ -219,13 +256,13 @@ class Cloud:
         if self._import_bucket is None:
             for bucket in stack.events.buckets:
                 if bucket.logical_id == LOGICAL_ID:
-                    self._import_bucket = ImportBucketFolder(self.data / "import-bucket", services.s3, bucket.name)
+                    self._import_bucket = ImportBucketFolder(self.data / IMPORT_BUCKET, services.s3, bucket.name)
 
     def _make_token(self, stack: Stack) -> Path | None:
         for authorizer in stack.api.authorizers.values():
             pool = self._serving.pools[authorizer.function]
             if "TOKENS_TABLE" in pool.environment:
-                file = self.data / "token"
+                file = self.data / TOKEN
                 command = [sys.executable, "-I", "-S", str(_FIRST_TOKEN), str(file), *pool.paths]
                 done = subprocess.run(  # noqa: S603 - our own code
                     command, env=pool.environment, check=False, capture_output=True, text=True

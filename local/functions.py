@@ -29,7 +29,7 @@ from local.layer_packages import installed_packages
 from local.template import REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from local.stack import Function
 
@@ -203,7 +203,7 @@ class FunctionPool:
                 folders.append(packages)
         return [str(folder) for folder in folders]
 
-    def invoke(self, event: bytes, timeout: float) -> bytes:
+    def invoke(self, event: bytes, timeout: float, starting: Callable[[], None] | None = None) -> bytes:
         """Invoke the function.
 
         Parameters
@@ -212,6 +212,8 @@ class FunctionPool:
             JSON.
         timeout
             Seconds that the caller waits, whatever the function's own Timeout.
+        starting
+            Called if a process has to be started for this event: a cold start.
 
         Returns
         -------
@@ -234,7 +236,7 @@ class FunctionPool:
         if len(event) > MAX_PAYLOAD:
             raise PayloadTooLargeError(f"{self._function.name}: an event of {len(event)} bytes")
         deadline = time.monotonic() + timeout
-        process, version = self._acquire(deadline)
+        process, version = self._acquire(deadline, starting)
         try:
             result = process.invoke(event, deadline)
         finally:
@@ -253,7 +255,7 @@ class FunctionPool:
         for process in processes:
             process.close()
 
-    def _acquire(self, deadline: float) -> tuple[_Process, int]:
+    def _acquire(self, deadline: float, starting: Callable[[], None] | None) -> tuple[_Process, int]:
         with self._changed:
             self._look_for_changes()
             while True:
@@ -271,6 +273,8 @@ class FunctionPool:
                     break
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise IntegrationTimeoutError(self._function.name)
+        if starting is not None:
+            starting()
         started: _Process | None = None
         try:
             started = _Process(self._function, self.environment, self.paths, self._log)

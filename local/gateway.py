@@ -16,6 +16,7 @@ from local.authorizer import RefusedError, TokenAuthorizer
 from local.errors import IntegrationTimeoutError, InvocationError, TemplateError
 from local.functions import MAX_PAYLOAD
 from local.gateway_responses import GatewayResponses, Response
+from local.request_log import CALL, GATEWAY, Call, shown_path
 from local.proxy import MalformedResultError, Request, encoded_path, proxy_event, proxy_response
 from local.template import ACCOUNT_ID, PARTITION, REGION
 from local.throttle import TokenBucket
@@ -66,11 +67,15 @@ class Gateway:
             merge_slashes=False,
             redirect_defaults=False,
         ).bind("localhost")
+        self._words = {word for route in api.routes for word in route.resource.split("/")}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""
         request = _request(environ)
-        response = self._answer(request)
+        call: Call = environ.get(CALL) or Call()
+        call.function = GATEWAY
+        call.path = self.shown_path(request.path)
+        response = self._answer(request, call)
         if request.method == "HEAD":
             response = response._replace(body=b"")
         headers = list(response.headers)
@@ -79,20 +84,24 @@ class Gateway:
         start_response(f"{response.status} {reason(response.status)}", headers)
         return [response.body]
 
+    def shown_path(self, path: str) -> str:
+        """Return a path as the request log may show it."""
+        return shown_path(path, self._words)
+
     def refusal(self, response_type: str, message: str | None, *, path: str, request_id: str | None = None) -> Response:
-        """Render a gateway response."""
+        """Return one of the gateway's own responses."""
         context = {"path": path, "requestId": request_id or str(uuid.uuid4()), "stage": self._api.stage}
         return self._responses.render(response_type, message, context)
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request, call: Call) -> Response:
         try:
-            return self._respond(request)
+            return self._respond(request, call)
         except RefusedError as refused:
             return self.refusal(
                 refused.response_type, refused.message, path=request.path, request_id=request.request_id
             )
 
-    def _respond(self, request: Request) -> Response:
+    def _respond(self, request: Request, call: Call) -> Response:
         if _header_size(request) > _MAX_HEADERS:
             raise RefusedError("DEFAULT_4XX", "Request Header Fields Too Large")
         route, parameters = self._route(request)
@@ -105,14 +114,14 @@ class Gateway:
                 f"arn:{PARTITION}:execute-api:{REGION}:{ACCOUNT_ID}:{self._api.api_id}/{self._api.stage}"
                 f"/{request.method}/{request.path.removeprefix('/')}"
             )
-            authorizer = self._authorizers[route.authorizer].authorize(headers, method_arn)
+            authorizer = self._authorizers[route.authorizer].authorize(headers, method_arn, call)
         if len(request.body) > MAX_BODY:
             raise RefusedError("REQUEST_TOO_LARGE", "Request Too Long")
         event = proxy_event(request, self._api, route, parameters, authorizer)
         if len(event) > MAX_PAYLOAD:
             raise RefusedError("REQUEST_TOO_LARGE", "Request Too Long")
         try:
-            result = self._pools[route.function].invoke(event, route.timeout)
+            result = self._pools[route.function].invoke(event, route.timeout, call.invoked(route.function))
             return proxy_response(result, request.request_id)
         except IntegrationTimeoutError as error:
             raise RefusedError("INTEGRATION_TIMEOUT", "Endpoint request timed out") from error
@@ -185,7 +194,7 @@ def _header_size(request: Request) -> int:
 
 
 def reason(status: int) -> str:
-    """Give the reason phrase of a status."""
+    """Return the reason phrase of a status."""
     try:
         return http.HTTPStatus(status).phrase
     except ValueError:

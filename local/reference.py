@@ -19,6 +19,8 @@ from markdown_it import MarkdownIt
 from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.utils import redirect
 
+from local.request_log import CALL, HIDDEN, Call
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,7 +34,7 @@ _SLOT: Final = "<!-- problems.md -->"
 
 
 class Reference:
-    """Serves the page under `/docs`, leads `/problems/<name>` to its place there, and hands on everything else.
+    """Serves the page under `/docs`, leads `/` and `/problems/<name>` to it, and hands on everything else.
 
     Parameters
     ----------
@@ -57,7 +59,12 @@ class Reference:
             return start_response(status, headers if named else [*headers, ("X-Request-Id", str(uuid4()))], *error)  # type: ignore[arg-type]
 
         path: str = environ["PATH_INFO"]
+        call: Call = environ.get(CALL) or Call()
+        # The gateway, if it is asked after all, says otherwise.
+        call.function, call.path = "docs", path
         match path.split("/")[1:]:
+            case [""]:
+                return redirect("/docs")(environ, identified)
             case ["docs"]:
                 return redirect("/docs/")(environ, identified)
             case ["docs", ""]:
@@ -65,6 +72,7 @@ class Reference:
             case ["docs", *_]:
                 return self._files(environ, identified)
             case ["problems", name]:
+                call.path = f"/problems/{HIDDEN}"
                 return redirect(f"/docs/problems.html#{name}")(environ, identified)
             case _:
                 return self._api(environ, start_response)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, get_header_lines
@@ -14,6 +15,7 @@ from waitress.task import ErrorTask, WSGITask
 from local.errors import LocalError
 from local.gateway import RAW_HEADERS, header_list, reason
 from local.proxy import encoded_path
+from local.request_log import Call, RequestLog
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -71,6 +73,8 @@ def bind(port: int) -> socket.socket:
         listening.listen(1024)
     except OSError as error:
         listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise LocalError(f"port {port} is in use. Choose another: PORT=… make run") from error
         raise LocalError(f"port {port}: {error.strerror}. Choose another: PORT=… make run") from error
     return listening
 
@@ -86,9 +90,15 @@ class Server:
         What answers requests: the cloud, with what is served beside it.
     listening
         From `bind`.
+    log
+        Where a line is written for each request; None for nowhere.
     """
 
-    def __init__(self, cloud: Cloud, application: WSGIApplication, listening: socket.socket) -> None:
+    def __init__(
+        self, cloud: Cloud, application: WSGIApplication, listening: socket.socket, log: TextIO | None
+    ) -> None:
+        lines = RequestLog(log, max(map(len, cloud.functions)))
+
         class ErrorResponse(ErrorTask):
             """Answers what is no request at all, or what went wrong in the gateway itself."""
 
@@ -101,6 +111,8 @@ class Server:
                 self.set_close_on_finish()
                 self.content_length = len(response.body)
                 self.write(response.body)
+                call = Call(cloud.shown_path(encoded_path(target)))
+                lines.write(getattr(request, "command", ""), str(response.status), 0, call)
 
         class Channel(HTTPChannel):
             """A connection."""
@@ -110,7 +122,7 @@ class Server:
             error_task_class = ErrorResponse
 
         server: Any = create_server(
-            application,
+            lines.around(application),
             sockets=[listening],
             threads=_THREADS,
             connection_limit=1000,

@@ -479,7 +479,7 @@ def test_services_that_die_come_back_with_everything(tmp_path: Path) -> None:
 
 
 def test_no_file_is_missed_while_services_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cloud = Cloud(_APP / "template.yaml", {}, tmp_path, _ROOT / "node_modules", in_memory=True)
+    cloud = Cloud(_APP / "template.yaml", {}, tmp_path, _ROOT / "node_modules", url="", in_memory=True)
     with closing(cloud):
         services = cloud._services  # noqa: SLF001 - to die at the worst moment
         assert services is not None

@@ -1,0 +1,207 @@
+"""The folder that keeps the laptop's service (DATA_DIR): private to its owner, and used by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+from local.errors import LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATABASE: Final = "dynamodb.sqlite"
+ENDPOINTS: Final = "endpoints.json"
+IMPORT_BUCKET: Final = "import-bucket"
+IN_MEMORY: Final = "in-memory"
+LOGS: Final = "logs"
+LOCK: Final = "lock"
+TOKEN: Final = "token"  # noqa: S105 - a file's name
+NAMES: Final = (
+    DATABASE,
+    f"{DATABASE}-shm",
+    f"{DATABASE}-wal",
+    ENDPOINTS,
+    f"{ENDPOINTS}.partial",
+    "events.jsonl",
+    IMPORT_BUCKET,
+    IN_MEMORY,
+    LOGS,
+    "reference",
+    "sam-local.json",
+    "stack-id",
+    "streams",
+    TOKEN,
+    f"{TOKEN}.partial",
+)
+"""Everything that the service keeps in its folder, apart from the lock. Nothing else there is ever touched."""
+_MIN_FREE: Final = 50_000_000
+"""Bytes: a new service takes 10 MB, and the engine's write-ahead log grows by as much while it works."""
+_FULL: Final = 1_000_000
+"""Bytes of free space under which writes are about to fail."""
+_ELSEWHERE: Final = "choose another folder: DATA_DIR=… make run"
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DataFolder:
+    """The folder, held by this process until it is closed.
+
+    Parameters
+    ----------
+    path
+        The folder; made if it is not there.
+    temporary
+        Whether what the service keeps there is deleted, now and at the end.
+
+    Raises
+    ------
+    LocalError
+        If the service cannot keep its data there.
+    """
+
+    def __init__(self, path: Path, *, temporary: bool) -> None:
+        self.path = path
+        self._temporary = temporary
+        self._identities: dict[Path, os.stat_result] = {}
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _lock(path)
+        except OSError as error:
+            raise unusable(path, error) from error
+        try:
+            self.remember(path / LOCK)
+            if temporary:
+                _clear(path)
+            make_private(path)
+            (path / LOGS).mkdir(mode=0o700, exist_ok=True)
+            free = shutil.disk_usage(path).free
+        except OSError as error:
+            raise unusable(path, error) from error
+        if free < _MIN_FREE:
+            raise LocalError(
+                f"the disk that holds {path} is full: {free / 1e6:.0f} MB are free, and the service needs "
+                f"{_MIN_FREE / 1e6:.0f} MB. Free some space, or {_ELSEWHERE}"
+            )
+
+    def remember(self, file: Path) -> None:
+        """Note a file without which the service cannot go on."""
+        self._identities[file] = file.stat()
+
+    def lost(self) -> Path | None:
+        """Return a file that was noted and has been deleted or replaced since; None if all are there."""
+        for file, identity in self._identities.items():
+            try:
+                if not os.path.samestat(file.stat(), identity):
+                    return file
+            except FileNotFoundError:
+                return file
+        return None
+
+    def full(self) -> bool:
+        """Whether the disk has no space left."""
+        try:
+            return shutil.disk_usage(self.path).free < _FULL
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        if self._temporary:
+            _clear(self.path)
+        self._lock.close()
+
+
+def delete(path: Path) -> None:
+    """Delete what the service keeps in a folder, and the folder if nothing else is in it.
+
+    Raises
+    ------
+    LocalError
+        If a service runs on it.
+    """
+    if in_use(path / IN_MEMORY):
+        raise _taken(path / IN_MEMORY)
+    with _lock(path):
+        _clear(path)
+        (path / LOCK).unlink()
+    # What else is there is somebody's.
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+def in_use(path: Path) -> bool:
+    """Whether a service runs on a folder."""
+    try:
+        with (path / LOCK).open("r", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def make_private(path: Path) -> None:
+    """Take from everyone but the owner what earlier versions, or a wider umask, let them do.
+
+    The folder itself is left as it is if it also holds what is not the service's: it may be somebody's home.
+    """
+    if all(entry.name in NAMES or entry.name == LOCK for entry in path.iterdir()):
+        path.chmod(0o700)
+    (path / LOCK).chmod(0o600)
+    for file in _own(path):
+        for entry in (file, *(file.rglob("*") if file.is_dir() else ())):
+            # A link may lead out of the folder, and so may a second name of the same file.
+            if entry.is_dir() and not entry.is_symlink():
+                entry.chmod(0o700)
+            elif entry.is_file() and not entry.is_symlink() and entry.stat().st_nlink == 1:
+                entry.chmod(0o600)
+
+
+def unusable(path: Path, error: OSError) -> LocalError:
+    """Return the error that tells the reader why data cannot be kept in a folder, and what to do."""
+    place = error.filename or path
+    match error.errno:
+        case errno.EEXIST | errno.ENOTDIR:
+            parts = [part for part in (path, *path.parents) if part.exists() and not part.is_dir()]
+            return LocalError(f"{parts[0] if parts else place} is a file, and the data needs a folder: {_ELSEWHERE}")
+        case errno.EROFS:
+            return LocalError(f"{path} is on a read-only file system: {_ELSEWHERE}")
+        case errno.EACCES | errno.EPERM:
+            return LocalError(f"you are not allowed to write to {place}: change its owner, or {_ELSEWHERE}")
+        case number if number in _NO_SPACE:
+            return LocalError(f"the disk that holds {path} is full: free some space, or {_ELSEWHERE}")
+        case _:
+            return LocalError(f"{place}: {error.strerror}: {_ELSEWHERE}")
+
+
+def _lock(path: Path) -> TextIO:
+    """Hold a folder until the file that is returned is closed: the system sees to it however this process ends."""
+    lock = (path / LOCK).open("a", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise _taken(path) from error
+    return lock
+
+
+def _taken(path: Path) -> LocalError:
+    return LocalError(f"{path} is in use by another `make run`. Stop that one, or {_ELSEWHERE}")
+
+
+def _clear(path: Path) -> None:
+    for file in _own(path):
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file, ignore_errors=True)
+        else:
+            file.unlink(missing_ok=True)
+
+
+def _own(path: Path) -> Iterator[Path]:
+    return (path / name for name in NAMES if os.path.lexists(path / name))
