@@ -109,9 +109,7 @@ class Cloud:
             self._stack_id = _stack_id(data / "stack-id")
             modified = _modified(template)
             stack = self._read()
-            self._engine = Engine(
-                packages, None if in_memory else data / DATABASE, self._logs / "dynamodb.log"
-            )
+            self._engine = Engine(packages, None if in_memory else data / DATABASE, self._logs / "dynamodb.log")
             started.callback(self._engine.close)
             if not in_memory:
                 self._folder.remember(data / DATABASE)
@@ -172,8 +170,8 @@ class Cloud:
         """
         if (lost := self._folder.lost()) is not None:
             raise LocalError(
-                f"{lost} was deleted or replaced while the service was running, so the service has stopped: "
-                "nothing could be kept any more. Start it again: make run"
+                f"{lost} was deleted or replaced while the service was running. It has stopped, because it could not "
+                "save anything any more. Start it again: make run"
             )
         if self._folder.full():
             self._say(f"the disk that holds {self.data} is full, so writes fail: free some space")
@@ -229,7 +227,12 @@ class Cloud:
         if self._services is not None:
             known["aws"] = self._services.endpoint
         # For tools that manage tokens or import files, and tests that look into tables and queues.
-        described = {"url": self._url, "pid": os.getpid(), "started": self._started, "functions": sorted(stack.functions)}
+        described = {
+            "url": self._url,
+            "pid": os.getpid(),
+            "started": self._started,
+            "functions": sorted(stack.functions),
+        }
         text = json.dumps({**known, **described, "outputs": stack.outputs})
         partial = self.data / f"{ENDPOINTS}.partial"
         partial.write_text(f"{text}\n", encoding="ascii")

@@ -7,13 +7,13 @@ import errno
 import fcntl
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from local.errors import LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 DATABASE: Final = "dynamodb.sqlite"
 ENDPOINTS: Final = "endpoints.json"
@@ -93,7 +93,9 @@ class DataFolder:
         self._identities[file] = file.stat()
 
     def lost(self) -> Path | None:
-        """Return a file that was noted and has been deleted or replaced since; None if all are there."""
+        """Return what was deleted or replaced: the folder, or a file that was noted. None if all is there."""
+        if not self.path.is_dir():
+            return self.path
         for file, identity in self._identities.items():
             try:
                 if not os.path.samestat(file.stat(), identity):

@@ -118,7 +118,8 @@ class _Process:
         except TimeoutError as error:
             self.close()
             if own_deadline <= deadline:
-                with self._log.open("a", encoding="utf-8") as log:
+                # Where it cannot be written down, the answer alone must do.
+                with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as log:
                     log.write(f"Task timed out after {self._function.timeout:.2f} seconds\n")
                 raise FunctionTimeoutError(self._function.name) from error
             raise IntegrationTimeoutError(self._function.name) from error

@@ -16,8 +16,8 @@ from local.authorizer import RefusedError, TokenAuthorizer
 from local.errors import IntegrationTimeoutError, InvocationError, TemplateError
 from local.functions import MAX_PAYLOAD
 from local.gateway_responses import GatewayResponses, Response
-from local.request_log import CALL, GATEWAY, Call, shown_path
 from local.proxy import MalformedResultError, Request, encoded_path, proxy_event, proxy_response
+from local.request_log import CALL, GATEWAY, Call, shown_path
 from local.template import ACCOUNT_ID, PARTITION, REGION
 from local.throttle import TokenBucket
 

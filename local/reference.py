@@ -63,9 +63,7 @@ class Reference:
         # The gateway, if it is asked after all, says otherwise.
         call.function, call.path = "docs", path
         match path.split("/")[1:]:
-            case [""]:
-                return redirect("/docs")(environ, identified)
-            case ["docs"]:
+            case [""] | ["docs"]:
                 return redirect("/docs/")(environ, identified)
             case ["docs", ""]:
                 return self._files({**environ, "PATH_INFO": "/docs/index.html"}, identified)

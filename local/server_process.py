@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from local.errors import LocalError
 
@@ -19,6 +20,8 @@ HOST: Final = "127.0.0.1"
 _START_TIMEOUT: Final = 60.0
 _STOP_TIMEOUT: Final = 1.5
 _RETRY_PAUSE: Final = 0.02
+_MAX_STARTS: Final = 3
+"""Before the server is given up that has not come up once."""
 _TIED_PROCESS: Final = Path(__file__).with_name("tied_process.py")
 
 
@@ -64,14 +67,14 @@ class ServerProcess:
             If it does not come up.
         """
         deadline = time.monotonic() + _START_TIMEOUT
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self.starts <= _MAX_STARTS:
             try:
                 socket.create_connection((HOST, self._port), timeout=1).close()
             except OSError:
                 time.sleep(_RETRY_PAUSE)
             else:
                 return
-        raise LocalError(f"the {self._what} does not start: see {self._log}")
+        raise LocalError(f"the {self._what} does not start: {_last_line(self._log)} (see {self._log})")
 
     def close(self) -> None:
         """Stop the server."""
@@ -85,7 +88,7 @@ class ServerProcess:
 
     def _keep_running(self) -> None:
         while not self._closing.is_set():
-            with self._log.open("ab") as output:
+            with _opened(self._log) as output:
                 self._process = subprocess.Popen(  # noqa: S603 - our own arguments
                     self._command,
                     stdin=subprocess.PIPE,
@@ -104,8 +107,21 @@ class ServerProcess:
             self._closing.wait(0.1)
 
 
+def _opened(log: Path) -> BinaryIO:
+    try:
+        return log.open("ab")
+    except OSError:
+        # The folder was taken away. Whoever looks after it says so; until then the server is needed.
+        return Path(os.devnull).open("ab")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "it says nothing")
+
+
 def free_port() -> int:
-    """Give a port of the loopback that nobody listens on."""
+    """Return a port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -92,8 +92,8 @@ class StreamPoller:
         while not self._closing.is_set():
             try:
                 self._follow()
-            except (BotoCoreError, ClientError) as error:
-                # At the end the servers go first.
+            except (BotoCoreError, ClientError, OSError) as error:
+                # At the end the servers go first. The position is a file, and its disk may be full.
                 if not self._closing.is_set():
                     self._say(f"the stream of {self._consumer.table} does not answer: {type(error).__name__}")
                     self._closing.wait(1)

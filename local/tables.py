@@ -1,8 +1,8 @@
-"""Creates a template's tables in the local engine."""
+"""Makes the tables of the local engine those that the template declares."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
@@ -14,19 +14,35 @@ from local.template import REGION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
+    from mypy_boto3_dynamodb import DynamoDBClient
 
     from local.stack import Table
 
+_ADVICE: Final = (
+    "To start again without the old data: ./customers reset, then make run. "
+    "To keep it and start elsewhere: DATA_DIR=… make run"
+)
+_ADDING: Final = 600
+"""Seconds that the engine is given to fill a new index."""
+
 
 def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
-    """Create the tables that are not there yet, and wait until they are usable.
+    """Create the tables that are missing, change those that differ from the template, and wait until all are usable.
+
+    What CloudFormation changes in place is changed: indexes are added and removed, streams and expiry turned on.
+
+    Parameters
+    ----------
+    endpoint
+        The engine.
+    tables
+        What the template declares.
 
     Raises
     ------
     LocalError
-        If a table is there with another key or without an index that the template has: a changed template does not
-        change local data. Or if the engine does not answer, or refuses a table.
+        If a table that is kept cannot be changed to what the template declares, or if the engine does not answer or
+        refuses a table.
     """
     client = boto3.client(
         "dynamodb",
@@ -35,45 +51,94 @@ def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
         # Words that the engine does not check.
         aws_access_key_id="local",
         aws_secret_access_key="local",  # noqa: S106
-        config=Config(connect_timeout=2, read_timeout=30, retries={"total_max_attempts": 5, "mode": "standard"}),
+        config=Config(connect_timeout=2, read_timeout=_ADDING, retries={"total_max_attempts": 5, "mode": "standard"}),
     )
     try:
         existing = {name for page in client.get_paginator("list_tables").paginate() for name in page["TableNames"]}
         for table in tables:
-            if table.name in existing:
-                actual = client.describe_table(TableName=table.name)["Table"]
-                _check(table, actual)
-                stream = table.properties.get("StreamSpecification")
-                if stream and not actual.get("StreamSpecification"):
-                    client.update_table(TableName=table.name, StreamSpecification=stream)
-                continue
-            client.create_table(TableName=table.name, **table.properties)
-            client.get_waiter("table_exists").wait(TableName=table.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
-            if table.ttl_attribute is not None:
-                client.update_time_to_live(
-                    TableName=table.name,
-                    TimeToLiveSpecification={"Enabled": True, "AttributeName": table.ttl_attribute},
-                )
+            if table.name not in existing:
+                client.create_table(TableName=table.name, **table.properties)
+                waiter = client.get_waiter("table_exists")
+                waiter.wait(TableName=table.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+            else:
+                _change(client, table)
+            _expire(client, table)
     except (BotoCoreError, ClientError) as error:
         raise LocalError(f"the database engine refuses what the template declares: {error}") from error
     finally:
         client.close()
 
 
-def _check(table: Table, actual: TableDescriptionTypeDef) -> None:
-    advice = "Keep the old data elsewhere or delete the data folder, and start again."
+def _change(client: DynamoDBClient, table: Table) -> None:
+    actual: Mapping[str, Any] = client.describe_table(TableName=table.name)["Table"]
+    wanted_indexes, indexes = _indexes(table.properties, "Global"), _indexes(actual, "Global")
     if _key(table.properties) != _key(actual):
-        raise LocalError(f"table {table.name}: the template has another key than the local table. {advice}")
-    wanted = {index["IndexName"]: _key(index) for index in table.properties.get("GlobalSecondaryIndexes", [])}
-    present = {index["IndexName"]: _key(index) for index in actual.get("GlobalSecondaryIndexes", [])}
-    if missing := [name for name, key in wanted.items() if present.get(name) != key]:
-        raise LocalError(
-            f"table {table.name}: the local table lacks an index of the template: {', '.join(missing)}. {advice}"
+        raise _cannot(table, "the key")
+    for name in wanted_indexes.keys() & indexes.keys():
+        if _key(wanted_indexes[name]) != _key(indexes[name]):
+            raise _cannot(table, f"the key of the index {name}")
+        if _projection(wanted_indexes[name]) != _projection(indexes[name]):
+            raise _cannot(table, f"the projection of the index {name}")
+    if _shapes(_indexes(table.properties, "Local")) != _shapes(_indexes(actual, "Local")):
+        raise _cannot(table, "a local secondary index")
+    types, wanted_types = _types(actual), _types(table.properties)
+    if changed := [name for name in types.keys() & wanted_types.keys() if types[name] != wanted_types[name]]:
+        raise _cannot(table, f"the type of the key attribute {changed[0]}")
+    stream, wanted_stream = actual.get("StreamSpecification"), table.properties.get("StreamSpecification")
+    if stream and wanted_stream and stream["StreamViewType"] != wanted_stream["StreamViewType"]:
+        raise _cannot(table, "what the stream shows")
+    # Nothing is changed before it is known that everything can be. DynamoDB changes one thing at a time.
+    for name in indexes.keys() - wanted_indexes.keys():
+        client.update_table(TableName=table.name, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": name}}])
+    for name in wanted_indexes.keys() - indexes.keys():
+        items = actual["ItemCount"]
+        print(f"adding the index {name} to {table.name}, which holds {items:,} items", flush=True)  # noqa: T201 - to the terminal
+        client.update_table(
+            TableName=table.name,
+            AttributeDefinitions=table.properties["AttributeDefinitions"],
+            GlobalSecondaryIndexUpdates=[{"Create": wanted_indexes[name]}],  # type: ignore[typeddict-item] # as it is
+        )
+    if wanted_stream and not stream:
+        client.update_table(TableName=table.name, StreamSpecification=wanted_stream)
+
+
+def _expire(client: DynamoDBClient, table: Table) -> None:
+    if table.ttl_attribute is None:
+        return
+    actual = client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
+    attribute = actual.get("AttributeName")
+    if actual.get("TimeToLiveStatus") == "ENABLED" and attribute != table.ttl_attribute:
+        raise _cannot(table, f"the attribute {attribute}, by which items expire,")
+    if attribute is None:
+        client.update_time_to_live(
+            TableName=table.name,
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": table.ttl_attribute},
         )
 
 
-def _key(schema: Mapping[str, object]) -> list[tuple[str, str]]:
-    elements = schema["KeySchema"]
-    if not isinstance(elements, list):
-        raise LocalError("a key schema is not a list")
-    return [(element["AttributeName"], element["KeyType"]) for element in elements]
+def _cannot(table: Table, what: str) -> LocalError:
+    return LocalError(
+        f"{table.name}: the template changes {what} of a table that already holds data, which DynamoDB cannot do. "
+        f"{_ADVICE}"
+    )
+
+
+def _indexes(properties: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, Any]]:
+    return {index["IndexName"]: index for index in properties.get(f"{kind}SecondaryIndexes") or ()}
+
+
+def _shapes(indexes: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
+    return {name: (_key(index), _projection(index)) for name, index in indexes.items()}
+
+
+def _key(schema: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(element["AttributeName"], element["KeyType"]) for element in schema["KeySchema"]]
+
+
+def _projection(index: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
+    projection = index["Projection"]
+    return projection["ProjectionType"], frozenset(projection.get("NonKeyAttributes") or ())
+
+
+def _types(properties: Mapping[str, Any]) -> dict[str, str]:
+    return {element["AttributeName"]: element["AttributeType"] for element in properties["AttributeDefinitions"]}
