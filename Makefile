@@ -1,4 +1,4 @@
-# Everything here sets itself up: Python 3.13, Node and make are all that is needed.
+# Everything here sets itself up: Python 3.13 (or uv, which fetches it), npm and make are all that is needed.
 PYTHON ?= python3.13
 PIP := .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r
 UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate
@@ -104,10 +104,41 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@for folder in benchmarks benchmarks/peers/boto3 benchmarks/peers/fastapi benchmarks/peers/flask benchmarks/peers/powertools; do \
 		$(UV_COMPILE) $(ARGS) $$folder/requirements.in -c layers/customers/requirements.txt -o $$folder/requirements.txt || exit 1; done
 
-.venv/pyvenv.cfg:
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is needed and not on the PATH" >&2; exit 1; }
-	@echo "making .venv (first time only)"
-	@$(PYTHON) -m venv .venv
+.PHONY: npm
+npm:
+	@[ -e node_modules/.ready ] || command -v npm >/dev/null || { echo "$$NO_NPM" >&2; exit 1; }
+
+define NO_NPM
+error: npm is needed, and it is not on the PATH. Nothing has been installed. To get it:
+  Debian, Ubuntu  sudo apt install npm
+  Fedora          sudo dnf install nodejs-npm
+  macOS           brew install node
+endef
+define NO_PYTHON
+error: Python 3.13 is needed, and it is not on the PATH. Nothing has been installed. To get it:
+  any system      curl -LsSf https://astral.sh/uv/install.sh | sh    (uv: this command then fetches Python by itself)
+  Debian 13       sudo apt install python3.13-venv
+  Ubuntu          sudo add-apt-repository ppa:deadsnakes/ppa && sudo apt install python3.13-venv
+  Fedora          sudo dnf install python3.13
+  macOS           brew install python@3.13
+Or name the program: make run PYTHON=/path/to/python3.13
+endef
+define NO_VENV
+error: the environment .venv could not be made. On Debian and Ubuntu: sudo apt install python3.13-venv
+endef
+export NO_NPM NO_PYTHON NO_VENV
+
+# npm is looked for first, so that nothing is installed where it is missing.
+WITH_NPM := run docs test check fuzz screenshot bench bench-http bench-pages bench-writes bench-imports reliability
+.venv/pyvenv.cfg: | $(if $(filter $(WITH_NPM),$(MAKECMDGOALS)),npm)
+	@for name in $(PYTHON) python3; do \
+		"$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && python=$$name && break; done; \
+	if [ -z "$$python" ]; then \
+		command -v uv >/dev/null || { echo "$$NO_PYTHON" >&2; exit 1; }; \
+		echo "fetching Python 3.13 with uv (first time only)"; \
+		uv python install 3.13 && python=$$(uv python find 3.13) || { echo "$$NO_PYTHON" >&2; exit 1; }; fi; \
+	echo "making .venv (first time only)"; \
+	"$$python" -m venv .venv || { rm -rf .venv; echo "$$NO_VENV" >&2; exit 1; }
 
 # What `make run` needs; its functions' own packages the laptop cloud installs apart.
 .venv/.run-ready: local/requirements.txt | .venv/pyvenv.cfg
@@ -145,14 +176,14 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@touch $@
 
 node_modules/.ready: package.json
-	@command -v npm >/dev/null || { echo "error: Node with npm is needed and not on the PATH" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "$$NO_NPM" >&2; exit 1; }
 	@echo "installing the database engine and the reference page (first time only)"
 	@npm install --no-save --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
 	@touch $@
 
 # What the checks and the tests of the contract run on, each in the version and with the hash that the lock has.
 tools/node_modules/.ready: tools/package.json tools/package-lock.json
-	@command -v npm >/dev/null || { echo "error: Node with npm is needed and not on the PATH" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "$$NO_NPM" >&2; exit 1; }
 	@echo "installing what checks the contract (first time only)"
 	@cd tools && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
 	@touch $@

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.contenders import ROOT
 from benchmarks.report import replace_part, table
+from local.data_folder import IN_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,12 +48,12 @@ def service() -> Iterator[tuple[str, str]]:
     """Run the service until the block ends; give its address and a token."""
     with tempfile.TemporaryDirectory() as data:
         environment = {**os.environ, "DATA_DIR": data, "PORT": "0"}
-        command = [sys.executable, "-m", "local", "--in-memory"]
+        command = [sys.executable, "-m", "local", "--in-memory", "--quiet"]
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
             try:
                 lines = process.stdout or ()
                 url = next(line.split()[1] for line in lines if line.startswith("ready"))
-                yield urlsplit(url).netloc, (Path(data) / "token").read_text(encoding="utf-8").strip()
+                yield urlsplit(url).netloc, (Path(data) / IN_MEMORY / "token").read_text(encoding="utf-8").strip()
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)

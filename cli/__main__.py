@@ -6,6 +6,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.import_file import import_file
+from cli.laptop import logs, reset, status
 from cli.token import token
 from customers.errors import StoreUnavailableError
 
@@ -17,6 +18,9 @@ def main() -> None:
 
 main.add_command(import_file)
 main.add_command(token)
+main.add_command(status)
+main.add_command(logs)
+main.add_command(reset)
 
 if __name__ == "__main__":
     try:

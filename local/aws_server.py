@@ -18,6 +18,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from moto.events.models import EventsBackend
+from moto.moto_server import werkzeug_app
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3 import notifications
 from moto.sqs.models import Queue, SQSBackend
@@ -128,6 +129,8 @@ def main() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     # A line for each poll of each queue says nothing.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    # Otherwise every web page in the user's browser may read what is here.
+    werkzeug_app.DISABLE_GLOBAL_CORS = True  # type: ignore[attr-defined] # imported there, and looked up at each start
     _make_queues_safe()
     _send_events_as_s3_does()
     _write_events_down(events)

@@ -25,8 +25,8 @@ from local.errors import (
     LocalError,
     PayloadTooLargeError,
 )
+from local.function_environment import function_environment
 from local.layer_packages import installed_packages
-from local.template import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -177,7 +177,7 @@ class FunctionPool:
     def __init__(self, function: Function, endpoints: Mapping[str, str], logs: Path) -> None:
         self._function = function
         self._log = logs / f"{function.name}.log"
-        self.environment = _environment(function, endpoints)
+        self.environment = function_environment(function, endpoints)
         self._changed = threading.Condition()
         self._idle: deque[_Process] = deque()
         self._processes: set[_Process] = set()
@@ -329,29 +329,3 @@ def _sources(folder: Path) -> list[tuple[str, int, int]]:
                     status = entry.stat()
                     found.append((entry.path, status.st_mtime_ns, status.st_size))
     return found
-
-
-def _environment(function: Function, endpoints: Mapping[str, str]) -> dict[str, str]:
-    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
-    return {
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
-        "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_LAMBDA_LOG_FORMAT": function.log_format,
-        "AWS_LAMBDA_LOG_LEVEL": function.log_level,
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": "local",
-        "AWS_REGION": REGION,
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "LAMBDA_TASK_ROOT": str(function.code),
-        "LANG": "C.UTF-8",
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "TZ": ":UTC",
-        "_HANDLER": function.handler,
-        **function.environment,
-        **{name: value for name, value in endpoints.items() if name in function.environment},
-    }

@@ -12,7 +12,7 @@ from local.errors import LocalError
 from local.template import REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -71,35 +71,43 @@ def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
 
 def _change(client: DynamoDBClient, table: Table) -> None:
     actual: Mapping[str, Any] = client.describe_table(TableName=table.name)["Table"]
-    wanted_indexes, indexes = _indexes(table.properties, "Global"), _indexes(actual, "Global")
-    if _key(table.properties) != _key(actual):
-        raise _cannot(table, "the key")
-    for name in wanted_indexes.keys() & indexes.keys():
-        if _key(wanted_indexes[name]) != _key(indexes[name]):
-            raise _cannot(table, f"the key of the index {name}")
-        if _projection(wanted_indexes[name]) != _projection(indexes[name]):
-            raise _cannot(table, f"the projection of the index {name}")
-    if _shapes(_indexes(table.properties, "Local")) != _shapes(_indexes(actual, "Local")):
-        raise _cannot(table, "a local secondary index")
-    types, wanted_types = _types(actual), _types(table.properties)
-    if changed := [name for name in types.keys() & wanted_types.keys() if types[name] != wanted_types[name]]:
-        raise _cannot(table, f"the type of the key attribute {changed[0]}")
-    stream, wanted_stream = actual.get("StreamSpecification"), table.properties.get("StreamSpecification")
-    if stream and wanted_stream and stream["StreamViewType"] != wanted_stream["StreamViewType"]:
-        raise _cannot(table, "what the stream shows")
-    # Nothing is changed before it is known that everything can be. DynamoDB changes one thing at a time.
-    for name in indexes.keys() - wanted_indexes.keys():
+    # Nothing is changed before it is known that everything can be.
+    for difference in _lasting_differences(table.properties, actual):
+        raise _cannot(table, difference)
+    wanted, indexes = _indexes(table.properties, "Global"), _indexes(actual, "Global")
+    # One change at a time, as DynamoDB demands.
+    for name in indexes.keys() - wanted.keys():
         client.update_table(TableName=table.name, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": name}}])
-    for name in wanted_indexes.keys() - indexes.keys():
-        items = actual["ItemCount"]
-        print(f"adding the index {name} to {table.name}, which holds {items:,} items", flush=True)  # noqa: T201 - to the terminal
+    for name in wanted.keys() - indexes.keys():
+        print(f"adding the index {name} to {table.name} ({actual['ItemCount']:,} items)", flush=True)  # noqa: T201 - to the terminal
         client.update_table(
             TableName=table.name,
             AttributeDefinitions=table.properties["AttributeDefinitions"],
-            GlobalSecondaryIndexUpdates=[{"Create": wanted_indexes[name]}],  # type: ignore[typeddict-item] # as it is
+            GlobalSecondaryIndexUpdates=[{"Create": wanted[name]}],  # type: ignore[typeddict-item] # as it is
         )
-    if wanted_stream and not stream:
-        client.update_table(TableName=table.name, StreamSpecification=wanted_stream)
+    stream = table.properties.get("StreamSpecification")
+    if stream and not actual.get("StreamSpecification"):
+        client.update_table(TableName=table.name, StreamSpecification=stream)
+
+
+def _lasting_differences(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> Iterator[str]:
+    """Return what differs and cannot be changed while a table exists."""
+    if _key(wanted) != _key(actual):
+        yield "the key"
+    indexes = _indexes(actual, "Global")
+    for name, index in _indexes(wanted, "Global").items():
+        if name in indexes and _key(index) != _key(indexes[name]):
+            yield f"the key of the index {name}"
+        if name in indexes and _projection(index) != _projection(indexes[name]):
+            yield f"the projection of the index {name}"
+    if _shapes(_indexes(wanted, "Local")) != _shapes(_indexes(actual, "Local")):
+        yield "a local secondary index"
+    types = _types(actual)
+    if changed := [name for name, kind in _types(wanted).items() if types.get(name, kind) != kind]:
+        yield f"the type of the key attribute {changed[0]}"
+    stream, wanted_stream = actual.get("StreamSpecification"), wanted.get("StreamSpecification")
+    if stream and wanted_stream and stream["StreamViewType"] != wanted_stream["StreamViewType"]:
+        yield "what the stream shows"
 
 
 def _expire(client: DynamoDBClient, table: Table) -> None:

@@ -17,6 +17,7 @@ import boto3
 import httpx
 import pytest
 
+from local.data_folder import IN_MEMORY
 from local.engine import Engine
 from local.stack import Stack, read_stack
 from local.tables import create_tables
@@ -82,6 +83,8 @@ def running_service(data: Path, *arguments: str) -> Iterator[Service]:
         assert process.stdout is not None
         try:
             url = next(line.split()[1] for line in process.stdout if line.startswith("ready"))
+            if "--in-memory" in arguments:
+                data /= IN_MEMORY
             yield Service(url, (data / "token").read_text().strip(), data, process)
         finally:
             process.send_signal(signal.SIGTERM)

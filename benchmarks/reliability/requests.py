@@ -27,6 +27,7 @@ import httpx
 from benchmarks.reliability.fault_proxy import Fault, FaultProxy
 from customers.token_store import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
+from local.data_folder import IN_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -367,7 +368,7 @@ def running_world(*arguments: str) -> Iterator[World]:
     """Run the laptop cloud, with a proxy before its store, until the block ends."""
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        endpoints = data / "endpoints.json"
+        endpoints = data / IN_MEMORY / "endpoints.json"
 
         def store() -> str:
             address: str = json.loads(endpoints.read_text())["dynamodb"]
@@ -376,7 +377,7 @@ def running_world(*arguments: str) -> Iterator[World]:
         proxy = stack.enter_context(FaultProxy(store))
         process = stack.enter_context(
             subprocess.Popen(  # noqa: S603 (our own program)
-                [sys.executable, "-m", "benchmarks.reliability.faulty_cloud", "--in-memory", *arguments],
+                [sys.executable, "-m", "benchmarks.reliability.faulty_cloud", "--in-memory", "--quiet", *arguments],
                 env={
                     **os.environ,
                     "DATA_DIR": str(data),

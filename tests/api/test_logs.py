@@ -69,7 +69,7 @@ class Told(NamedTuple):
 def _talkative_service(data: Path) -> Iterator[Service]:
     """Run the service with the level DEBUG, its own output in files among its logs."""
     (data / "logs").mkdir()
-    command = [sys.executable, "-m", "local", "--in-memory", "--parameter", "LogLevel=DEBUG"]
+    command = [sys.executable, "-m", "local", "--parameter", "LogLevel=DEBUG"]
     out, errors = data / "logs" / "stdout", data / "logs" / "stderr"
     environment = {**environ, "DATA_DIR": str(data), "PORT": "0"}
     with (

@@ -1,0 +1,63 @@
+"""The line of a request tells what happened, and nobody's name."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from local.request_log import Call, RequestLog, shown_parameters, shown_path
+
+WORDS = {"", "api", "customers", "group"}
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/api/customers/", "/api/customers/"),
+        ("/api/customers/group/12/", "/api/customers/group/12/"),
+        ("/api/customers/john.doe@example.com", "/api/customers/…"),
+        ("/api/john", "/api/…"),
+        ("/api/customers/cust_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG_000000", "/api/customers/…"),
+        ("/api/customers/4111111111111111111111", "/api/customers/…"),
+        ("/api/customers/\x1b[31m", "/api/customers/…"),
+        ("/API/customers", "/…/customers"),
+    ],
+)
+def test_of_a_path_only_numbers_and_the_services_own_words_are_shown(path: str, shown: str) -> None:
+    assert shown_path(path, WORDS) == shown
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("", ""),
+        ("limit=2&sort=first_name", "?limit&sort"),
+        ("email=john.doe%40example.com", "?email"),
+        ("email=a&email=b", "?email"),
+        ("john", "?…"),
+        ("john@example.com=1&limit=1", "?limit&…"),
+        ("&".join(f"{letter}=1" for letter in "abcdefghij"), "?a&b&c&d&e&f"),
+    ],
+)
+def test_of_a_query_only_the_names_of_parameters_are_shown(query: str, shown: str) -> None:
+    assert shown_parameters(query) == shown
+
+
+def test_lines_are_aligned() -> None:
+    output = io.StringIO()
+    log = RequestLog(output, width=len("CreateCustomers"))
+    log.write("GET", "200", 0.0123, Call("/api", "GetCustomer", "warm"))
+    log.write("OPTIONS", "404", 12.5, Call("/api"), "?limit")
+    log.write("\x1b[31m", "400", 0, Call("/api", "CreateCustomers", "cold"))
+    lines = output.getvalue().splitlines()
+    assert lines[0] == "GET     200     12 ms  GetCustomer      warm  /api"
+    assert lines[1] == "OPTIONS 404  12500 ms  gateway                /api?limit"
+    assert lines[2] == "…       400      0 ms  CreateCustomers  cold  /api"
+
+
+def test_an_output_that_is_gone_disturbs_no_request() -> None:
+    output = io.StringIO()
+    log = RequestLog(output, width=1)
+    output.close()
+    log.write("GET", "200", 0, Call())
