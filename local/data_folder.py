@@ -114,7 +114,7 @@ class DataFolder:
     def close(self) -> None:
         """Let others use the folder."""
         if self._temporary:
-            _clear(self.path)
+            _remove(self.path)
         self._lock.close()
 
 
@@ -129,11 +129,7 @@ def delete(path: Path) -> None:
     if in_use(path / IN_MEMORY):
         raise _taken(path / IN_MEMORY)
     with _lock(path):
-        _clear(path)
-        (path / LOCK).unlink()
-    # What else is there is somebody's.
-    with contextlib.suppress(OSError):
-        path.rmdir()
+        _remove(path)
 
 
 def in_use(path: Path) -> bool:
@@ -195,6 +191,14 @@ def _lock(path: Path) -> TextIO:
 
 def _taken(path: Path) -> LocalError:
     return LocalError(f"{path} is in use by another `make run`. Stop that one, or {_ELSEWHERE}")
+
+
+def _remove(path: Path) -> None:
+    _clear(path)
+    (path / LOCK).unlink(missing_ok=True)
+    # What else is there is somebody's.
+    with contextlib.suppress(OSError):
+        path.rmdir()
 
 
 def _clear(path: Path) -> None:

@@ -91,10 +91,12 @@ def write_reference(docs: Path, folder: Path, packages: Path, api: str | None = 
         The address that calls go to; None for where the page itself comes from.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(docs / "page", folder)
-    (folder / _RENDERER).mkdir()
+    (folder / _RENDERER).mkdir(parents=True)
+    # Without the modes of the sources: who may read the copies is for the umask to say.
+    for source in (docs / "page").iterdir():
+        shutil.copyfile(source, folder / source.name)
     for name in _RENDERER_FILES:
-        shutil.copy(packages / "swagger-ui-dist" / name, folder / _RENDERER)
+        shutil.copyfile(packages / "swagger-ui-dist" / name, folder / _RENDERER / name)
     text = (docs / "openapi.yaml").read_text(encoding="utf-8")
     if api is not None:
         document = {**yaml.safe_load(text), "servers": [{"url": api}]}

@@ -1,7 +1,7 @@
 """A line for each request: what was asked, what was answered, and by which function.
 
-Of what a client makes up, only numbers and the names of parameters are shown: paths and queries can hold names and
-addresses of people, and tokens that were pasted into the wrong place.
+Of what a client makes up, only numbers are shown: paths and queries can hold names and addresses of people, and tokens
+that were pasted into the wrong place.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ CALL: Final = "local.call"
 GATEWAY: Final = "gateway"
 HIDDEN: Final = "…"
 _NUMBER: Final = re.compile(r"[0-9]{1,16}")
-_PARAMETER: Final = re.compile(r"[a-z][a-z_]{0,19}(?==)")
-_MAX_PARAMETERS: Final = 6
 _METHODS: Final = frozenset(http.HTTPMethod)
 
 
@@ -78,13 +76,14 @@ class RequestLog:
 
             begin = time.perf_counter()
             answer = application(environ, noted)
-            parameters = shown_parameters(environ["QUERY_STRING"])
-            self.write(environ["REQUEST_METHOD"], statuses[-1][:3], time.perf_counter() - begin, call, parameters)
+            if environ["QUERY_STRING"]:
+                call.path += f"?{HIDDEN}"
+            self.write(environ["REQUEST_METHOD"], statuses[-1][:3], time.perf_counter() - begin, call)
             return answer
 
         return logged
 
-    def write(self, method: str, status: str, seconds: float, call: Call, parameters: str = "") -> None:
+    def write(self, method: str, status: str, seconds: float, call: Call) -> None:
         """Write the line of a request.
 
         Parameters
@@ -97,15 +96,13 @@ class RequestLog:
             From the whole request to the whole answer.
         call
             What is known of it.
-        parameters
-            From `shown_parameters`.
         """
         if self._output is None:
             return
         method = method if method in _METHODS else HIDDEN
         line = (
             f"{method:<7} {status} {seconds * 1000:>6.0f} ms  {call.function:<{self._width}}  {call.start:<4}  "
-            f"{call.path}{parameters}\n"
+            f"{call.path}\n"
         )
         # A terminal that has gone away is no reason to leave a request unanswered.
         with contextlib.suppress(OSError, ValueError):
@@ -126,11 +123,3 @@ def shown_path(path: str, words: Collection[str]) -> str:
     return "/".join(
         segment if segment in words or _NUMBER.fullmatch(segment) else HIDDEN for segment in path.split("/")
     )
-
-
-def shown_parameters(query: str) -> str:
-    """Return the names of a query's parameters, without their values."""
-    names = [match[0] for part in query.split("&") if (match := _PARAMETER.match(part))]
-    unknown = len(names) != len(query.split("&")) if query else False
-    shown = [*dict.fromkeys(names)][:_MAX_PARAMETERS] + [HIDDEN] * unknown
-    return f"?{'&'.join(shown)}" if shown else ""
