@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> int:
         return 1
     try:
         variables = data / "sam-local.json"
+        variables.touch(mode=0o600)
         variables.write_text(json.dumps(_variables(running), indent=2), encoding="utf-8")
         return asyncio.run(_serve(running, variables, arguments))
     except LocalError as error:

@@ -55,13 +55,15 @@ def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
     )
     try:
         existing = {name for page in client.get_paginator("list_tables").paginate() for name in page["TableNames"]}
+        # Nothing is changed before it is known that everything can be.
+        kept = {table.name: _checked(client, table) for table in tables if table.name in existing}
         for table in tables:
-            if table.name not in existing:
+            if table.name not in kept:
                 client.create_table(TableName=table.name, **table.properties)
                 waiter = client.get_waiter("table_exists")
                 waiter.wait(TableName=table.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
             else:
-                _change(client, table)
+                _change(client, table, kept[table.name])
             _expire(client, table)
     except (BotoCoreError, ClientError) as error:
         raise LocalError(f"the database engine refuses what the template declares: {error}") from error
@@ -69,11 +71,21 @@ def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
         client.close()
 
 
-def _change(client: DynamoDBClient, table: Table) -> None:
+def _checked(client: DynamoDBClient, table: Table) -> Mapping[str, Any]:
+    """Return what a kept table is like, or raise if it cannot be changed to what the template declares."""
     actual: Mapping[str, Any] = client.describe_table(TableName=table.name)["Table"]
-    # Nothing is changed before it is known that everything can be.
-    for difference in _lasting_differences(table.properties, actual):
-        raise _cannot(table, difference)
+    differences = [*_lasting_differences(table.properties, actual)]
+    if _expiring(client, table) not in {None, table.ttl_attribute}:
+        differences.append("the attribute by which items expire")
+    if differences:
+        raise LocalError(
+            f"{table.name}: the template changes {' and '.join(differences)} of a table that already holds data, "
+            f"which DynamoDB cannot do. {_ADVICE}"
+        )
+    return actual
+
+
+def _change(client: DynamoDBClient, table: Table, actual: Mapping[str, Any]) -> None:
     wanted, indexes = _indexes(table.properties, "Global"), _indexes(actual, "Global")
     # One change at a time, as DynamoDB demands.
     for name in indexes.keys() - wanted.keys():
@@ -110,25 +122,19 @@ def _lasting_differences(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -
         yield "what the stream shows"
 
 
-def _expire(client: DynamoDBClient, table: Table) -> None:
+def _expiring(client: DynamoDBClient, table: Table) -> str | None:
+    """Return the attribute by which items expire, of a table whose template has one."""
     if table.ttl_attribute is None:
-        return
-    actual = client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
-    attribute = actual.get("AttributeName")
-    if actual.get("TimeToLiveStatus") == "ENABLED" and attribute != table.ttl_attribute:
-        raise _cannot(table, f"the attribute {attribute}, by which items expire,")
-    if attribute is None:
+        return None
+    return client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"].get("AttributeName")
+
+
+def _expire(client: DynamoDBClient, table: Table) -> None:
+    if table.ttl_attribute is not None and _expiring(client, table) is None:
         client.update_time_to_live(
             TableName=table.name,
             TimeToLiveSpecification={"Enabled": True, "AttributeName": table.ttl_attribute},
         )
-
-
-def _cannot(table: Table, what: str) -> LocalError:
-    return LocalError(
-        f"{table.name}: the template changes {what} of a table that already holds data, which DynamoDB cannot do. "
-        f"{_ADVICE}"
-    )
 
 
 def _indexes(properties: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, Any]]:

@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 if TYPE_CHECKING:
@@ -24,3 +25,10 @@ def test_nothing_listens_beyond_the_loopback(service: Service) -> None:
         # Another address of this machine: what listens on all of them answers here too.
         with pytest.raises(OSError, match=r"refused|unreachable|assign|timed out"):
             socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def test_no_web_page_may_read_what_moto_holds(service: Service) -> None:
+    url = json.loads((service.data / "endpoints.json").read_text())["aws"]
+    asked = {"Origin": "https://example.com", "Access-Control-Request-Method": "GET"}
+    for answer in (httpx.get(url, headers=asked), httpx.options(url, headers=asked)):
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")]

@@ -160,6 +160,25 @@ def test_a_throttled_request_is_a_line_and_none_is_if_quiet(tmp_path: Path) -> N
     assert run.errors.read_text() == ""
 
 
+def test_a_template_that_the_kept_tables_cannot_follow_is_told_and_the_one_before_is_served(tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    shutil.copytree(APP, app)
+    template = app / "template.yaml"
+    before = template.read_text(encoding="utf-8")
+    after = before.replace("AttributeName: id", "AttributeName: number").replace("/things/latest", "/things/newest")
+    assert after.count("AttributeName: number") == 2
+    data = tmp_path / "data"
+    with running(tmp_path, data, "--quiet", "--template", str(template)) as run:
+        template.write_text(after, encoding="utf-8")
+        until(lambda: "\n" in run.errors.read_text())
+        latest = httpx.get(f"{run.url}/things/latest", headers={"Authorization": "good"}, timeout=40)
+        assert latest.json()["event"]["resource"] == "/things/latest"
+    (line,) = run.errors.read_text().splitlines()
+    assert line.startswith("the template's change is not served: Table: the template changes the key")
+    assert "./customers reset" in line
+    assert "Table: the template changes the key" in refused(data, "--template", str(template))
+
+
 def test_in_memory_begins_empty_and_leaves_alone_what_is_kept(tmp_path: Path) -> None:
     data = tmp_path / "data"
     apart = data / "in-memory"

@@ -100,7 +100,7 @@ def client(running: str) -> Iterator[DynamoDBClient]:
             changed(StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}),
             "what the stream shows",
         ),
-        (replace(TABLE, ttl_attribute="ends_at"), "the attribute expires_at, by which items expire,"),
+        (replace(TABLE, ttl_attribute="ends_at"), "the attribute by which items expire"),
     ],
 )
 def test_what_a_kept_table_cannot_change_is_told_with_advice_and_changes_nothing(
@@ -114,6 +114,16 @@ def test_what_a_kept_table_cannot_change_is_told_with_advice_and_changes_nothing
     assert "DATA_DIR=" in str(told.value)
     assert "\n" not in str(told.value)
     assert client.describe_table(TableName="Things")["Table"] == before
+
+
+def test_no_table_is_changed_if_one_cannot_be(running: str, client: DynamoDBClient) -> None:
+    other = replace(TABLE, name="Other")
+    create_tables(running, [other])
+    bigger = changed(GlobalSecondaryIndexes=[index("by-group", "group", "name", "age"), index("by-id", "id")])
+    with pytest.raises(LocalError, match="Other: the template changes"):
+        create_tables(running, [bigger, replace(other, ttl_attribute="ends_at")])
+    (kept,) = client.describe_table(TableName="Things")["Table"]["GlobalSecondaryIndexes"]
+    assert kept["IndexName"] == "by-group"
 
 
 def test_the_order_of_a_projections_attributes_is_no_change(running: str) -> None:
