@@ -234,17 +234,19 @@ class FunctionPool:
         PayloadTooLargeError
             If the event or the result is over 6 MB.
         """
-        if len(event) > MAX_PAYLOAD:
-            raise PayloadTooLargeError(f"{self._function.name}: an event of {len(event)} bytes")
+        self._check_size(event, "an event")
         deadline = time.monotonic() + timeout
         process, version = self._acquire(deadline, starting)
         try:
             result = process.invoke(event, deadline)
         finally:
             self._release(process, version)
-        if len(result) > MAX_PAYLOAD:
-            raise PayloadTooLargeError(f"{self._function.name}: a result of {len(result)} bytes")
+        self._check_size(result, "a result")
         return result
+
+    def _check_size(self, payload: bytes, what: str) -> None:
+        if len(payload) > MAX_PAYLOAD:
+            raise PayloadTooLargeError(f"{self._function.name}: {what} of {len(payload)} bytes")
 
     def close(self) -> None:
         """Kill all processes, busy ones too."""

@@ -104,15 +104,14 @@ class Server:
 
             def execute(self) -> None:
                 request: Any = self.request
-                target = getattr(request, "request_uri", "/")
-                response = cloud.http_error(request.error.code, encoded_path(target))
+                path = encoded_path(getattr(request, "request_uri", "/"))
+                response = cloud.http_error(request.error.code, path)
                 self.status = f"{response.status} {reason(response.status)}"
                 self.response_headers = list(response.headers)
                 self.set_close_on_finish()
                 self.content_length = len(response.body)
                 self.write(response.body)
-                call = Call(cloud.shown_path(encoded_path(target)))
-                lines.write(getattr(request, "command", ""), str(response.status), 0, call)
+                lines.write(getattr(request, "command", ""), str(response.status), 0, Call(cloud.shown_path(path)))
 
         class Channel(HTTPChannel):
             """A connection."""

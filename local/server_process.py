@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 _START_TIMEOUT: Final = 60.0
-_STOP_TIMEOUT: Final = 1.5
+_STOP_TIMEOUT: Final = 0.5
+"""Seconds for an orderly end. Killed after that, a server loses nothing that it has acknowledged."""
 _RETRY_PAUSE: Final = 0.02
 _MAX_STARTS: Final = 3
 """Before the server is given up that has not come up once."""

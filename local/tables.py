@@ -44,15 +44,7 @@ def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
         If a table that is kept cannot be changed to what the template declares, or if the engine does not answer or
         refuses a table.
     """
-    client = boto3.client(
-        "dynamodb",
-        region_name=REGION,
-        endpoint_url=endpoint,
-        # Words that the engine does not check.
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106
-        config=Config(connect_timeout=2, read_timeout=_ADDING, retries={"total_max_attempts": 5, "mode": "standard"}),
-    )
+    client = _client(endpoint)
     try:
         existing = {name for page in client.get_paginator("list_tables").paginate() for name in page["TableNames"]}
         # Nothing is changed before it is known that everything can be.
@@ -69,6 +61,18 @@ def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
         raise LocalError(f"the database engine refuses what the template declares: {error}") from error
     finally:
         client.close()
+
+
+def _client(endpoint: str) -> DynamoDBClient:
+    return boto3.client(
+        "dynamodb",
+        region_name=REGION,
+        endpoint_url=endpoint,
+        # Words that the engine does not check.
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106
+        config=Config(connect_timeout=2, read_timeout=_ADDING, retries={"total_max_attempts": 5, "mode": "standard"}),
+    )
 
 
 def _checked(client: DynamoDBClient, table: Table) -> Mapping[str, Any]:
