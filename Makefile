@@ -112,7 +112,7 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 # What `make run` and ./customers need; the laptop cloud installs the functions' own packages elsewhere. Bytecode is left to
 # the first start, which needs a third of it: that halves the installation.
 .venv/.run-ready: local/requirements.txt | .venv/pyvenv.cfg
-	@echo "installing what the laptop cloud runs on (first time only)"
+	@echo "installing what the laptop cloud and ./customers run on (first time only)"
 	@$(PIP) local/requirements.txt --no-compile
 	@touch $@
 
