@@ -149,7 +149,7 @@ WITH_NPM := run docs test check fuzz screenshot bench bench-http bench-pages ben
 # What `make run` and ./customers need; the laptop cloud installs the functions' own packages elsewhere. Bytecode is left to
 # the first start, which needs a third of it: that halves the installation.
 .venv/.run-ready: requirements/run.txt | .venv/pyvenv.cfg
-	@echo "installing what the laptop cloud runs on (first time only)"
+	@echo "installing what the laptop cloud and ./customers run on (first time only)"
 	@$(PIP) requirements/run.txt --no-compile
 	@touch $@
 
