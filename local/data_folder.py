@@ -157,7 +157,14 @@ def make_private(path: Path) -> None:
             # A link may lead out of the folder, and so may a second name of the same file.
             if entry.is_dir() and not entry.is_symlink():
                 entry.chmod(0o700)
-            elif entry.is_file() and not entry.is_symlink() and entry.stat().st_nlink == 1:
+            elif (
+                entry.is_file()
+                and not entry.is_symlink()
+                and entry.stat().st_nlink == 1
+                # A change of mode would pass for a new file in the inbox, which its folder keeps private.
+                and entry.stat().st_mode & 0o077
+                and not entry.is_relative_to(path / IMPORT_BUCKET / "imports")
+            ):
                 entry.chmod(0o600)
 
 

@@ -113,11 +113,12 @@ def _at_a_terminal(data: Path, *arguments: str | Path) -> Iterator[Terminal]:
 def test_a_service_that_is_killed_is_missed_in_the_middle_of_a_command_and_by_the_next_ones(tmp_path: Path) -> None:
     file = _file(tmp_path, "a.csv", "A,B,a@example.com,1")
     with running_service(tmp_path / "data", "--in-memory") as service:
-        with Stopped(engine_of(service)), _at_a_terminal(service.data, "import", file) as following:
+        engine = engine_of(service)
+        with Stopped(engine), _at_a_terminal(service.data, "import", file) as following:
             following.wait_for("importing a.csv")
             service.process.kill()
             # It is stopped, and goes with its parent only when it goes on.
-            os.kill(engine_of(service), signal.SIGCONT)
+            os.kill(engine, signal.SIGCONT)
             _, shown = following.end()
         assert following.process.returncode == 1
         assert f"Error: No service is running in {service.data}." in shown
@@ -140,9 +141,9 @@ def test_a_label_is_shown_as_it_is_and_never_interpreted(
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if token_id(hashed) in line]
     assert SHOWN in line
-    made = _customers(service.data, "token", "create", "--scopes", "read", "--label", "[/nope] :smile:")
+    made = _customers(service.data, "token", "create", "--scopes", "read", "--label", "[/nope]:smile:")
     assert made.returncode == 0, made.stderr
-    assert "[/nope] :smile:" in _customers(service.data, "token", "list").stdout
+    assert "[/nope]:smile:" in _customers(service.data, "token", "list").stdout
 
 
 def test_what_a_file_contains_is_shown_as_it_is_and_never_interpreted(service: Service, tmp_path: Path) -> None:

@@ -163,7 +163,6 @@ def test_a_forbidden_write_changes_nothing(client: httpx.Client, tables: Tables,
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api",
         "/api/",
         "/api/customer/1",
@@ -426,7 +425,7 @@ def test_what_is_unforeseen_is_an_internal_error_that_tells_nothing_and_logs_no_
         tables.client.update_table(TableName=tables.customers, DeletionProtectionEnabled=False)
         tables.client.delete_table(TableName=tables.customers)
         answers = [call(client) for call in calls]
-        logs = "".join(file.read_text(errors="replace") for file in (data / "logs").iterdir())
+        logs = "".join(file.read_text(errors="replace") for file in (service.data / "logs").iterdir())
     for answer in answers:
         assert_problem(answer, 500)
         assert_tells_nothing(answer)

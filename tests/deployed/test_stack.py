@@ -47,7 +47,7 @@ def test_a_file_that_is_dropped_into_the_bucket_becomes_customers_and_a_report(
     file = tmp_path / f"{group}.csv"
     good = [f"Jane,Doe,jane.{number}@example.com,{group}" for number in range(2500)]
     file.write_text("\n".join(["first_name,last_name,email,group_id", *good, f",Doe,nobody,{group}", ""]))
-    done = cloud.run(ROOT / "customers", "import", file, "--stack", STACK)
+    done = cloud.run(ROOT / "customers", "import", file, "--json", "--stack", STACK)
     assert done.returncode == 1, done.stderr
     summary = json.loads(done.stdout)
     counts = {name: summary[name] for name in ("status", "created", "already_there", "rejected", "broken")}

@@ -49,7 +49,7 @@ class World:
         self.proxy = proxy
         self.environment = {**os.environ, "DATA_DIR": str(data)}
         """For programs that are to find it."""
-        token = (data / "token").read_text().strip()
+        token = (data / IN_MEMORY / "token").read_text().strip()
         self.client = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {token}"},
