@@ -1,4 +1,4 @@
-"""The token authorizer: from a token to the routes it may call.
+"""The token authorizer: returns the routes that a token may call.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html
 """
@@ -25,7 +25,7 @@ ROUTES: Final = {
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Give the policy for all routes that the token may call: the gateway keeps it for the token, not for the route."""
+    """Return the policy for all routes that the token may call: the gateway caches it by token, not by route."""
     token = token_in(event["authorizationToken"])
     if token is None:
         raise _unauthorized()
@@ -40,7 +40,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     allowed = [f"{api}/{stage}/{route}" for scope in record.scopes for route in ROUTES.get(scope, ())]
     statement = {
         "Action": "execute-api:Invoke",
-        # A policy must name something: a token without a scope is denied everything.
+        # A policy must name something, so a token without scopes is denied everything.
         "Effect": "Allow" if allowed else "Deny",
         "Resource": allowed or [f"{api}/{stage}/*"],
     }
@@ -52,7 +52,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 
 def _unauthorized() -> Exception:
-    # The gateway turns exactly this text, and no other, into 401.
+    # The gateway turns exactly this text, and no other, into a 401.
     return Exception("Unauthorized")
 
 

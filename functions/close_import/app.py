@@ -1,4 +1,4 @@
-"""What the other two could not process, however often: book it, so that no import hangs for ever."""
+"""What the other import functions could not process: book it, so that no import hangs."""
 
 from __future__ import annotations
 

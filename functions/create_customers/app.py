@@ -25,7 +25,7 @@ store = CustomerStore(client, os.environ["CUSTOMERS_TABLE"])
 
 @endpoint
 def lambda_handler(request: Request) -> Response:
-    """Answer with what was created; with an Idempotency-Key, once and for all."""
+    """Return what was created. With an Idempotency-Key, repetitions return the same."""
     many = request.choice("size", ("one", "list")) == "list"
     keeps_good_rows = request.choice("on_error", ("abort", "keep")) == "keep"
     dry_run = request.flag("dry_run")
@@ -74,7 +74,7 @@ def _create_good(request: Request, name: RequestName | None) -> Response:
 
 @functools.cache
 def _answers() -> AnswerKeeper:
-    # Late: it loads boto3 and jmespath, which a request without a key does not need.
+    # Imported late, because it loads boto3 and jmespath, which a request without a key does not need.
     from customers.http.idempotency import AnswerKeeper  # noqa: PLC0415
 
     return AnswerKeeper(client, os.environ["ANSWERS_TABLE"])

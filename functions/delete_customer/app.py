@@ -15,7 +15,7 @@ store = CustomerStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
 
 @endpoint
 def lambda_handler(request: Request) -> Response:
-    """Answer that the customer is deleted; a second time there is none to delete."""
+    """Return that the customer is deleted. A second time, there is none to delete."""
     versions = request.expected_versions()
     request.check()
     customer_id = request.id_in_path("customer_id")

@@ -15,7 +15,7 @@ store = CustomerStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
 
 @endpoint
 def lambda_handler(request: Request) -> Response:
-    """Answer with the customer, or 304 when the caller has its current version."""
+    """Return the customer, or 304 if the caller has its current version."""
     request.check()
     customer = store.get(request.id_in_path("customer_id"))
     if request.has(customer):

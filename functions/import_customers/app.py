@@ -24,7 +24,7 @@ IMPORT_QUEUE_URL: Final = os.environ["IMPORT_QUEUE_URL"]
 
 @consumer
 def lambda_handler(message: dict[str, Any], _context: object) -> None:
-    """Import one message. One that cannot be read fails, and so ends whole in the dead-letter queue."""
+    """Import one message. If it cannot be read, it fails, and moves unchanged to the dead-letter queue."""
     imports.write_customers(_chunk_in(message), store)
 
 

@@ -21,7 +21,7 @@ cursors = CursorSealer(os.environ["CURSOR_KEY"])
 
 @endpoint
 def lambda_handler(request: Request) -> Response:
-    """Answer with the page, and with the link to the next one while there is more."""
+    """Return the page, and the link to the next one if there is one."""
     sort = request.choice("sort", SORT_FIELDS)
     order = request.choice("order", ("asc", "desc"))
     left_out = [field.name for field in FIELDS if field.on_request and not request.flag(field.name)]
@@ -37,7 +37,7 @@ def lambda_handler(request: Request) -> Response:
 
     page = store.page(group_id, sort, descending=order == "desc", limit=limit, after=position)
     if not page.customers and cursor is None:
-        raise NotFoundError("The group has no customer.")
+        raise NotFoundError("The group has no customers.")
     for customer, name in product(page.customers, left_out):
         del customer[name]  # type: ignore[misc]  # a field's name is data here
     if page.next_position is None:

@@ -23,27 +23,27 @@ queues = clients.client("sqs")
 CHUNK_QUEUE_URL: Final = os.environ["CHUNK_QUEUE_URL"]
 PLAN_QUEUE_URL: Final = os.environ["PLAN_QUEUE_URL"]
 ENOUGH_MILLISECONDS: Final = 300_000
-"""Left for sending what is cut and handing over, each of which takes two minutes if SQS does not answer."""
+"""For sending the last chunks and handing over. Each takes two minutes if SQS does not respond."""
 CHUNKS_BETWEEN_POSITIONS: Final = 20
 
 
 @consumer
 def lambda_handler(message: dict[str, Any], context: Any) -> None:  # noqa: ANN401 (Lambda's own)
-    """Plan the files of one message. S3's test message, the first of all, names none."""
+    """Plan the files of one message. S3's test message, the very first one, names none."""
     for record in imports.records_in(json.loads(message["body"])):
         file = FileDelivery.of_record(record)
         known = imports.begin_file(file)
         if known.finished:
             continue
         if known.planned is None and not _cut(file, known, context):
-            # Time runs low: the same record again, to go on from the position kept.
+            # Time is running out: send the same record again, to continue from the saved position.
             send_again(queues, PLAN_QUEUE_URL, record)
         else:
             imports.finish_if_done(file.import_id)
 
 
 def _cut(file: FileDelivery, known: Import, context: Any) -> bool:  # noqa: ANN401 (Lambda's own)
-    """Send the file's chunks from the position kept; tell whether all are sent."""
+    """Send the file's chunks from the saved position, and return whether all are sent."""
     start = 0 if known.position is None or known.position.packed else known.position.offset
     try:
         stream = imports.bucket.open(file.key, file.etag, start)

@@ -1,4 +1,4 @@
-"""OPTIONS of every path: what a browser may send from another origin. Deployed only with the parameter CorsOrigins."""
+"""OPTIONS on every path: what a page of another origin may send. Deployed only with the parameter CorsOrigins."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from customers.http.request import Request, Response
 
 @endpoint
 def lambda_handler(_request: Request) -> Response:
-    """Answer with what is allowed; whether the origin is, `endpoint` tells, as with every other answer."""
+    """Return what is allowed. As in every response, `endpoint` says whether the origin is."""
     return Response(
         204,
         headers={
             "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
             "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match",
-            # Two hours are the most that a browser takes.
+            # The maximum that browsers accept: two hours.
             "Access-Control-Max-Age": "7200",
         },
     )

@@ -1,4 +1,4 @@
-"""Changes of customers: from the table's stream to the event bus, in their order."""
+"""Changes of customers: from the table's stream to the event bus, in order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _KEPT_BY_THE_SERVICE: Final = frozenset({"updated_at", "version"})
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Publish a batch, up to the first change that the bus refuses: from that one on, the changes come again."""
+    """Publish a batch up to the first change that the bus refuses. From there on, changes are delivered again."""
     published: Counter[str] = Counter()
     refused = None
     for records in batched(event["Records"], _ENTRIES, strict=False):
@@ -48,7 +48,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 
 def _publish(records: Sequence[dict[str, Any]]) -> tuple[int, str | None]:
-    """Put up to ten changes on the bus; give how many it took before the first that it refused, and why it did."""
+    """Put up to ten changes on the bus; return how many it accepted before the first that it refused, and why."""
     try:
         answer = bus.put_events(Entries=[_entry(record) for record in records])
     except (BotoCoreError, ClientError) as error:
@@ -63,7 +63,7 @@ def _entry(record: dict[str, Any]) -> PutEventsRequestEntryTypeDef:
     before, after = Change.of_record(record)
     customer = after or before
     assert customer is not None  # noqa: S101 (for the type checker)
-    # The stream's own id: the same however often the record is delivered.
+    # The stream's own id, the same in every delivery.
     detail = {"event_id": record["eventID"], "customer_id": customer["id"]}
     detail |= {name: customer[name] for name in ("group_id", "version")}
     changed = {}

@@ -16,7 +16,7 @@ store = CustomerStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
 
 @endpoint
 def lambda_handler(request: Request) -> Response:
-    """Answer with the whole customer as it is after the change."""
+    """Return the whole customer as it is after the change."""
     versions = request.expected_versions()
     changes = request.body(model.changes, merge_patch=True)
     customer = store.update(request.id_in_path("customer_id"), changes, versions)

@@ -1,7 +1,7 @@
-"""Builds the layer: `sam build` runs it, by the Makefile. Nothing but this folder and pip is needed.
+"""Builds the layer. `sam build` runs it through the Makefile. It needs only this folder and pip.
 
-What is built is made for a fast start: the data of botocore is cut down to what the code calls, and everything is
-compiled. A plain package would be compiled anew at each cold start, and botocore would look through 400 services.
+The layer is built for a fast start: botocore's data is trimmed to what the code calls, and everything is compiled.
+Otherwise Python would compile the packages at each cold start, and botocore would search 400 services.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 SOURCE: Final = Path(__file__).resolve().parent
 
 PLATFORMS: Final = ("manylinux2014_aarch64", "manylinux2014_x86_64")
-"""One layer serves both: only pydantic-core is compiled, and the file name of its module names its platform."""
+"""One layer works on both: only pydantic-core is compiled, and its module's file name includes the platform."""
 
 _CALLERS: Final = ("customers", "aws_lambda_powertools")
 """The packages that call AWS. The functions do not, except through the layer."""
 
 _NEVER_LOADED: Final = ("boto3/data", "dns", "pydantic", "annotated_types", "typing_inspection")
-"""What boto3 knows of its resources; what email-validator would ask the DNS with; what the declaration of the customer
-needs until it is compiled."""
+"""boto3's resources, what email-validator needs for the DNS, and what the declaration of the customer needs until it
+is compiled."""
 
 
 _NO_DOCUMENTATION: Final = """
@@ -53,8 +53,8 @@ def build(artifacts: Path) -> None:
     compile_customer(packages)
     slim(packages)
     leave_out_documentation(packages)
-    # "Unchecked": the times of files do not survive packing, and bytecode that is out of date by them is not used.
-    # The paths are those in Lambda, so that what is built does not depend on where.
+    # "Unchecked", because packing changes the files' times, and Python ignores bytecode whose times do not match.
+    # The paths are those in Lambda, so that the result does not depend on where it is built.
     compiled = compileall.compile_dir(
         packages, quiet=1, stripdir=artifacts, prependdir="/opt", invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
     )
@@ -67,7 +67,7 @@ def build(artifacts: Path) -> None:
 
 
 def install(packages: Path) -> None:
-    """Install what requirements.txt pins, with the compiled modules of both platforms."""
+    """Install the pinned requirements, with the compiled modules of both platforms."""
     first, *others = PLATFORMS
     _pip(first, packages)
     shutil.rmtree(packages / "bin", ignore_errors=True)
@@ -90,10 +90,10 @@ def _install(target: Path, *options: str) -> None:
 
 
 def compile_customer(packages: Path) -> None:
-    """Write the declaration of the customer out as plain data, so that no function imports pydantic."""
+    """Write the declaration of the customer as plain data, so that no function imports pydantic."""
     if _compiles(packages, packages, errors=subprocess.DEVNULL):
         return
-    # The layer's pydantic-core is for Linux. Another system takes the same version, built for itself.
+    # The layer's pydantic-core is for Linux. On another system, use the same version built for that system.
     with tempfile.TemporaryDirectory() as folder:
         _install(Path(folder))
         if not _compiles(packages, Path(folder)):
@@ -107,14 +107,14 @@ def _compiles(packages: Path, pydantic: Path, errors: int | None = None) -> bool
 
 
 def slim(packages: Path) -> None:
-    """Cut the data of botocore down, in place, to the operations that the code calls, in any region.
+    """Trim botocore's data, in place, to the operations that the code calls, in any region.
 
-    A call of anything else fails at once, as of an operation that does not exist.
+    Any other call fails at once, like an operation that does not exist.
     """
     for name in _NEVER_LOADED:
         shutil.rmtree(packages / name)
     sys.path.insert(0, str(packages))
-    # The layer's own botocore reads its data: the tools may have another one.
+    # The layer's own botocore reads its data, because the build's Python may have another one.
     from botocore.loaders import Loader  # noqa: PLC0415
 
     data = packages / "botocore" / "data"
@@ -144,9 +144,9 @@ def slim(packages: Path) -> None:
 
 
 def leave_out_documentation(packages: Path) -> None:
-    """Put something empty in the place of the texts that botocore and boto3 write on their own methods.
+    """Replace the modules that write the docstrings of botocore's and boto3's methods with empty ones.
 
-    What writes them is loaded with every client, with a parser of HTML, and there is nothing left to write of.
+    Every client loads them, including an HTML parser, and the trimmed data has no documentation left.
     """
     for package in ("botocore", "boto3"):
         folder = packages / package / "docs"
@@ -155,16 +155,16 @@ def leave_out_documentation(packages: Path) -> None:
 
 
 def services_used(packages: Path, services: Iterable[str]) -> set[str]:
-    """Give the services that the package `customers` makes clients of: it names them where it configures them."""
+    """Return the services that the package `customers` makes clients for. It names them where it configures them."""
     makers = (text for text in _sources(packages / "customers") if "botocore.config" in text)
     words = {word for text in makers for word in re.findall(r'"([\w-]+)"', text)}
     return words & set(services)
 
 
 def names_called(packages: Path) -> set[str]:
-    """Give every name that the code calls on something, and every paginator it asks for.
+    """Return every name that the code calls on an object, and every paginator that it requests.
 
-    They are more than operations, which does no harm.
+    They include more than operations, which does no harm.
     """
     code = [text for package in _CALLERS for text in _sources(packages / package)]
     return {
@@ -173,7 +173,7 @@ def names_called(packages: Path) -> set[str]:
 
 
 def slim_model(model: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    """Cut a service's model down to the operations with some of the names, as methods, and to their shapes."""
+    """Trim a service's model to the operations whose methods have some of the names, and to their shapes."""
     from botocore import xform_name  # noqa: PLC0415 (the layer's own)
 
     operations = {name: value for name, value in model["operations"].items() if xform_name(name) in names}
@@ -192,14 +192,14 @@ def slim_model(model: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _shapes_of(part: Mapping[str, Any]) -> list[str]:
-    """Give the shapes that an operation or a shape refers to."""
+    """Return the shapes that an operation or a shape refers to."""
     references = [part[name] for name in ("input", "output", "member", "key", "value") if name in part]
     references += [*part.get("errors", []), *part.get("members", {}).values()]
     return [reference["shape"] for reference in references]
 
 
 def _without_documentation(value: Any, *, names: bool = False) -> Any:  # noqa: ANN401 (JSON)
-    """Leave out the documentation; where the keys are `names` of members, one may be called that."""
+    """Return a value without documentation. Keys that are `names` of members stay, even if one is `documentation`."""
     if isinstance(value, list):
         return [_without_documentation(one) for one in value]
     if not isinstance(value, dict):

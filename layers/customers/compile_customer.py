@@ -18,7 +18,7 @@ def source() -> str:
     """Return the source of `customers._compiled`."""
     modules: set[str] = set()
     fields, rules = _literal(derived.FIELDS, modules), _literal(derived.rules(), modules)
-    # Within the function: only what checks customers needs them.
+    # Inside the function, because only validation needs them.
     imports = "".join(f"    import {module}\n" for module in sorted(modules))
     return f"FIELDS = {fields}\n\n\ndef rules():\n{imports}    return {rules}\n"
 
@@ -29,7 +29,7 @@ def _literal(value: object, modules: set[str]) -> str:
     Raises
     ------
     TypeError
-        The value has no form as source: pydantic has put something new into its schemas.
+        The value cannot be written as source: pydantic has added something new to its schemas.
     """
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key!r}: {_literal(part, modules)}" for key, part in value.items()) + "}"
@@ -41,7 +41,7 @@ def _literal(value: object, modules: set[str]) -> str:
         return f"{value.__module__}.{value.__qualname__}"
     if value is None or isinstance(value, str | int | float):
         return repr(value)
-    raise TypeError(f"{value!r} has no form as source")
+    raise TypeError(f"{value!r} cannot be written as source")
 
 
 if __name__ == "__main__":

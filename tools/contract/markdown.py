@@ -39,7 +39,9 @@ def problems_page(facts: Facts, words: Words) -> str:
         sample = next((answer for answer in answers if "errors" in (answer.body or {})), answers[0])
         headers = [key for key in sample.headers if key not in {"Content-Type", "X-Request-Id"}]
         told = (
-            f" The answer has {' and '.join(f'`{key}: {sample.headers[key]}`' for key in headers)}." if headers else ""
+            f" The response has {' and '.join(f'`{key}: {sample.headers[key]}`' for key in headers)}."
+            if headers
+            else ""
         )
         lines += [
             "",

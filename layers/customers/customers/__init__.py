@@ -1,5 +1,5 @@
-"""What the functions share: http → model → store, and the tokens.
+"""What the functions share: `http` and `imports` → `store` → `aws` → `model`.
 
-The arrows go one way. `model` and `customer` know nothing of AWS, only the stores speak to DynamoDB, and only `http`
-turns an error into a status. Imports come by another way: queues → imports → model → store.
+Imports point one way, which `make check` verifies. `customer` declares the customer, and `model` checks what clients
+send. Only `store`, `imports` and `http.idempotency` know tables, and only `http` turns an error into a status.
 """

@@ -5,8 +5,8 @@ the rules for creating and changing a customer (`model`), the stored form and th
 imports, the OpenAPI document and the tables of the API reference. To let groups sort by a field, also add the index
 that `tests/unit/test_indexes.py` asks for to the template.
 
-The deployed functions do not import this module, because importing pydantic takes longer than everything else that a
-cold start does. The layer's build compiles it: see `fields`.
+The deployed functions do not import this module, because importing pydantic takes longer than anything else in a cold
+start. The layer's build compiles it: see `fields`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Listing(NamedTuple):
     """What group listings do with a field, beyond showing it."""
 
     sorts: bool = False
-    """Whether groups can be sorted by it. Each such field costs an index, and so a write unit for each write."""
+    """Whether groups can be sorted by it. Each such field costs an index, and so one more write unit per write."""
     on_request: bool = False
     """Whether it is left out unless the query parameter with its name is `true`."""
 

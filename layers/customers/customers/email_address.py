@@ -1,4 +1,4 @@
-"""Email addresses: what is valid, and the form in which one is stored."""
+"""Email addresses: which are valid, and how they are stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ORDINARY: Final = re.compile(
     r"(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?=.{1,253}\Z)(?:(?![^.]{64})(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
-"""Addresses that need no closer look: a dot-atom at a domain name of ASCII letters and digits (RFC 5321)."""
+"""Addresses that need no closer check: a dot-atom at a domain name of ASCII letters and digits (RFC 5321)."""
 
 
 def canonical(address: str) -> str:
@@ -27,11 +27,11 @@ def canonical(address: str) -> str:
 
 
 def _check_closely(address: str) -> None:
-    # Imported late: few requests need it, and every cold start would pay for it.
+    # Imported late, because few requests need it, and every cold start would pay for it.
     import email_validator  # noqa: PLC0415
     from pydantic_core import PydanticCustomError  # noqa: PLC0415
 
-    # Whether mail reaches an address is not ours to judge: the names reserved for tests are valid (RFC 2606).
+    # We do not judge whether mail reaches an address, so the names reserved for tests are valid (RFC 2606).
     email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
     try:
         email_validator.validate_email(address, check_deliverability=False, strict=True)

@@ -1,4 +1,4 @@
-"""What can go wrong, in the service's own words. `http` alone knows which status each one is."""
+"""What can go wrong, in the service's own terms. Only `http` knows the status of each error."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ RequestErrorCode = Literal[
     "too_many_tags",
     "invalid_key",
 ]
-"""What can be wrong with a request; the rows of an import are checked by the same rules."""
+"""What can be wrong with a request. The same rules apply to the rows of an import."""
 
 RowErrorCode = Literal["wrong_cell_count", "not_utf8", "invalid_csv", "row_too_long", "not_processed"]
-"""What can be wrong with a row of an import besides."""
+"""What else can be wrong with a row of an import."""
 
 
 class FieldError(TypedDict):
-    """One thing that is wrong with a request, and where: in exactly one of `pointer`, `parameter` and `header`."""
+    """One thing that is wrong with a request. Exactly one of `pointer`, `parameter` and `header` says where."""
 
     pointer: NotRequired[str]
     """A JSON pointer into the body, as a URI fragment (RFC 6901, section 6)."""
@@ -53,7 +53,7 @@ class FieldError(TypedDict):
 
 
 class CustomersError(Exception):
-    """Anything below."""
+    """The base class of the errors below."""
 
 
 class InvalidError(CustomersError):
@@ -71,16 +71,16 @@ class InvalidError(CustomersError):
 
 
 class NotFoundError(CustomersError):
-    """There is no such customer or group; the text says which of the two."""
+    """There is no such customer or group. The text says which."""
 
 
 class VersionMismatchError(CustomersError):
-    """The customer is not at the version that the caller expects.
+    """The customer does not have the version that the caller expects.
 
     Parameters
     ----------
     current
-        The version it is at.
+        The version that it has.
     """
 
     def __init__(self, current: int) -> None:
@@ -89,16 +89,16 @@ class VersionMismatchError(CustomersError):
 
 
 class KeyReusedError(CustomersError):
-    """An Idempotency-Key came before, with another request."""
+    """An Idempotency-Key was used for another request."""
 
 
 class StillRunningError(CustomersError):
-    """The first request with an Idempotency-Key is not over, or ended without a trace and might still be running."""
+    """The first request with an Idempotency-Key is running, or ended without a trace and might still be running."""
 
 
 class StoreUnavailableError(CustomersError):
-    """The store refuses for now, or does not answer in time. Nothing is wrong with the request."""
+    """The store is throttling, or does not respond in time. Nothing is wrong with the request."""
 
 
 class OutcomeUnknownError(StoreUnavailableError):
-    """A write may have been applied, or not: its response was lost, and the store does not show it."""
+    """A write may or may not have been applied: its response was lost, and the store does not show it."""

@@ -1,7 +1,7 @@
 """Log lines, and the metrics that some of them carry.
 
-A metric is a member of a line that is logged anyway, in CloudWatch's embedded metric format, and so costs no call.
-CloudWatch bills a metric for each combination of its dimensions: only what has few values may be one.
+A metric is a member of a line that is logged anyway, in CloudWatch's embedded metric format, so it costs no call.
+CloudWatch bills each combination of a metric's dimensions, so a dimension must have few values.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -18,9 +18,9 @@ from aws_lambda_powertools import Logger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Lambda looks at a line's level only when its timestamp has this form.
+# Lambda only reads a line's level if its timestamp has this format.
 logger: Final = Logger(use_rfc3339=True)
-# The client library's own lines may hold what it sent.
+# The client library's own lines may contain what it sent.
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
 _NAMESPACE: Final = os.environ.get("METRICS_NAMESPACE", "customers")
@@ -29,16 +29,16 @@ _NAMESPACE: Final = os.environ.get("METRICS_NAMESPACE", "customers")
 def metrics(
     values: Mapping[str, float], unit: Literal["Count", "Milliseconds"], dimensions: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Give the members of a log line that make metrics of some values.
+    """Return the members of a log line that report values as metrics.
 
     Parameters
     ----------
     values
-        By the metrics' names.
+        The values by the metrics' names.
     unit
-        Of all of them.
+        The unit of all values.
     dimensions
-        What they are told apart by, beside their names. Nothing of a customer.
+        What tells metrics of the same name apart. No personal data.
     """
     directive = {
         "Namespace": _NAMESPACE,
@@ -50,5 +50,5 @@ def metrics(
 
 
 def count(values: Mapping[str, int]) -> dict[str, Any]:
-    """Give the members of a log line that count things."""
+    """Return the members of a log line that report counts."""
     return metrics(values, "Count", {})

@@ -40,7 +40,7 @@ _CHANGES: Final = SchemaValidator(
 def parse_json(body: bytes) -> Any:  # noqa: ANN401 (JSON may be anything)
     r"""Parse a JSON text (RFC 8259): UTF-8, no NaN or Infinity, at most 200 levels deep.
 
-    Lone surrogates, as in `"\ud800"`, are let through: they are not valid Unicode, and the rules say in which field.
+    Lone surrogates, as in `"\ud800"`, pass: they are not valid Unicode, and the rules report the field.
 
     Raises
     ------
@@ -97,8 +97,8 @@ def row_outcomes(body: object) -> list[NewCustomer | InvalidError]:
     Raises
     ------
     InvalidError
-        The body is not of that form, or does not hold 1 to 100 rows. With everything that is wrong with it, its rows
-        included.
+        The body does not have this form, or does not contain 1 to 100 rows. With everything that is wrong with it,
+        including its rows.
     """
     if not isinstance(body, dict):
         raise InvalidError([_not_an_object("#")])
@@ -111,7 +111,7 @@ def row_outcomes(body: object) -> list[NewCustomer | InvalidError]:
         errors.append(FieldError(pointer="#/customers", code=code, detail="Must be an array of customers."))
     elif not 1 <= len(rows) <= MAX_ROWS:
         code = "too_long" if rows else "too_short"
-        errors.append(FieldError(pointer="#/customers", code=code, detail=f"Must hold 1 to {MAX_ROWS} customers."))
+        errors.append(FieldError(pointer="#/customers", code=code, detail=f"Must contain 1 to {MAX_ROWS} customers."))
     else:
         outcomes = [_outcome(row, f"#/customers/{index}") for index, row in enumerate(rows)]
     if errors:
@@ -154,7 +154,7 @@ def changes(value: object) -> Changes:
     """
     checked: Changes = _validated(_CHANGES, value, "#")
     if not checked:
-        raise InvalidError([FieldError(pointer="#", code="empty", detail="Name at least one field to change.")])
+        raise InvalidError([FieldError(pointer="#", code="empty", detail="Must contain at least one field to change.")])
     return checked
 
 
@@ -180,7 +180,7 @@ def _validated(validator: SchemaValidator, value: object, pointer: str) -> Any: 
 
 
 def _beside_length(error: ErrorDetails) -> list[ErrorDetails]:
-    """Return what else is wrong with a text that is too long, because the core stops at a value's first error."""
+    """Return what else is wrong with a text that is too long. The core stops at a value's first error."""
     if error["type"] != "string_too_long":
         return []
     rules = _FIELDS[error["loc"][0]]["schema"]
@@ -195,7 +195,7 @@ def _beside_length(error: ErrorDetails) -> list[ErrorDetails]:
 
 
 def _bounded(errors: list[FieldError], pointer: str) -> list[FieldError]:
-    """Keep the response within Lambda's 6 MB, whatever a client does with unknown fields. Known fields come first."""
+    """Keep the response within Lambda's 6 MB, however many unknown fields a client sends. Known fields come first."""
     if len(errors) <= _MAX_ERRORS:
         return errors
     detail = f"Has more than {_MAX_ERRORS} errors. These are the first."

@@ -1,7 +1,7 @@
 """Access tokens: their form, their checksum, their hash and their scopes.
 
-A token is `cust_` + 256 random bits + `_` + a checksum, in base 62: GitHub's form, so that garbage is refused without a
-look-up and secret scanners find leaks.
+A token is `cust_` + 256 random bits + `_` + a checksum, in base 62. It is GitHub's format: garbage is refused without a
+look-up, and secret scanners find leaks.
 https://github.blog/engineering/behind-githubs-new-authentication-token-formats/
 """
 
@@ -24,15 +24,15 @@ _HEADER: Final = re.compile(r"(?:bearer +)?(cust_[0-9A-Za-z]{43})_([0-9A-Za-z]{6
 
 
 def new_token() -> str:
-    """Make a token that was never given out."""
+    """Return a new token."""
     body = "cust_" + _base62(secrets.randbits(256), _SECRET_LENGTH)
     return f"{body}_{_checksum(body)}"
 
 
 def token_in(authorization: str) -> str | None:
-    """Give the token in an Authorization header, with or without its scheme `Bearer`; None for a malformed one.
+    """Return the token in an Authorization header, with or without the scheme `Bearer`; None for a malformed one.
 
-    Form and checksum only: whether the token was ever given out, the store knows.
+    This checks format and checksum only. The store knows whether the token was ever issued.
     """
     match = _HEADER.fullmatch(authorization)
     if match is None or not match[1].startswith("cust_") or _checksum(match[1]) != match[2]:
@@ -41,12 +41,12 @@ def token_in(authorization: str) -> str | None:
 
 
 def token_hash(token: str) -> str:
-    """Give what the store keeps of a token: SHA-256, in hexadecimal. 256 random bits need no slow hash and no salt."""
+    """Return what the store keeps of a token: SHA-256, in hexadecimal. 256 random bits need no slow hash or salt."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def token_id(hashed: str) -> str:
-    """Give the short name of a token, from its hash: safe to log and to show, of no use as a token."""
+    """Return the id of a token, from its hash. It is safe to log and show, and useless as a token."""
     return hashed[:16]
 
 

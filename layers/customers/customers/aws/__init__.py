@@ -1,1 +1,1 @@
-"""Clients of AWS, and what functions of AWS Lambda have in common."""
+"""AWS clients, and what Lambda functions have in common."""

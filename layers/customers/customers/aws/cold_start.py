@@ -1,6 +1,6 @@
-"""A function's start: garbage collection rests from the import of this module, among the first, until `over` is called.
+"""A function's start: importing this module, early, turns garbage collection off until `over` is called.
 
-A start makes a few hundred thousand objects, and nothing but what stays: each look of the collector at them is in vain.
+A start makes a few hundred thousand objects, and all of them stay, so each collection would be wasted.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import gc
 from typing import Final
 
 _NEW_OBJECTS: Final = 50_000
-"""Between two looks of the collector, where Python's own number is 2,000. What a call makes has hardly a cycle, and is
-freed without it: looking at a chunk of an import every 2,000 objects took a twelfth of the worker's time."""
+"""Between two collections; Python's default is 2,000. A call makes hardly any reference cycles, so its objects are
+freed without the collector. With 2,000, collecting took a twelfth of an import worker's time."""
 
 gc.disable()
 
 
 def over() -> None:
-    """Let the collector work, but seldom, and never look at what the start has made."""
+    """Turn the collector on, but let it run seldom, and ignore what the start has made."""
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS)
     gc.enable()

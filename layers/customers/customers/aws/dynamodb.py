@@ -1,4 +1,4 @@
-"""The DynamoDB client, configured once, and what its failures mean."""
+"""The DynamoDB client, configured once, and which of its calls may be repeated."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _CONFIG: Final = Config(
-    # `call` repeats. Its three tries of at most three seconds, and the pauses between them, are within the time limit
-    # of a function behind the gateway (template.yaml), also where a write is followed by a read.
+    # `call` repeats. Its three tries of at most three seconds, and the pauses between them, fit into the timeout of a
+    # function behind the gateway (template.yaml), even if a read follows a write.
     connect_timeout=1,
     read_timeout=2,
     retries={"mode": "standard", "total_max_attempts": 1},
-    # The model checks what is sent, and a given user agent saves building one twice for each call.
+    # The model checks what is sent. A fixed user agent saves building one twice per call.
     parameter_validation=False,
     user_agent="customers-api",
 )
@@ -53,21 +53,21 @@ _REFUSALS: Final = frozenset(
         "TransactionInProgressException",
     }
 )
-"""Error codes of a call that was not carried out, and may be later.
+"""Error codes of a call that was not carried out but may succeed later.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 """
 
 _CANCELLED_FOR_NOW: Final = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
-"""Reasons why a transaction was not carried out, and may be later."""
+"""Reasons why a transaction was not carried out but may succeed later."""
 
 
 def client() -> DynamoDBClient:
-    """Make the client, configured, and quick with pages and with the batches of imports."""
+    """Return a configured client with fast paths for pages and for the batches of imports."""
     made: DynamoDBClient = session.client("dynamodb", _CONFIG)
     events = made.meta.events
     events.register("before-parse.dynamodb.Query", _read_items)
-    # What a handler of the two events returns takes the place of the parameters, and of the call.
+    # What the handlers of these two events return replaces the parameters and the call.
     http = made._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 (one pool of connections for all)
     events.register("provide-client-params.dynamodb.BatchExecuteStatement", _set_statements_aside)  # type: ignore[arg-type]
     events.register("before-call.dynamodb.BatchExecuteStatement", partial(_send_statements, http))  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ def client() -> DynamoDBClient:
 
 
 def _set_statements_aside(params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any]:
-    """Keep the statements of an import's batch from botocore, which would walk through every value of every row."""
+    """Hide the statements of an import's batch from botocore, which would visit every value of every row."""
     context["statements"] = params["Statements"]
     return {**params, "Statements": []}
 
@@ -83,16 +83,16 @@ def _set_statements_aside(params: dict[str, Any], context: dict[str, Any], **_: 
 def _send_statements(
     http: URLLib3Session, params: dict[str, Any], context: dict[str, Any], request_signer: RequestSigner, **_: object
 ) -> tuple[AWSResponse, dict[str, Any]] | None:
-    """Send them as JSON, whose form they have already, with a signature and nothing else around them.
+    """Send the statements as JSON, a form they already have, with only a signature added.
 
-    The rest of what botocore does for a call took an eighth of the worker's time: tries, checksum, parser, and events
-    between the two here and `after-call`. It does it for a batch that does not succeed at once: it sends it again, and
-    tells what is wrong. A batch may come twice: its inserts are conditional.
+    The rest of what botocore does for a call (checksum, parser, other events) took an eighth of the worker's time. If
+    the batch does not succeed at once, botocore sends it again and reports what is wrong. This may send a batch twice,
+    which is safe because its inserts are conditional.
 
-    Both events are those that botocore's own handlers live by. If the second is gone one day, a batch has no
-    statements, and DynamoDB refuses it.
+    botocore's own handlers use the same two events. If the second one disappears, a batch has no statements, and
+    DynamoDB refuses it.
     """
-    # Imported late: most functions have no use for it. It writes JSON in less than half the time of Python's own.
+    # Imported late, because most functions do not need it. It writes JSON in less than half the time of Python's own.
     from pydantic_core import to_json  # noqa: PLC0415
 
     params["body"] = to_json({**json.loads(params["body"]), "Statements": context["statements"]})
@@ -107,15 +107,15 @@ def _send_statements(
     try:
         return answer, json.loads(answer.content)
     except ValueError:
-        # It broke off.
+        # The response was cut off.
         return None
 
 
 def _read_items(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
-    """Take the items of a page as they are in JSON: they have the form that botocore gives them, but for binary values.
+    """Parse the items of a page as JSON. Except for binary values, the result is what botocore returns.
 
-    It would take each value apart by its type, in five times the time. The event is botocore's own and in no manual: if
-    one day it is gone, botocore reads the items.
+    botocore would parse each value by its type, which takes five times as long. The event is undocumented: if it
+    disappears, botocore parses the items.
     """
     if response_dict["status_code"] == 200:  # noqa: PLR2004
         page = json.loads(response_dict["body"])
@@ -134,13 +134,13 @@ def call[T](operation: Callable[[], T], *, repeatable: bool = True) -> T:
     operation
         The call.
     repeatable
-        Whether a second time changes nothing if the first was carried out. Other calls are repeated only if they were
+        Whether a second call changes nothing if the first was carried out. Other calls are repeated only if they were
         certainly not carried out.
 
     Raises
     ------
     StoreUnavailableError
-        The call was not carried out, or it was to be repeatable and has failed three times.
+        The call was not carried out, or it is repeatable and has failed three times.
     OutcomeUnknownError
         The call was not repeatable, and may have been carried out.
     """
@@ -161,7 +161,7 @@ def call[T](operation: Callable[[], T], *, repeatable: bool = True) -> T:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether a call was certainly not carried out, and may be later."""
+    """Whether a call was certainly not carried out but may succeed later."""
     if not isinstance(error, ClientError):
         return isinstance(error, (ConnectTimeoutError, EndpointConnectionError))
     if error.response["Error"]["Code"] in _REFUSALS:
@@ -171,5 +171,5 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _passes(error: Exception) -> bool:
-    """Whether a call failed for a reason that passes, carried out or not: a server error, a broken connection."""
+    """Whether a call, carried out or not, failed for a temporary reason: a server error or a broken connection."""
     return not isinstance(error, ClientError) or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500  # noqa: PLR2004

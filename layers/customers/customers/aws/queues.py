@@ -1,4 +1,4 @@
-"""Functions that take messages from SQS: each message on its own, and those that fail are delivered again."""
+"""Functions that receive messages from SQS. Each message is handled on its own; those that fail are delivered again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def consumer(
     handle: Callable[[dict[str, Any], Any], None],
 ) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """Make a function of a message and Lambda's context the handler of a batch.
+    """Turn a function of a message and Lambda's context into the handler of a batch.
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
     """
@@ -32,7 +32,7 @@ def consumer(
         for record in event["Records"]:
             try:
                 handle(record, context)
-            except Exception as error:  # noqa: BLE001 (whatever it is, the other messages go on, and this one again)
+            except Exception as error:  # noqa: BLE001 (the other messages continue, and this one is delivered again)
                 _log(error, record)
                 failures.append({"itemIdentifier": record["messageId"]})
         return {"batchItemFailures": failures}
@@ -41,14 +41,14 @@ def consumer(
 
 
 def send_again(client: SQSClient, queue_url: str, record: dict[str, Any]) -> None:
-    """Send a record of S3's message again, as a message of its own."""
+    """Send a record of S3's message again as a separate message."""
     client.send_message(QueueUrl=queue_url, MessageBody=json.dumps({"Records": [record]}))
 
 
 def return_at_once(client: SQSClient, queue_url: str, message: dict[str, Any]) -> None:
-    """Let a message come again at once, until it has come often enough for the dead letters.
+    """Make a message visible again at once, so that it soon reaches the dead-letter queue.
 
-    If that fails, it comes again all the same, later.
+    If this fails, it is delivered again later.
     """
     with suppress(ClientError):
         client.change_message_visibility(
@@ -57,7 +57,7 @@ def return_at_once(client: SQSClient, queue_url: str, message: dict[str, Any]) -
 
 
 def _log(error: Exception, record: dict[str, Any]) -> None:
-    # Places and types only: an error's text may quote what it is about.
+    # Places and types only, because an error's text may quote data.
     frames = traceback.extract_tb(error.__traceback__)
     logger.error(
         "message failed",

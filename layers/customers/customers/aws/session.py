@@ -1,4 +1,4 @@
-"""How clients of AWS are made: by `botocore`, without what other services need."""
+"""AWS clients, made by `botocore` without what other services need."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def client(service: str, config: Config) -> Any:  # noqa: ANN401 (each service has a type of its own)
-    """Make a client of a service.
+    """Return a client for a service.
 
-    Nothing here uses what `boto3` adds, which every cold start would load. Of botocore's 120 handlers, which a session
-    inspects one by one, those that name another service are never called: they are left out.
+    It does not use `boto3`, which every cold start would load. A session inspects each of botocore's 120 handlers.
+    Those that name another service are never called, so they are left out.
     """
     session = Session(include_builtin_handlers=False)
     emitter = session.get_component("event_emitter")

@@ -1,1 +1,1 @@
-"""API Gateway's events and responses: everything that an endpoint needs besides the model and the store."""
+"""API Gateway's events and responses: what an endpoint needs besides the model and the store."""

@@ -1,8 +1,8 @@
 """Page cursors: where the next page starts, sealed.
 
-A cursor holds the last sort text of a page, and so a name or an email. It travels in URLs, which end in logs and
-histories: hence it is encrypted, not only signed. The construction is SIV (RFC 5297) with HMAC-SHA-256 as the
-pseudorandom function and SHAKE-256 as the key stream: deterministic, and needs neither a nonce nor a library.
+A cursor contains the last sort text of a page, and so a name or an email address. It travels in URLs, which end up in
+logs and histories, so it is encrypted, not only signed. The construction is SIV (RFC 5297) with HMAC-SHA-256 as the
+pseudorandom function and SHAKE-256 as the key stream. It is deterministic and needs no nonce and no library.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CursorSealer:
     Parameters
     ----------
     key
-        Any text that clients do not know. Changing it ends all cursors given out.
+        Any text that clients do not know. Changing it invalidates all cursors.
     """
 
     def __init__(self, key: str) -> None:
@@ -30,26 +30,26 @@ class CursorSealer:
         self._stream_key = hashlib.sha256(b"stream:" + key.encode()).digest()
 
     def seal(self, position: str, bound_to: str) -> str:
-        """Give the cursor for a position; it opens only with the same `bound_to`."""
+        """Return the cursor for a position. It opens only with the same `bound_to`."""
         plain = position.encode()
         tag = self._tag(plain, bound_to)
         return base64.urlsafe_b64encode(tag + self._mask(plain, tag)).rstrip(b"=").decode()
 
     def open(self, cursor: str, bound_to: str) -> str | None:
-        """Give the position in a cursor, or None for one that was not sealed here for `bound_to`."""
+        """Return the position in a cursor; None if it was not sealed here for `bound_to`."""
         try:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             return None
         tag, masked = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
         plain = self._mask(masked, tag)
-        # The last comparison: base64 has spare bits, and only one spelling of a cursor is ours.
+        # The last comparison, because base64 has spare bits, and only one spelling of a cursor is ours.
         if not hmac.compare_digest(tag, self._tag(plain, bound_to)) or self.seal(plain.decode(), bound_to) != cursor:
             return None
         return plain.decode()
 
     def _tag(self, plain: bytes, bound_to: str) -> bytes:
-        # The length keeps the border between the two parts.
+        # The length separates the two parts.
         message = len(bound_to.encode()).to_bytes(4) + bound_to.encode() + plain
         return hmac.digest(self._tag_key, message, "sha256")[:_TAG_BYTES]
 

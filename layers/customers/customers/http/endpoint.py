@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from customers.http.request import Response
 
 _ORIGINS: Final = frozenset(filter(None, os.environ.get("CORS_ORIGINS", "").split(",")))
-"""From which pages browsers may call."""
+"""Origins whose web pages may call."""
 
 
 def endpoint(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], object], dict[str, Any]]:
-    """Make an endpoint, a function from Request to Response, a Lambda handler that responds to every event."""
+    """Turn an endpoint, a function from Request to Response, into a Lambda handler that responds to every event."""
 
     @functools.wraps(handle)
     def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def endpoint(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any],
             response = handle(request)
         except CustomersError as error:
             response = problem(error, request)
-        except Exception as error:  # noqa: BLE001 (the last resort: whatever it is, it is logged, and 500)
+        except Exception as error:  # noqa: BLE001 (the last resort: any error is logged, and a 500)
             response = unforeseen(error, request)
         milliseconds = round((time.perf_counter() - started) * 1000, 2)
         _log(request, f"{event.get('httpMethod')} {event.get('resource')}", response.status, milliseconds)
@@ -55,7 +55,7 @@ def _log(request: Request, route: str, status: int, milliseconds: float) -> None
 
 @functools.cache
 def _log_cold_start() -> None:
-    # Cached, and so once in the life of a process.
+    # Cached, so it runs once per process.
     logger.info("cold start", **count({"ColdStarts": 1}))
 
 
@@ -69,11 +69,11 @@ def _proxy_result(response: Response, request: Request) -> dict[str, Any]:
 
 
 def _cross_origin(request: Request) -> dict[str, str]:
-    """Return the headers by which a browser lets a page of another origin see the response (the Fetch standard)."""
+    """Return the headers that let a page of another origin see the response (the Fetch standard)."""
     if not _ORIGINS:
         return {}
     origin = request.header("Origin")
-    # The response differs by origin, whichever this one is.
+    # The response depends on the origin, also on a refused one.
     vary = {"Vary": "Origin"}
     if origin not in _ORIGINS:
         return vary

@@ -3,8 +3,8 @@
 Powertools Idempotency keeps the responses. It cannot know whether a function that died had already written, but the
 store can: the ids that it derives from the key make the second run find the rows of the first.
 
-A response is encrypted with a key made from its request, which is not kept. Whoever repeats the request can open it,
-and nobody else: it is not a readable copy of customers who may have been deleted in the meantime.
+A response is encrypted with a key made from its request, which is not kept. Only a client that repeats the request can
+open it, so it is not a readable copy of customers who may have been deleted in the meantime.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ _REMEMBERED_SECONDS: Final = 24 * 60 * 60
 _LIFE_ENDS_EARLIER: Final = 60
 
 _MAX_KEPT: Final = 380_000
-"""Characters of an answer that fit into an item of 400 KB. A hundred customers do, however long their fields; a list of
-errors may not, and is then worked out again."""
+"""Characters of a response that fit into an item of 400 KB. A hundred customers always do. A list of errors may not; it
+is then computed again."""
 
 
 class _NotKeptError(Exception):
-    """Carries an answer past Powertools, which keeps nothing of a call that raises."""
+    """Carries a response past Powertools, which keeps nothing of a call that raises."""
 
     def __init__(self, response: Response) -> None:
         super().__init__()
@@ -64,12 +64,12 @@ class _NotKeptError(Exception):
 
 
 class _Sealer:
-    """Packs and encrypts the answers to one request; SHAKE-256 is the key stream.
+    """Compresses and encrypts the responses to one request; SHAKE-256 is the key stream.
 
     Parameters
     ----------
     secret
-        What only the request itself tells.
+        What only the request itself contains.
     """
 
     def __init__(self, secret: str) -> None:
@@ -77,7 +77,7 @@ class _Sealer:
 
     def seal(self, response: Response) -> dict[str, str]:
         text = json.dumps([response.status, response.body, dict(response.headers)], ensure_ascii=False)
-        # Two answers to a request, if its function died, must not share a key stream.
+        # If a function died, a request may have two responses. They must not share a key stream.
         nonce = secrets.token_bytes(16)
         return {"sealed": base64.b85encode(nonce + self._masked(zlib.compress(text.encode()), nonce)).decode()}
 
@@ -91,7 +91,7 @@ class _Sealer:
 
 
 class _Table(DynamoDBPersistenceLayer):
-    """Powertools' table, with calls that are repeated while they fail for reasons that pass."""
+    """Powertools' table, whose calls are repeated if they fail for a temporary reason."""
 
     def _get_record(self, idempotency_key: str) -> DataRecord:
         return call(lambda: super(_Table, self)._get_record(idempotency_key))
@@ -108,8 +108,8 @@ class _Table(DynamoDBPersistenceLayer):
             call(put)
         except IdempotencyItemAlreadyExistsError as error:
             met = error.old_data_record
-            # At a repetition it may be its own record that stands there. Two requests of the same millisecond could
-            # both pass here: then they meet in the store.
+            # After a repetition, the record may be its own. Two requests in the same millisecond could both pass here;
+            # then the store tells them apart.
             if (
                 tries == 1
                 or met is None
@@ -125,7 +125,7 @@ class _Table(DynamoDBPersistenceLayer):
 
 
 class AnswerKeeper:
-    """The table of answers.
+    """The table of kept responses.
 
     Parameters
     ----------
@@ -139,27 +139,27 @@ class AnswerKeeper:
         self._table = _Table(table_name=table, boto3_client=client)
 
     def once(self, request: Request, key: str, handle: Callable[[RequestName], Response]) -> Response:
-        """Answer a request, or give the answer of the first time again.
+        """Respond to a request, or return the first response again.
 
         Parameters
         ----------
         request
             The request.
         key
-            Its Idempotency-Key: one name space for each token.
+            Its Idempotency-Key. Each token has its own keys.
         handle
-            Works the answer out. It is called again if it did not end the first time.
+            Computes the response. It is called again if it did not finish the first time.
 
         Raises
         ------
         KeyReusedError
-            The key came before with another request.
+            The key was used for another request.
         StillRunningError
-            The first request still runs.
+            The first request is still running.
         UnsupportedMediaTypeError
-            The body is no JSON by its Content-Type, whatever the key: to name the type is how to mend that.
+            The Content-Type is not JSON. This is not kept, so that the client can correct it and use the same key.
         StoreUnavailableError
-            As `handle`, or because the table of answers does not answer. Nothing is kept.
+            As `handle`, or because the table of kept responses does not respond. Nothing is kept.
         """
         request.check_media_type()
         sealer = _Sealer(f"{request.fingerprint('answer')} {key}")
@@ -196,19 +196,19 @@ class AnswerKeeper:
         except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError):
             raise StillRunningError from None
         except IdempotencyPersistenceLayerError as error:
-            raise (error.__cause__ or error)  # noqa: B904 (it has a cause of its own)
+            raise (error.__cause__ or error)  # noqa: B904 (it has its own cause)
         return response
 
     def _life_of(self, name: str) -> str:
-        """Give a random word that a key has for as long as it is known.
+        """Return the random word that a key has as long as it is remembered.
 
-        All attempts of a request derive their ids from it. A request that has the key on another day has another word.
+        All attempts of a request derive their ids from it. A request that uses the key another day gets another word.
         """
         now = int(time.time())
         item: dict[str, AttributeValueTypeDef] = {
             "id": {"S": f"life#{name}"},
             "life": {"S": secrets.token_urlsafe(12)},
-            # Before the answer's own end: a request that is new again must not find the old life.
+            # Before the kept response expires, so that a request that counts as new does not find the old word.
             "expiration": {"N": str(now + _REMEMBERED_SECONDS - _LIFE_ENDS_EARLIER)},
         }
         try:
@@ -233,7 +233,7 @@ def _answer(request: Request, handle: Callable[[RequestName], Response], name: R
     try:
         return handle(name)
     except (InvalidError, PayloadTooLargeError) as error:
-        # What is wrong with the request stays wrong. Anything else is no answer to keep.
+        # An invalid request stays invalid, so its response is kept. Other errors are not.
         return problem(error, request)
 
 

@@ -56,7 +56,7 @@ def problem(error: CustomersError, request: Request) -> Response:  # noqa: PLR09
 
 def unforeseen(error: Exception, request: Request) -> Response:
     """Log an error that nobody expected, and return the response that reports it."""
-    # Where, not what: an exception's text may contain the values that it is about.
+    # Where, not what, because an exception's text may contain customers' values.
     frames = [f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in traceback.extract_tb(error.__traceback__)]
     logger.error("unforeseen", request_id=request.request_id, exception_type=type(error).__name__, frames=frames)
     detail = "The service failed. Repeat the call later; if it fails again, report the request_id."

@@ -1,7 +1,7 @@
-"""What a request asks for, and what an endpoint responds.
+"""Requests, and the responses of endpoints.
 
-Everything that is wrong with a request is collected and reported at once: the parameters as they are read, then the
-body.
+Everything that is wrong with a request is collected and reported at once: first the parameters, as they are read, then
+the body.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from customers.errors import RequestErrorCode
 
 MAX_BODY_BYTES: Final = 1024 * 1024
-"""A hundred customers with the longest fields, every character escaped, are half of it."""
+"""Twice a hundred customers with the longest fields, every character escaped."""
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -82,7 +82,7 @@ class Request:
         return None if values is None else ", ".join(values)
 
     def choice[T: str](self, name: str, choices: Sequence[T]) -> T:
-        """Return a query parameter that is one of some words, by default the first."""
+        """Return a query parameter that has one of several values, by default the first."""
         value = self._parameter(name)
         for choice in choices:
             if value == choice:
@@ -126,7 +126,7 @@ class Request:
         InvalidError
             With everything that is wrong with the parameters and the body.
         """
-        # Late, like the model itself: the endpoints without a body do not pay for it.
+        # Imported late, because the endpoints without a body do not need it.
         from customers.model import parse_json  # noqa: PLC0415
 
         self.check_media_type(merge_patch=merge_patch)
@@ -171,7 +171,7 @@ class Request:
             if name not in self._known:
                 self.refuse(name, "unknown_parameter", "There is no such parameter.")
             elif len(values) > 1:
-                self.refuse(name, "repeated_parameter", "Must be given once.")
+                self.refuse(name, "repeated_parameter", "Must not be repeated.")
         if self._errors:
             raise InvalidError(self._errors)
 
@@ -190,7 +190,7 @@ class Request:
         Parameters
         ----------
         purpose
-            Each has a digest of its own, which reveals nothing of the others.
+            Each purpose has its own digest, which reveals nothing about the others.
         """
         asked = json.dumps([purpose, self._event["httpMethod"], sorted(self.query.items())])
         return hashlib.sha256(asked.encode() + b"\n" + self._body_bytes()).hexdigest()
@@ -214,7 +214,7 @@ class Request:
         return int(value)
 
     def expected_versions(self) -> list[int] | None:
-        """Return the versions that If-Match names (RFC 9110, section 13.1.1); None if any will do."""
+        """Return the versions that If-Match names (RFC 9110, section 13.1.1); None for any version."""
         value = self.header("If-Match")
         if value is None or value.strip() == "*":
             return None
@@ -252,5 +252,5 @@ def etag(version: int) -> dict[str, str]:
 
 
 def _path_as_sent(path: str, full_path: str) -> str:
-    # On AWS the context's path begins with the stage, as clients send it. `sam local` puts the route's form there.
+    # On AWS the context's path begins with the stage, as clients send it. `sam local` puts the route's template there.
     return full_path if full_path.endswith(path) else path

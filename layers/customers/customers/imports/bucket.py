@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _FOLDER: Final = "imports/"
 _UPLOAD_PART_BYTES: Final = 8 * 1024 * 1024
-"""At least 5 MB but for the last, and at most 10,000 of them, are S3's limits."""
+"""S3's limits: at most 10,000 parts, each of at least 5 MB but the last."""
 _GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "404", "412"})
 
 
 class FileGoneError(CustomersError):
-    """The file is no longer there, or has another content by now."""
+    """The file is no longer there, or its content has changed."""
 
 
 class FileDelivery(NamedTuple):
@@ -35,7 +35,7 @@ class FileDelivery(NamedTuple):
     key: str
     etag: str
     delivery: str
-    """Tells one putting from another; a later one is greater, as S3 writes times."""
+    """Identifies this upload. A later one sorts after it, because S3's times do."""
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> FileDelivery:
@@ -61,12 +61,12 @@ class ImportBucket:
         self.name = bucket
 
     def open(self, key: str, etag: str, start: int) -> ByteStream:
-        """Open a file that still has the content of an ETag, from a byte on.
+        """Open a file from a byte on, if it still has the content of an ETag.
 
         Raises
         ------
         FileGoneError
-            It is not there, or has another content.
+            It is not there, or its content has changed.
         """
         span: Any = {"Range": f"bytes={start}-"} if start else {}
         try:
@@ -74,7 +74,7 @@ class ImportBucket:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code == "InvalidRange":
-                # It goes on exactly at its end.
+                # The position is exactly the end of the file.
                 return _Nothing()
             if code in _GONE:
                 raise FileGoneError from error
@@ -82,9 +82,9 @@ class ImportBucket:
         return answer["Body"]
 
     def write_part(self, import_id: str, chunk: int, lines: bytes) -> str:
-        """Keep the rejected rows of a chunk until the report is written, and return their key.
+        """Store the rejected rows of a chunk until the report is written, and return their key.
 
-        The key depends on the content: two runs of one chunk that end differently do not overwrite each other, and the
+        The key depends on the content, so two runs of a chunk with different results do not overwrite each other. The
         one that is booked counts.
         """
         key = f"parts/{import_id}/{chunk}-{hashlib.sha256(lines).hexdigest()[:16]}"
@@ -92,7 +92,7 @@ class ImportBucket:
         return key
 
     def read_part(self, key: str) -> bytes:
-        """Return the rejected rows of a chunk, nothing if they are no longer kept."""
+        """Return the rejected rows of a chunk; nothing if they are no longer kept."""
         try:
             return self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
         except ClientError as error:
@@ -101,7 +101,7 @@ class ImportBucket:
             return b""
 
     def write(self, key: str, blocks: Iterable[bytes], content_type: str) -> None:
-        """Write an object of any size, holding no more than 8 MB and a block of it in memory."""
+        """Write an object of any size, with at most 8 MB and one block of it in memory."""
         parts = _gathered(blocks)
         first = next(parts, b"")
         if len(first) < _UPLOAD_PART_BYTES:
@@ -113,7 +113,7 @@ class ImportBucket:
         for number, part in enumerate(_chained(first, parts), 1):
             answer = self._client.upload_part(**where, UploadId=upload_id, PartNumber=number, Body=part)
             uploaded.append({"PartNumber": number, "ETag": answer["ETag"]})
-        # An upload that is not completed is removed by the bucket's own rules.
+        # The bucket's lifecycle rules remove uploads that are not completed.
         self._client.complete_multipart_upload(**where, UploadId=upload_id, MultipartUpload={"Parts": uploaded})
 
 

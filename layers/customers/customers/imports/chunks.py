@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from customers.imports.files.reader import RowReader
 
-# Where chunks begin depends on these two: a change renumbers those of an import that is being cut. Let the queue of
-# files run empty before it is deployed, or rolled back (docs/runbook.md).
+# Where chunks begin depends on these two, so a change renumbers the chunks of an import that is being cut. Wait until
+# the queue of files is empty before you deploy it or roll it back (docs/runbook.md).
 _ROWS: Final = 1000
 _BYTES: Final = 100_000
-"""With one row more of 64 KB, and in base 85, it still fits into a message of 256 KB, even if it does not shrink."""
+"""Even with one more row of 64 KB, not compressible and in base 85, it fits into a message of 256 KB."""
 _BATCH: Final = 10
 _BATCH_BYTES: Final = 250_000
 _LENGTH: Final = struct.Struct(">I")
@@ -71,7 +71,7 @@ class Chunk(NamedTuple):
 
 
 def chunks(reader: RowReader, import_id: str, started_at: str, after: int) -> Iterator[Chunk]:
-    """Cut a file into chunks. Where they begin depends on the file alone: whoever repeats the cutting repeats them.
+    """Cut a file into chunks. Where they begin depends only on the file, so a repetition yields the same chunks.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class ChunkSender:
         self._size = 0
 
     def add(self, chunk: Chunk) -> None:
-        """Send a chunk, by and by."""
+        """Add a chunk, which is sent with others at the latest by `flush`."""
         message = chunk.message()
         if len(self._messages) == _BATCH or self._size + len(message) > _BATCH_BYTES:
             self.flush()
@@ -114,7 +114,7 @@ class ChunkSender:
         self._size += len(message)
 
     def flush(self) -> None:
-        """Send what is not yet sent."""
+        """Send the chunks that have not been sent."""
         waiting: Sequence[str] = self._messages
         self._messages, self._size = [], 0
         if not waiting:
@@ -124,5 +124,5 @@ class ChunkSender:
             Entries=[{"Id": str(index), "MessageBody": message} for index, message in enumerate(waiting)],
         )
         for failed in answer.get("Failed", []):
-            # One by one, with the SDK's own repetitions: what fails now fails the whole call, which is delivered again.
+            # One by one, with the SDK's retries. If this fails, the whole invocation fails and is delivered again.
             self._client.send_message(QueueUrl=self._queue_url, MessageBody=waiting[int(failed["Id"])])

@@ -7,7 +7,7 @@ from customers.model import parse_json
 
 
 class UnreadableMessageError(CustomersError):
-    """A message is neither a customer nor a list of customers."""
+    """The message is neither a customer nor a list of customers."""
 
 
 def customers_in(body: str) -> list[object]:

@@ -1,7 +1,7 @@
 """Imports: from a file or a message to customers, a report and events.
 
-Everything here may be repeated from any point on: rows have ids derived from the import and their number, a chunk is
-counted once, and who meets the last chunk booked writes the report, again if need be.
+Everything here may be repeated from any point. Rows have ids derived from the import and their number, a chunk counts
+once, and whoever books the last chunk writes the report, if necessary again.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 _SOURCE: Final = "customers.imports"
 _UNREAD: Final = frozenset({"gone", "not_processed"})
-"""Breaks that say nothing against the file itself: dropped in again, it is imported to its end."""
+"""Breaks that are not the file's fault: if it is dropped in again, it is imported to its end."""
 
 
 class Imports:
-    """All that belongs to imports, on the resources which the environment names."""
+    """Imports, on the resources that the environment names."""
 
     def __init__(self) -> None:
         self.dynamodb = dynamodb.client()
@@ -49,14 +49,14 @@ class Imports:
         self._bus_name = os.environ["EVENT_BUS"]
 
     def records_in(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return S3's records in a message that are about the import bucket: its queue takes those of any bucket."""
+        """Return a message's S3 records about the import bucket. Its queue accepts those of any bucket."""
         records = message.get("Records", [])
         return [record for record in records if record["s3"]["bucket"]["name"] == self.bucket.name]
 
     def begin_file(self, file: FileDelivery) -> Import:
-        """Begin an import of a file, or go on with it; say so if the same content came before.
+        """Begin or continue the import of a file, and report it if the same content was imported before.
 
-        One that did not get to the file's end begins anew when the file is put again: what was sent of it may be lost.
+        If an import did not reach the file's end, a new upload begins it anew, because its chunks may be lost.
         """
         source = {"bucket": file.bucket, "key": file.key}
         known = self.store.begin(file.import_id, source, file.delivery)
@@ -71,7 +71,7 @@ class Imports:
         return known
 
     def message_chunk(self, message_id: str, body: str) -> Chunk:
-        """Begin an import of a message, which is one chunk.
+        """Begin the import of a message, and return its only chunk.
 
         Raises
         ------
@@ -83,13 +83,13 @@ class Imports:
         known = self.store.begin(import_identity("message", message_id), source, message_id, planned=1 if values else 0)
         if not known.finished:
             self._put_event("Import started", {"import_id": known.import_id, "source": source})
-        # A lone surrogate stays escaped, as it came: its row alone is rejected.
+        # A lone surrogate stays escaped, as it came, so that only its row is rejected.
         texts = [json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace") for value in values]
         rows = [Row(number, text) for number, text in enumerate(texts, 1)]
         return Chunk(known.import_id, 1, Layout("json_lines"), known.started_at, rows)
 
     def write_customers(self, chunk: Chunk, customers: BulkStore) -> None:
-        """Check the rows of a chunk, write the good ones, report the bad ones, and book the chunk."""
+        """Check the rows of a chunk, write the valid ones, report the others, and book the chunk."""
         good, lines = {}, []
         for row in chunk.rows:
             try:
@@ -97,8 +97,8 @@ class Imports:
             except InvalidError as error:
                 lines.append(report_line(chunk.layout, row, error.errors))
         if not chunk.rows or self.store.is_booked(chunk.import_id, chunk.number):
-            # The run that booked it may have died before it finished the import, and the rejected rows are kept for
-            # some days alone: on the laptop until a restart.
+            # The run that booked it may have died before it finished the import, and the rejected rows are kept only
+            # for some days, on the laptop until a restart.
             self._write_part(chunk, lines)
             self.finish_if_done(chunk.import_id)
             return
@@ -107,7 +107,7 @@ class Imports:
         self._book(chunk, Counts(created, len(outcomes) - created, len(lines)), lines)
 
     def give_up(self, chunk: Chunk, customers: BulkStore) -> None:
-        """Book a chunk that could not be processed: the rows that were written nevertheless count as created."""
+        """Book a chunk that could not be processed. Rows that were written all the same count as created."""
         if self.store.is_booked(chunk.import_id, chunk.number):
             self.finish_if_done(chunk.import_id)
             return
@@ -117,20 +117,20 @@ class Imports:
         self._book(chunk, Counts(len(there), 0, len(lines)), lines)
 
     def stop(self, known: Import, code: str, detail: str) -> None:
-        """End a file's import after the position kept. Chunks sent beyond it are told in the report once they come."""
+        """End a file's import at the saved position. Chunks sent after it enter the report when they arrive."""
         rows = 0 if known.position is None else known.position.rows
         self.store.plan(known, known.sent, Break(rows + 1, code, detail))
 
     def finish_if_done(self, import_id: str) -> None:
-        """Write the report of an import whose last chunk is booked, say that it is over, and keep that it is.
+        """If the last chunk of an import is booked, write its report, send its event, and store that it is finished.
 
-        Chunks that are booked later are told in another report in its place.
+        Chunks that are booked later cause a new report in its place.
         """
         known = self.store.get(import_id)
         while known.planned is not None and known.booked >= known.planned and known.told != known.booked:
             self._tell(known, repeated=False)
             self.store.finish(known)
-            # Another chunk may have come meanwhile, and its report may have been overwritten by this one.
+            # Another chunk may have been booked in the meantime, and this report may have overwritten its report.
             known = self.store.get(import_id)
 
     def _book(self, chunk: Chunk, counts: Counts, lines: list[bytes]) -> None:
@@ -141,7 +141,7 @@ class Imports:
         return self.bucket.write_part(chunk.import_id, chunk.number, b"".join(lines)) if lines else None
 
     def _tell(self, known: Import, *, repeated: bool) -> None:
-        """Write the report and put the event; of a repetition, that it created nothing."""
+        """Write the report and send the event. For a repetition, they say that it created nothing."""
         summary = Summary(known, datetime.now(UTC), repeated=repeated)
         if summary.rejected_rows is not None and not repeated:
             kind = "text/csv" if summary.layout.format == "csv" else "application/jsonl"
@@ -173,5 +173,5 @@ class Imports:
 
 
 def _request(chunk: Chunk) -> RequestName:
-    # 128 bits of it identify an import as well, and each row stores them.
+    # 128 bits are enough to identify an import, and each row stores them.
     return RequestName(chunk.import_id[:32], "")

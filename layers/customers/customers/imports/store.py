@@ -1,7 +1,7 @@
-"""Imports in DynamoDB. The only module that knows their table: one item for an import, and one for each chunk done.
+"""Imports in DynamoDB: one item per import, and one per finished chunk. Only this module knows their table.
 
-A chunk's item and the import's counters are written in one transaction, so that a chunk that is delivered twice, or
-whose function died, is counted once.
+A chunk's item and the import's counters are written in one transaction, so a chunk counts once, even if it is delivered
+twice or its function dies.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 _TRIES: Final = 10
 _LONGEST_PAUSE: Final = 2.0
 _KEPT: Final = timedelta(days=30)
-"""How long what was booked is kept: longer than a message lives (14 days). A file's own item stays for ever: it is what
-tells that its content was imported."""
+"""How long booked chunks are kept: longer than a message lives (14 days). A file's own item stays for ever, because it
+shows that its content was imported."""
 
 
 class Counts(NamedTuple):
-    """What became of rows."""
+    """Rows, counted by what became of them."""
 
     created: int = 0
     already_there: int = 0
@@ -41,40 +41,40 @@ class Counts(NamedTuple):
 
 
 class Import(NamedTuple):
-    """An import, as far as it got."""
+    """An import, as far as it has got."""
 
     import_id: str
     source: dict[str, str]
     """Where it comes from: `bucket` and `key` of a file, `message_id` of a message."""
     delivery: str
-    """What the delivery that it works on is known by; a later one is greater."""
+    """Identifies the delivery that it works on. A later one sorts after it."""
     started_at: str
     """As in a customer's `created_at`."""
     position: Position | None
-    """Up to where its chunks were sent; None: perhaps none was."""
+    """Where the chunks sent so far end; None if possibly none was sent."""
     sent: int
-    """Chunks sent up to there."""
+    """How many chunks were sent up to there."""
     planned: int | None
-    """Chunks that it has; None while they are being cut."""
+    """How many chunks it has; None while they are being cut."""
     broken: Break | None
     """Why it ends before its source does."""
     layout: Layout | None
     booked: int
-    """Chunks done."""
+    """How many chunks are finished."""
     counts: Counts
     told: int | None
-    """Chunks in its report; None: it has none yet."""
+    """How many chunks its report includes; None if it has no report yet."""
 
     @property
     def finished(self) -> bool:
-        """Whether it has its report."""
+        """Whether it has a report."""
         return self.told is not None
 
 
 class ImportStore:
     """The table of imports.
 
-    Each method raises StoreUnavailableError when the table refuses or does not answer in time.
+    Each method raises StoreUnavailableError if the table refuses or does not answer in time.
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
@@ -82,7 +82,7 @@ class ImportStore:
         self._table = table
 
     def begin(self, import_id: str, source: Mapping[str, str], delivery: str, *, planned: int | None = None) -> Import:
-        """Keep a new import, or give the one that is there.
+        """Store a new import, or return the one that is there.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ class ImportStore:
         source, delivery
             As in Import.
         planned
-            Chunks that it has, if known. Such an import is a message, which is forgotten when it cannot come again.
+            How many chunks it has, if known. Then it is a message, whose item expires when no delivery can follow.
         """
         now = datetime.now(UTC)
         item: dict[str, AttributeValueTypeDef] = {
@@ -137,7 +137,7 @@ class ImportStore:
         return sorted(map(_import, items), key=lambda one: one.started_at, reverse=True)
 
     def take_up(self, import_id: str, delivery: str) -> Import:
-        """Go back to a file's beginning for a later delivery of it. What is booked stays booked."""
+        """Start a file's import again for a later delivery. What is booked stays booked."""
         forgotten = ("position", "sent", "planned", "broken", "finished")
         try:
             call(
@@ -155,7 +155,7 @@ class ImportStore:
         return self.get(import_id)
 
     def keep_position(self, known: Import, position: Position, sent: int) -> None:
-        """Keep up to where the chunks were sent, unless another planner got further, or began anew."""
+        """Store where the chunks sent so far end, unless another planner got further or began anew."""
         self._set(
             known,
             {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}},
@@ -163,14 +163,14 @@ class ImportStore:
         )
 
     def plan(self, known: Import, chunks: int, broken: Break | None) -> None:
-        """Keep how many chunks an import has, and why no more; the first to say so is right, until it begins anew."""
+        """Store how many chunks an import has, and why it ends early. The first call counts, until it begins anew."""
         values: dict[str, AttributeValueTypeDef] = {"planned": {"N": str(chunks)}}
         if broken is not None:
             values["broken"] = {"S": json.dumps(broken)}
         self._set(known, values, "attribute_not_exists(planned)")
 
     def is_booked(self, import_id: str, chunk: int) -> bool:
-        """Whether a chunk is done."""
+        """Whether a chunk is finished."""
         answer = call(
             lambda: self._client.get_item(TableName=self._table, Key=_key(import_id, chunk), ConsistentRead=True)
         )
@@ -182,13 +182,13 @@ class ImportStore:
         Parameters
         ----------
         import_id, chunk
-            Which; chunks count from 1.
+            The chunk; chunks are numbered from 1.
         layout
-            The file's.
+            The file's layout.
         counts
             What became of its rows.
         part
-            Where its rejected rows are; None if it has none.
+            The key of its rejected rows; None if it has none.
         """
         item: dict[str, AttributeValueTypeDef] = {**_key(import_id, chunk), "expires_at": _expiry(datetime.now(UTC))}
         if part is not None:
@@ -214,12 +214,12 @@ class ImportStore:
         self._write_once([{"Put": put}, {"Update": update}])
 
     def _write_once(self, writes: Any) -> None:  # noqa: ANN401 (a transaction's items)
-        """Write a transaction, unless its condition says that it was written before."""
+        """Write a transaction, unless its condition shows that it was written before."""
         for tries in range(1, _TRIES + 1):
             try:
                 call(lambda: self._client.transact_write_items(TransactItems=writes))
             except StoreUnavailableError:
-                # Other chunks of the same import are booked at the same moment: whoever loses tries again.
+                # Other chunks of the same import are booked at the same time. Those that lose try again.
                 if tries == _TRIES:
                     raise
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.02 * 2**tries)))  # noqa: S311 (jitter)
@@ -232,7 +232,7 @@ class ImportStore:
                 return
 
     def parts(self, import_id: str) -> Iterator[str]:
-        """Read where an import's rejected rows are, in their order."""
+        """Yield the keys of an import's rejected rows, in order."""
         question: Any = {
             "TableName": self._table,
             "ConsistentRead": True,
@@ -246,14 +246,14 @@ class ImportStore:
             question = None if last is None else {**question, "ExclusiveStartKey": last}
 
     def finish(self, known: Import) -> None:
-        """Keep that an import has its report, and no longer what that quotes of the file."""
+        """Store that an import has its report, and delete what the item quotes of the file."""
         values: dict[str, AttributeValueTypeDef] = {"finished": {"N": str(known.booked)}}
         if known.broken is not None:
             values["broken"] = {"S": json.dumps(known.broken.unquoting())}
         self._set(known, values, "attribute_exists(import_id)")
 
     def _set(self, known: Import, values: dict[str, AttributeValueTypeDef], condition: str) -> None:
-        """Set attributes, unless the import began anew since it was read."""
+        """Set attributes, unless the import has begun anew since it was read."""
         try:
             call(
                 lambda: self._client.update_item(

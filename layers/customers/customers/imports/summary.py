@@ -1,4 +1,4 @@
-"""The summary of an import: what became of its rows, as the report and the events tell it."""
+"""The summary of an import: what became of its rows, for the report and the events."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Summary:
-    """What there is to tell of an import that is over.
+    """The summary of a finished import.
 
     Parameters
     ----------
     known
         The import, as far as it is booked.
     finished
-        When it was over.
+        When it finished.
     repeated
-        Whether it is the repetition of an import that is over: then it created nothing.
+        Whether it repeats a finished import; then it created nothing.
     """
 
     def __init__(self, known: Import, finished: datetime, *, repeated: bool) -> None:
@@ -41,7 +41,7 @@ class Summary:
         self.rejected_rows = f"{self._folder}rejected.{suffix}" if rejected else None
 
     def text(self) -> bytes:
-        """Return it as the report holds it."""
+        """Return the text of the report."""
         broken = self._known.broken
         summary = {
             **self._facts(),
@@ -52,7 +52,7 @@ class Summary:
         return (json.dumps(summary, ensure_ascii=False, indent=2) + "\n").encode()
 
     def event(self) -> dict[str, Any]:
-        """Return it as the event holds it: without `broken.detail`, which may quote the file's header."""
+        """Return the detail of the event: without `broken.detail`, which may quote the file's header."""
         broken = self._known.broken
         return {**self._facts(), "broken": None if broken is None else {"row": broken.row, "code": broken.code}}
 

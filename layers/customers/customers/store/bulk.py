@@ -1,4 +1,4 @@
-"""The table of customers, many rows at a time, each on its own: what imports need, at the price of plain writes."""
+"""The table of customers, for imports: many rows at a time, each on its own, at the price of plain writes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _STATEMENTS: Final = 25
 _KEYS: Final = 100
 """In one BatchGetItem, its limit."""
 _TRIES: Final = 16
-"""Of what the table refuses for now, before it counts as unavailable: with the pauses, half a minute to three."""
+"""Tries before a table that throttles counts as unavailable: with the pauses, half a minute to three minutes."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-"""Seconds. In the worker's five minutes a chunk gets in even if each batch has room for only four rows."""
+"""Seconds. Within the worker's five minutes a chunk succeeds even if each batch has room for only four rows."""
 _REFUSED_FOR_NOW: Final = frozenset(
     {
         "InternalServerError",
@@ -61,7 +61,7 @@ class BulkStore:
         Parameters
         ----------
         request
-            Identifies the import. Whoever repeats it finds its own rows, and writes none twice.
+            Identifies the import. A repetition finds its own rows and writes none twice.
         rows
             The customers, by their index in the import.
         since
@@ -70,7 +70,7 @@ class BulkStore:
         Returns
         -------
         dict[int, bool]
-            For each index whether the import created the row, in this try or an earlier one; False if it was there.
+            For each index, whether the import created the row, now or in an earlier try; False if it was there before.
         """
         outcomes: dict[int, bool] = {}
         draws = dict.fromkeys(rows, 0)
@@ -83,7 +83,7 @@ class BulkStore:
                 del draws[index]
             there = self._create_tokens([ids[index] for index in met])
             for index in met:
-                # A row that is gone was deleted in between: it is inserted again, as if it had never been met.
+                # A missing row was deleted in the meantime. It is inserted again, as if it had never been found.
                 token, created_at = there.get(ids[index], ("", ""))
                 if token == _row_token(request, index):
                     outcomes[index] = created_at >= since
@@ -93,7 +93,7 @@ class BulkStore:
         return outcomes
 
     def created_by(self, request: RequestName, indexes: Sequence[int]) -> set[int]:
-        """Return which rows of an import are there."""
+        """Return the indexes of an import's rows that are in the table."""
         ids = {index: request.id(index, 0) for index in indexes}
         there = self._create_tokens(list(ids.values()))
         return {
@@ -107,7 +107,7 @@ class BulkStore:
     ) -> tuple[list[int], list[int]]:
         """Try to insert each row once; return the indexes of those inserted, and of those whose id is taken."""
         time_ = now()
-        # All statements first: the processor is quicker at one thing at a time than between two waits for the table.
+        # All statements first: the CPU is faster at one task than if it alternates with waiting for the table.
         statements = {
             index: self._insertion(new_item(row, ids[index], time_, _row_token(request, index)))
             for index, row in rows.items()
@@ -138,7 +138,7 @@ class BulkStore:
         return codes
 
     def _create_tokens(self, ids: Sequence[int]) -> dict[int, tuple[str, str]]:
-        """Return `create_token` and `created_at` of those rows that are there, strongly consistent."""
+        """Return `create_token` and `created_at` of the rows that exist, strongly consistent."""
         found: dict[int, tuple[str, str]] = {}
         for some in batched(ids, _KEYS, strict=False):
             wanted: Any = {
@@ -172,7 +172,7 @@ def _row_token(request: RequestName, index: int) -> str:
 
 
 class _Pace:
-    """The pace of an import. Whatever the table takes is a reason to go on, as fast as it allows."""
+    """The pace of an import: as fast as the table allows, as long as it accepts anything."""
 
     def __init__(self) -> None:
         self._pause = 0.0
@@ -181,8 +181,8 @@ class _Pace:
     def note(self, refused: int, tried: int) -> None:
         """Slow down after a batch that was mostly refused, and speed up after one that was not refused at all.
 
-        A refused try is lost work, both for the import and for whoever else uses the table. Where half of a batch is
-        accepted, a row is tried twice.
+        A refused try is lost work, both for the import and for everyone else who uses the table. If half of a batch is
+        accepted, each row is tried twice on average.
 
         Raises
         ------

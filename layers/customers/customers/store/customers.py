@@ -1,7 +1,8 @@
-"""The table of customers, one customer at a time or a request's all together.
+"""The table of customers: one customer at a time, or all of a request together.
 
-Every write carries a token that names it. When the response to a write is lost, the store looks for the token in the
-row, and so knows whether the write was applied. A write is never sent a second time: others may have written since.
+A write that may have been carried out is never sent again, because others may have written since. Creations and changes
+store a token that names them. If the response is lost, the store looks for the token in the row, and so knows that the
+write was applied (docs/decisions/0014).
 """
 
 from __future__ import annotations
@@ -68,13 +69,13 @@ class CustomerStore:
         new
             At least one, at most 100, the limit of a transaction.
         request
-            Identifies a request that may come again after any failure. It then gets the same customers, in their
-            current state, and none is created twice. None: each call creates.
+            Identifies a request that may be repeated after any failure. The repetition gets the same customers, in
+            their current state, and none is created twice. None: each call creates.
 
         Raises
         ------
         KeyReusedError
-            A request of that name came before and asked for something else.
+            An earlier request with this name asked for something else.
         """
         token = secrets.token_urlsafe(12) if request is None else f"{request.name}:{request.payload}"
         time = now()
@@ -94,7 +95,7 @@ class CustomerStore:
                     continue
                 met_token = met["create_token"]["S"]
                 if met_token == token:
-                    # Its own row: a response was lost, or the request came before and died after this.
+                    # Its own row: a response was lost, or an earlier attempt died after writing it.
                     rows[index] = met
                     del draws[index]
                 elif request is not None and met_token.startswith(f"{request.name}:"):
@@ -104,7 +105,7 @@ class CustomerStore:
         return [customer(rows[index]) for index in range(len(new))]
 
     def _insert(self, items: list[dict[str, AttributeValueTypeDef]]) -> Sequence[Item | None]:
-        """Insert all items or none; return for each the row found in its place. All None: they are inserted."""
+        """Insert all items or none, and return for each the row found in its place. All None: they are inserted."""
         puts: list[Any] = [
             {
                 "TableName": self._table,
@@ -135,7 +136,7 @@ class CustomerStore:
                 raise
 
     def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
-        """Change some fields of a customer in one conditional write, and return the customer as it is then.
+        """Change some fields of a customer in one conditional write, and return the changed customer.
 
         Parameters
         ----------
@@ -151,7 +152,7 @@ class CustomerStore:
         NotFoundError
             There is no such customer.
         VersionMismatchError
-            The customer is at another version.
+            The customer has another version.
         """
         token: AttributeValueTypeDef = {"S": secrets.token_urlsafe(12)}
         update, names, values = _update_expression(customer_id, changes)
@@ -192,7 +193,7 @@ class CustomerStore:
         NotFoundError
             There is no such customer.
         VersionMismatchError
-            The customer is at another version.
+            The customer has another version.
         """
         condition, condition_values = _at(versions)
         arguments: Any = {
@@ -223,7 +224,7 @@ class CustomerStore:
         limit
             The most customers to return.
         after
-            `next_position` of the page before; None for the first page.
+            `next_position` of the previous page; None for the first page.
         """
         order = ORDERS[sort]
         start: Any = {}
@@ -238,7 +239,7 @@ class CustomerStore:
                 KeyConditionExpression="group_id = :group_id",
                 ExpressionAttributeValues={":group_id": number(group_id)},
                 ScanIndexForward=not descending,
-                # One more than asked for shows whether there is a next page, without a second call.
+                # One row more than requested shows whether there is a next page, without a second call.
                 Limit=limit + 1,
                 **start,
             )
@@ -257,7 +258,7 @@ class CustomerStore:
 def _update_expression(
     customer_id: int, changes: Changes
 ) -> tuple[str, dict[str, str], dict[str, AttributeValueTypeDef]]:
-    """Return the UpdateExpression of a change with its names and values, except for the write token's."""
+    """Return the UpdateExpression of a change, its names, and its values except that of the write token."""
     fields = attributes(changes)
     own: dict[str, AttributeValueTypeDef] = {**key_attributes(changes, customer_id), "updated_at": {"S": now()}}
     sets = [f"#customer.#{name} = :new_{name}" for name in fields]

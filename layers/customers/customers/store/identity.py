@@ -1,4 +1,4 @@
-"""How a repeated operation repeats its ids, and so finds the rows that its first attempt wrote."""
+"""Ids that a repeated operation repeats, so that it finds the rows that its first attempt wrote."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def digest(*parts: str) -> str:
 
 
 class RequestName(NamedTuple):
-    """What identifies a request that may come again. Whoever repeats it gets the same ids, and finds its own rows."""
+    """Identifies a request that may be repeated. A repetition derives the same ids, and finds its own rows."""
 
     name: str
     """Identifies this request, and no other at any time: ids are never reused."""
     payload: str
-    """Digest of what it asks for."""
+    """A digest of what it asks for."""
 
     def id(self, index: int, draw: int) -> int:
         """Derive a customer's id.
@@ -31,7 +31,7 @@ class RequestName(NamedTuple):
         index
             Which customer of the request.
         draw
-            How many ids before this one turned out to be taken by others.
+            How many ids before this one were taken by others.
         """
         hashed = hashlib.sha256(f"{self.name} {index} {draw}".encode()).digest()
         return int.from_bytes(hashed[:16]) % MAX_ID + 1

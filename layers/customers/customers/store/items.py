@@ -1,4 +1,4 @@
-"""Customers as items of their table: attributes, indexes, and the way from one to the other.
+"""Customers as items of their table: attributes, indexes, and conversion in both directions.
 
 What a client sends is one attribute, the map `customer`, without nulls. Everything else about a customer is an
 attribute of its own, so that the indexes, which include the map, never change when a field is added.

@@ -1,4 +1,4 @@
-"""The order of a group: for each sort field a text whose code points sort as the field's values do."""
+"""The order of a group: a text for each sort field, whose code points sort like the field's values."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _MISSING: Final = "\U0010ffff"
 
 
 def fold(text: str) -> str:
-    """Return the form in which texts are compared: without accents and case (NFKD, combining marks dropped, folded)."""
+    """Return a text as it is compared: without accents and case (NFKD, without combining marks, case folded)."""
     if text.isascii():
         return text.lower()
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
 
 
 def sort_text(field: Field, value: object, customer_id: int) -> str:
-    """Return the sort text of a field's value; None, no value, sorts last.
+    """Return the sort text of a field's value. None sorts last.
 
     Only the first 1,007 bytes of a folded text count. Names and addresses get that long only with ligatures that fold
     to many letters each (U+FDFA folds to 18), never in a living language.
@@ -42,7 +42,7 @@ def sort_text(field: Field, value: object, customer_id: int) -> str:
     if field.kind == "int":
         return _with_id(str(value).zfill(len(str(field.maximum))), customer_id)
     folded = fold(str(value))
-    # A code point takes at most four bytes, so that a short text need not be encoded to see that it is short.
+    # A code point takes at most four bytes, so a short text need not be encoded to measure it.
     if len(folded) * 4 > _MAX_BYTES:
         folded = folded.encode()[:_MAX_BYTES].decode(errors="ignore")
     return _with_id(folded, customer_id)

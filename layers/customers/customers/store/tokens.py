@@ -1,4 +1,4 @@
-"""Access tokens in DynamoDB: what is kept of each is its hash, never the token."""
+"""Access tokens in DynamoDB. Only their hashes are stored, never the tokens."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class TokenRecord(NamedTuple):
     """What it is for, in its owner's words."""
     created_at: int
     expires_at: int | None
-    """From when on it is no longer valid; None for never."""
+    """When it stops being valid; None for never."""
     revoked_at: int | None
-    """From when on it is revoked; None while it is not. It may lie ahead: a rotation's overlap."""
+    """When it is revoked; None if it is not. After a rotation this may be in the future."""
     last_used_on: str | None
     """The last day on which it was used, as YYYY-MM-DD in UTC; None if it never was."""
 
@@ -42,7 +42,7 @@ class TokenRecord(NamedTuple):
 class TokenStore:
     """The table of tokens.
 
-    Each method raises StoreUnavailableError when the table refuses or does not answer in time.
+    Each method raises StoreUnavailableError if the table refuses or does not answer in time.
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
@@ -50,7 +50,7 @@ class TokenStore:
         self._table = table
 
     def get(self, token_hash: str) -> TokenRecord | None:
-        """Return a token's record by its hash, strongly consistent: a revoked token is refused at once."""
+        """Return a token's record by its hash, strongly consistent, so that a revoked token is refused at once."""
         key: Mapping[str, AttributeValueTypeDef] = {"token_hash": {"S": token_hash}}
         answer = call(lambda: self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True))
         return _record(answer["Item"]) if "Item" in answer else None
@@ -88,7 +88,7 @@ class TokenStore:
         call(lambda: self._client.put_item(TableName=self._table, Item=item))
 
     def end(self, token_hash: str, second: int) -> None:
-        """Revoke a token from a second since the epoch on. A revocation that lies earlier stays."""
+        """Revoke a token at a time, in seconds since the epoch. An earlier revocation stays."""
         with suppress(self._client.exceptions.ConditionalCheckFailedException):
             self._update(
                 token_hash,
@@ -98,7 +98,7 @@ class TokenStore:
             )
 
     def take_away(self, token_hash: str, scopes: Sequence[str]) -> None:
-        """Take scopes, at least one, away from a token. Those it lacks do not matter."""
+        """Remove one or more scopes from a token. Those that it lacks do not matter."""
         self._update(token_hash, "DELETE scopes :scopes", None, {":scopes": {"SS": list(scopes)}})
 
     def mark_used(self, token_hash: str, day: str) -> None:
@@ -109,7 +109,7 @@ class TokenStore:
     def _update(
         self, token_hash: str, update: str, condition: str | None, values: Mapping[str, AttributeValueTypeDef]
     ) -> None:
-        # Conditional on presence: an update would bring a deleted token back.
+        # Conditional, because an update would bring a deleted token back.
         conditions = ["attribute_exists(token_hash)", *([condition] if condition else [])]
         call(
             lambda: self._client.update_item(

@@ -11,8 +11,8 @@ from customers.imports.files.rows import MAX_ROW_BYTES, BrokenError, RowTooLongE
 
 _BLOCK_BYTES: Final = 256 * 1024
 _MAX_EXPANSION: Final = 250
-"""How many times its size a gzip file may expand to after `_EXPANSION_FREE_BYTES`: customers compress to a tenth, a zip
-bomb to a thousandth."""
+"""How many times its size a gzip file may expand to, beyond `_EXPANSION_FREE_BYTES`. Customers compress to a tenth, a
+zip bomb to a thousandth."""
 _EXPANSION_FREE_BYTES: Final = 64 * 1024 * 1024
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WBITS: Final = 31
@@ -32,7 +32,7 @@ class Blocks:
     Parameters
     ----------
     stream
-        The file, from its start or from where reading goes on.
+        The file, from its start or from where reading continues.
     packed
         Whether it is a gzip file; None to find out.
     """
@@ -48,7 +48,7 @@ class Blocks:
         self.packed = bool(packed)
 
     def read(self) -> bytes:
-        """Return the next block, an empty one at the end of the file.
+        """Return the next block; an empty one at the end of the file.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class Blocks:
             raise _damaged()
         while True:
             if self._decompressor.eof:
-                # Several gzip files in one are one file (RFC 1952, section 2.2); tools pad with zeros.
+                # Several gzip files in one are one file (RFC 1952, section 2.2). Some tools pad with zeros.
                 self._pending = self._decompressor.unused_data.lstrip(b"\0") or self._more().lstrip(b"\0")
                 if not self._pending:
                     return b""
@@ -91,12 +91,14 @@ class Blocks:
             self._pending = self._decompressor.unconsumed_tail
             self._bytes_out += len(block)
             if self._bytes_out > max(_EXPANSION_FREE_BYTES, self._bytes_in * _MAX_EXPANSION):
-                raise BrokenError("gzip_expands", f"The gzip file grows more than {_MAX_EXPANSION} times.")
+                raise BrokenError(
+                    "gzip_expands", f"The gzip file expands to more than {_MAX_EXPANSION} times its size."
+                )
             if block:
                 return block
 
     def _before_damage(self, decompressor: zlib._Decompress) -> bytes:
-        """Return what a damaged block holds before the damage; at most a block, for the first try found no more."""
+        """Return what a damaged block contains before the damage: at most a block, as the first try found no more."""
         good = bytearray()
         for at in range(len(self._pending)):
             try:
@@ -112,7 +114,7 @@ class Blocks:
 class Buffer:
     """The part of a file that its reader holds in memory: a block, and the row that it is reading.
 
-    A reader looks at `data` from `at` on, and counts from there: `fill` drops what lies before.
+    A reader looks at `data` from `at` on, and counts from there, because `fill` drops what comes before.
 
     Parameters
     ----------
@@ -131,13 +133,13 @@ class Buffer:
 
     @property
     def offset(self) -> int:
-        """Bytes of the decompressed file before the place where the reader stands."""
+        """How many bytes of the decompressed file come before the reader's position."""
         return self._dropped + self.at
 
     def fill(self) -> bool:
-        """Read at least as much as the longest row, if there is so much, and return whether there was anything.
+        """Read at least as many bytes as the longest row has, if there are so many, and return whether there were any.
 
-        So a search that starts anew after each call takes time proportional to the bytes, whatever the blocks are.
+        So a search that restarts after each call takes time proportional to the bytes, whatever the blocks are.
 
         Raises
         ------
@@ -163,24 +165,24 @@ class Buffer:
         return True
 
     def fill_up_to(self, size: int) -> None:
-        """Hold at least `size` unread bytes, or all that come before the end or the first damage."""
+        """Read until there are `size` unread bytes, or up to the end or the first damage."""
         with suppress(BrokenError):
             while len(self.data) - self.at < size and self.fill():
                 pass
 
     def take(self, length: int) -> bytes:
-        """Return so many bytes, and stand behind them."""
+        """Return some bytes, and move the position after them."""
         start = self.at
         self.at = end = start + length
         return self.data[start:end]
 
     def line_length(self, skipped: int = 0) -> int:
-        """Return the length up to the end of a line, including its line feed; only at the end of the file it lacks one.
+        """Return the length up to the end of a line, including its line feed, which only the last line may lack.
 
         Parameters
         ----------
         skipped
-            Bytes to pass before the line feed is searched: those of earlier lines of the same row.
+            Bytes to skip before searching the line feed: those of earlier lines of the same row.
 
         Raises
         ------
@@ -199,7 +201,7 @@ class Buffer:
         return length + 1
 
     def pass_space(self) -> bool:
-        """Pass white space, and return whether anything follows it."""
+        """Skip white space, and return whether anything follows it."""
         while (found := _NOT_SPACE.search(self.data, self.at)) is None:
             self.at = len(self.data)
             if not self.fill():
@@ -208,7 +210,7 @@ class Buffer:
         return True
 
     def skip_to(self, offset: int) -> None:
-        """Stand after so many bytes of the decompressed file."""
+        """Move the position after some bytes of the decompressed file."""
         while self._dropped + len(self.data) < offset:
             self.at = len(self.data)
             if not self.fill():
@@ -216,7 +218,7 @@ class Buffer:
         self.at = offset - self._dropped
 
     def check_at_end(self) -> None:
-        """Raise RuntimeError unless everything was read: no fault of a reader may pass for the end of the file."""
+        """Raise RuntimeError unless everything was read, so that no reader's bug passes for the end of the file."""
         if self.at < len(self.data) or self.fill():
             raise RuntimeError("the reader stopped before the end of the file")
 

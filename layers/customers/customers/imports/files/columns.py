@@ -1,4 +1,4 @@
-"""The columns of a file: the fields of a customer, and what a report adds."""
+"""The columns of a file: a customer's fields, and those that a report adds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OPTIONAL: Final = tuple(field.name for field in FIELDS if not field.required)
 """An empty cell in one of these is null."""
 NAMES: Final = frozenset(field.name for field in FIELDS)
 INTEGERS: Final = frozenset(field.name for field in FIELDS if field.kind == "int")
-"""A cell in one of these is a number; in all others it is text."""
+"""A cell in one of these is a number; in any other, text."""
 
 ROW_COLUMN: Final = "import_row"
 ERRORS_COLUMN: Final = "import_errors"

@@ -25,7 +25,7 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 def read_header(line: bytes) -> Layout:
-    """Read the header, whose names may be in any order and case.
+    """Read the header. Its names may be in any order and case.
 
     Raises
     ------
@@ -61,9 +61,9 @@ def _wrong_with(columns: tuple[str, ...]) -> list[str]:
 
 
 def record_length(buffer: Buffer, delimiter: bytes) -> int:
-    """Return the length of the next record with its line end: one line, or more if quoted cells hold line feeds.
+    """Return the length of the next record with its line end: one line, or more if quoted cells contain line feeds.
 
-    If nothing closes the quotation marks, only the line that opens them is bad: the record is that line.
+    If a quotation mark is never closed, only the line that opens it is bad, so the record is that line.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def _converted(name: str, cell: str) -> str | int | None:
         return None
     if name in INTEGERS and _INTEGER.fullmatch(cell.strip()):
         return int(cell)
-    # The model says what is wrong with it.
+    # The model reports what is wrong with it.
     return cell
 
 

@@ -1,4 +1,4 @@
-"""Rows that are lines, or begin with one: the reader of JSON Lines and CSV."""
+"""Rows that are lines or begin with one: the reader of JSON Lines and CSV."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def read_rows(buffer: Buffer, row_length: Callable[[Buffer], int]) -> Iterator[b
     buffer
         The file, at the start of a line.
     row_length
-        Returns the length of the next row with its line end: 0 at the end of the file. May raise RowTooLongError: then
-        the row is one line, of which only the beginning is read.
+        Returns the length of the next row with its line end; 0 at the end of the file. If it raises RowTooLongError,
+        the row is one line, and only its beginning is read.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_rows(buffer: Buffer, row_length: Callable[[Buffer], int]) -> Iterator[b
 
 
 def _long_line(buffer: Buffer) -> Iterator[bytes]:
-    """Pass a line, and read as much of it as shows that it is too long; nothing if it is blank to its end."""
+    """Skip a line, and yield its beginning, as much as shows that it is too long; nothing if it is blank."""
     beginning = buffer.data[buffer.at : buffer.at + MAX_ROW_BYTES + 1]
     is_blank = True
     is_over = False

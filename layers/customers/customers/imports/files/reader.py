@@ -1,8 +1,8 @@
-"""The reader of files: it finds out what a file is, and cuts it into rows.
+"""The reader of files: it recognizes a file's format, and cuts the file into rows.
 
-It holds no more than a block and a row in memory, whatever the file is. It decides nothing about a row's content: bytes
-that are not UTF-8 or not JSON are that row's trouble alone. Where no further row can be found, it ends with a `Break`
-that says from which row on, and why; the rows before it count.
+It keeps at most a block and a row in memory, whatever the file is. It does not judge a row's content: bytes that are
+not UTF-8 or not JSON only affect their row. If it finds no further row, it ends with a `Break` that says at which row
+and why. The rows before it count.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _WRAPPED: Final = re.compile(rb'\{\s*"customers"\s*:\s*\[')
 
 
 class RowReader:
-    """Cuts a file into rows. Iterate over it once; then `broken` says how it ended, None if at the end of the file.
+    """Cuts a file into rows. Iterate over it once; then `broken` says why it ended, None if at the end of the file.
 
     Parameters
     ----------
     stream
-        The file. What its `read` raises passes through; nothing else is raised.
+        The file. Exceptions of its `read` pass through; no others are raised.
     position
-        Where an earlier reader of the same file got to. The stream then begins at `position.offset`, or at the file's
-        own start if `position.packed`.
+        Where an earlier reader of the same file stopped. The stream must begin at `position.offset`, or at the file's
+        start if `position.packed`.
     """
 
     def __init__(self, stream: ByteStream, position: Position | None = None) -> None:
@@ -79,7 +79,7 @@ class RowReader:
 
 
 def _find_layout(buffer: Buffer) -> Layout:
-    """Find out what a file is, and pass what comes before its first row."""
+    """Recognize a file's format, and skip what comes before its first row."""
     buffer.pass_space()
     buffer.fill_up_to(len(_BYTE_ORDER_MARK))
     if buffer.data.startswith(_BYTE_ORDER_MARK, buffer.at):
@@ -89,9 +89,9 @@ def _find_layout(buffer: Buffer) -> Layout:
     buffer.fill_up_to(MAX_ROW_BYTES)
     start = buffer.data[buffer.at :]
     if start.startswith(_UTF_16) or b"\0" in start[:MAX_ROW_BYTES].partition(b"\n")[0]:
-        raise BrokenError("not_text", "The file is not a text in UTF-8. Save it as UTF-8: CSV, JSON Lines or JSON.")
+        raise BrokenError("not_text", "The file is not UTF-8 text. Save it as UTF-8: CSV, JSON Lines or JSON.")
     first, _, rest = start.partition(b"\n")
-    # JSON Lines are still that if their first line is bad, unless it is what another form begins with.
+    # A bad first line does not keep a file from being JSON Lines, unless it is how another format begins.
     has_json_line = rest.lstrip(_SPACE).startswith(b"{")
     if start.startswith(b"[") and not (has_json_line and first.rstrip().endswith(b"]")):
         buffer.at += 1

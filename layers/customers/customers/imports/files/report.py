@@ -1,4 +1,4 @@
-"""The report of rejected rows: each as it came, with its number and its errors, to be corrected and imported again."""
+"""The report of rejected rows: the original rows with their numbers and errors, to correct and import again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN_BYTES: Final = 1000
 
 
 def report_header(layout: Layout) -> bytes:
-    """Return the first line of a report, nothing for JSON Lines."""
+    """Return the first line of a report; nothing for JSON Lines."""
     if layout.format != "csv":
         return b""
     columns = [name for name in layout.columns if name not in ADDED]
@@ -39,7 +39,7 @@ def _csv_line(layout: Layout, row: Row, errors: list[FieldError]) -> bytes:
     original, is_cut = _shown(_csv_without_added(layout, row.original))
     told = "; ".join(f"{(error.get('pointer') or '#')[2:] or 'row'}: {error['detail']}" for error in errors)
     if is_cut or csv.ends_in_quotes(original, layout.delimiter.encode()):
-        # As it is, it would run on into the rows after it: it becomes one cell, to be corrected by hand.
+        # Unchanged, it would run into the rows after it. It becomes one cell, to be corrected by hand.
         text = original.decode(errors="backslashreplace")
         return csv.record([str(row.number), told, text], layout.delimiter).encode()
     added = csv.record([str(row.number), told], layout.delimiter).removesuffix("\r\n")
@@ -51,7 +51,7 @@ def _json_line(row: Row, errors: list[FieldError]) -> bytes:
     added = json.dumps({ROW_COLUMN: row.number, ERRORS_COLUMN: errors}, ensure_ascii=False)
     body = re.sub(rb"[\r\n]+", b" ", original).strip()
     if is_cut or not (body.startswith(b"{") and body.endswith(b"}")):
-        # Not even an object: its text is shown, to be corrected by hand.
+        # Not even an object, so its text is shown, to be corrected by hand.
         text = json.dumps({"original": body.decode(errors="backslashreplace")}, ensure_ascii=False)
         body = text.encode()
     rest = body[1:].lstrip()
@@ -59,13 +59,13 @@ def _json_line(row: Row, errors: list[FieldError]) -> bytes:
 
 
 def _shown(original: bytes) -> tuple[bytes, bool]:
-    """Return a row as far as a report shows it, and whether that is only its beginning."""
+    """Return what a report shows of a row, and whether that is only its beginning."""
     is_cut = len(original) > MAX_ROW_BYTES
     return (original[:_SHOWN_BYTES] if is_cut else original), is_cut
 
 
 def _csv_without_added(layout: Layout, original: bytes) -> bytes:
-    """Take out what an earlier report added, if the row can be read."""
+    """Remove what an earlier report added, if the row can be read."""
     if ADDED.isdisjoint(layout.columns):
         return original
     try:
@@ -79,7 +79,7 @@ def _csv_without_added(layout: Layout, original: bytes) -> bytes:
 
 
 def _json_without_added(original: bytes) -> bytes:
-    """Take out what an earlier report added, if the row can be read."""
+    """Remove what an earlier report added, if the row can be read."""
     try:
         value = parse_json(original)
     except InvalidError:

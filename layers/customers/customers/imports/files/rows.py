@@ -1,4 +1,4 @@
-"""What all readers of files share: rows, where they stand, and why a file breaks off."""
+"""What all readers share: rows, their position, and why a file is broken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Format = Literal["csv", "json_lines", "json_array", "json_object"]
 
 
 class Layout(NamedTuple):
-    """What kind of file it is."""
+    """The format of a file."""
 
     format: Format
     columns: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Layout(NamedTuple):
 
 
 class Position(NamedTuple):
-    """A place between two rows, from which another reader can go on."""
+    """A place between two rows where another reader can continue."""
 
     layout: Layout
     offset: int
@@ -37,16 +37,16 @@ class Position(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One row as it stands in the file."""
+    """One row as it is in the file."""
 
     number: int
     """From 1, counting neither the header nor blank lines."""
     original: bytes
-    """Never blank. Of a line that is too long, its beginning: one byte more than a row may have."""
+    """Never blank. If a line is too long, its beginning: one byte more than a row may have."""
 
 
 class Break(NamedTuple):
-    """Where a file stops being a file of customers, or cannot be read any further."""
+    """Where a file stops being a file of customers, or cannot be read further."""
 
     row: int
     """The first row that was not found. The rows before it are good."""
@@ -56,12 +56,12 @@ class Break(NamedTuple):
     """Why, for people. May quote the header, so it belongs in reports and not in logs."""
 
     def unquoting(self) -> Break:
-        """Return it without what it quotes from the file."""
+        """Return the break without what it quotes from the file."""
         return self._replace(detail=f"{HEADER_RULE}.") if self.code == WRONG_HEADER else self
 
 
 class BrokenError(CustomersError):
-    """The file cannot be read any further. The reader turns this into a `Break`."""
+    """The file cannot be read further. The reader turns this into a `Break`."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class BrokenError(CustomersError):
 
 
 class RowTooLongError(BrokenError):
-    """A row has more than `MAX_ROW_BYTES` bytes. Where the next one starts can still be found if rows are lines."""
+    """A row has more than `MAX_ROW_BYTES` bytes. If rows are lines, the next one can still be found."""
 
     def __init__(self) -> None:
         super().__init__("row_too_long", f"The row has more than {MAX_ROW_BYTES} bytes.")

@@ -1,4 +1,4 @@
-"""The value of a row: what POST would have got."""
+"""The value of a row, as POST would have received it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def parse_row(layout: Layout, original: bytes) -> object:
-    """Return the value of a row: of a customer, a `dict`.
+    """Return the value of a row; for a customer, a `dict`.
 
     Parameters
     ----------
     layout
-        What kind of file it comes from.
+        The format of its file.
     original
-        The row as it stands there.
+        The row as it is there.
 
     Raises
     ------
