@@ -17,6 +17,7 @@ run: .venv/.run-ready node_modules/.ready ## Serve the API on http://127.0.0.1:3
 
 .PHONY: test
 test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready node_modules/.ready tools/lint/node_modules/.ready ## Run the checks and all tests that need no account and no Docker
+	@echo "checking format, types, template and contract"
 	@$(MAKE) --no-print-directory check
 	@# Without a browser, and without the right to install one, only its test is missing: it says so.
 	@tools/lint/browser.sh >/dev/null || true

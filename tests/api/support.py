@@ -57,7 +57,7 @@ PROBLEM_TYPES: Final = {
 
 _SOON: Final = 60.0
 """Seconds; a machine with other work may need many times what it needs alone."""
-_POLL: Final = 0.02
+_POLL: Final = 0.05
 
 
 def any_group() -> int:
