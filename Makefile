@@ -41,7 +41,7 @@ check: .venv/.dev-ready .venv/checkov/.ready tools/lint/node_modules/.ready ## L
 	@.venv/bin/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy --no-error-summary
-	@PYTHONPATH=layers/customers .venv/bin/lint-imports >/dev/null || PYTHONPATH=layers/customers .venv/bin/lint-imports
+	@PYTHONPATH=layers/customers:. .venv/bin/lint-imports >/dev/null || PYTHONPATH=layers/customers:. .venv/bin/lint-imports
 	@.venv/bin/cfn-lint template.yaml
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv/bin/sam validate --lint
 	@.venv/checkov/bin/checkov --config-file .checkov.yaml

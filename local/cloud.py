@@ -14,25 +14,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from local.consumers import QueuePoller
 from local.data_folder import DATABASE, ENDPOINTS, IMPORT_BUCKET, LOGS, TOKEN, DataFolder
-from local.engine import Engine
 from local.errors import LocalError
-from local.functions import FunctionPool
-from local.gateway import Gateway
-from local.import_bucket import LOGICAL_ID, ImportBucketFolder
+from local.events.import_bucket import LOGICAL_ID, ImportBucketFolder
+from local.events.queues import QueuePoller
+from local.events.streams import StreamPoller
+from local.gateway.gateway import Gateway
 from local.logs import shorten
-from local.services import Services
-from local.stack import Stack, read_stack
-from local.streams import StreamPoller
-from local.tables import create_tables
-from local.template import Template
+from local.runtime.functions import FunctionPool
+from local.services.aws import Services
+from local.services.engine import Engine
+from local.services.tables import create_tables
+from local.template.document import Template
+from local.template.stack import Stack, read_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from local.gateway_responses import Response
+    from local.events.poller import Poller
+    from local.gateway.responses import Response
 
 _WATCH_INTERVAL: Final = 0.5
 """Seconds between two looks at the template."""
@@ -47,7 +48,12 @@ class _Serving:
 
     pools: Mapping[str, FunctionPool]
     gateway: Gateway
-    pollers: list[QueuePoller | StreamPoller]
+    pollers: list[Poller]
+
+    def follow(self, poller: Poller) -> None:
+        """Start a poller, which ends with the rest."""
+        poller.start()
+        self.pollers.append(poller)
 
     def close(self) -> None:
         """End it, and wait until its pollers have seen it."""
@@ -251,15 +257,16 @@ class Cloud:
             return
         services = self._services
         for consumer in stack.events.consumers:
-            serving.pollers.append(QueuePoller(consumer, serving.pools[consumer.function], services.sqs))
+            serving.follow(QueuePoller(consumer, serving.pools[consumer.function], services.sqs))
         for stream in stack.events.stream_consumers:
             pool, folder = serving.pools[stream.function], self.data / "streams"
-            serving.pollers.append(StreamPoller(stream, pool, self._engine.endpoint, services.sqs, folder))
+            serving.follow(StreamPoller(stream, pool, self._engine.endpoint, services.sqs, folder))
         # Goes on when the template changes: what is uploaded already is not imported anew for that.
         if self._import_bucket is None:
             for bucket in stack.events.buckets:
                 if bucket.logical_id == LOGICAL_ID:
                     self._import_bucket = ImportBucketFolder(self.data / IMPORT_BUCKET, services.s3, bucket.name)
+                    self._import_bucket.start()
 
     def _make_token(self, stack: Stack) -> Path | None:
         for authorizer in stack.api.authorizers.values():

@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.utils import redirect
 
-from local.request_log import CALL, HIDDEN, Call
+from local.gateway.request_log import CALL, HIDDEN, Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

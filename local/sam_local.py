@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from local.errors import LocalError
-from local.server_process import HOST
-from local.stack import read_stack
-from local.template import Template
+from local.services.server_process import HOST
+from local.template.document import Template
+from local.template.stack import read_stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

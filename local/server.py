@@ -13,9 +13,9 @@ from waitress.server import create_server
 from waitress.task import ErrorTask, WSGITask
 
 from local.errors import LocalError
-from local.gateway import RAW_HEADERS, header_list, reason
-from local.proxy import encoded_path
-from local.request_log import Call, RequestLog
+from local.gateway.gateway import RAW_HEADERS, header_list, reason
+from local.gateway.proxy import encoded_path
+from local.gateway.request_log import Call, RequestLog
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -79,6 +79,33 @@ def bind(port: int) -> socket.socket:
     return listening
 
 
+def _channel_class(cloud: Cloud, lines: RequestLog) -> type[HTTPChannel]:
+    """Return the kind of connection whose malformed requests the cloud answers."""
+
+    class ErrorResponse(ErrorTask):
+        """Answers what is no request at all, or what went wrong in the gateway itself."""
+
+        def execute(self) -> None:
+            request: Any = self.request
+            path = encoded_path(getattr(request, "request_uri", "/"))
+            response = cloud.http_error(request.error.code, path)
+            self.status = f"{response.status} {reason(response.status)}"
+            self.response_headers = list(response.headers)
+            self.set_close_on_finish()
+            self.content_length = len(response.body)
+            self.write(response.body)
+            lines.write(getattr(request, "command", ""), str(response.status), 0, Call(cloud.shown_path(path)))
+
+    class Channel(HTTPChannel):
+        """A connection."""
+
+        parser_class = _Parser
+        task_class = _Task
+        error_task_class = ErrorResponse
+
+    return Channel
+
+
 class Server:
     """Serves a cloud over HTTP until it is closed.
 
@@ -98,28 +125,6 @@ class Server:
         self, cloud: Cloud, application: WSGIApplication, listening: socket.socket, log: TextIO | None
     ) -> None:
         lines = RequestLog(log, max(map(len, cloud.functions)))
-
-        class ErrorResponse(ErrorTask):
-            """Answers what is no request at all, or what went wrong in the gateway itself."""
-
-            def execute(self) -> None:
-                request: Any = self.request
-                path = encoded_path(getattr(request, "request_uri", "/"))
-                response = cloud.http_error(request.error.code, path)
-                self.status = f"{response.status} {reason(response.status)}"
-                self.response_headers = list(response.headers)
-                self.set_close_on_finish()
-                self.content_length = len(response.body)
-                self.write(response.body)
-                lines.write(getattr(request, "command", ""), str(response.status), 0, Call(cloud.shown_path(path)))
-
-        class Channel(HTTPChannel):
-            """A connection."""
-
-            parser_class = _Parser
-            task_class = _Task
-            error_task_class = ErrorResponse
-
         server: Any = create_server(
             lines.around(application),
             sockets=[listening],
@@ -131,7 +136,7 @@ class Server:
             ident=None,
             asyncore_use_poll=True,
         )
-        server.channel_class = Channel
+        server.channel_class = _channel_class(cloud, lines)
         self._dispatcher = server.task_dispatcher
         # A daemon, so that nothing but the end of the main thread decides when the process ends.
         self._thread = threading.Thread(target=server.run, name="http", daemon=True)

@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from local.data_folder import IN_MEMORY
-from local.engine import Engine
-from local.stack import Stack, read_stack
-from local.tables import create_tables
-from local.template import Template
+from local.services.engine import Engine
+from local.services.tables import create_tables
+from local.template.document import Template
+from local.template.stack import Stack, read_stack
 from tests.published import published
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from local.stack import Stack
+    from local.template.stack import Stack
     from tests.conftest import Service
 
 

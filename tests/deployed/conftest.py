@@ -17,7 +17,7 @@ import httpx
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from local.server_process import HOST, ServerProcess, free_port
+from local.services.server_process import HOST, ServerProcess, free_port
 from tests.api.support import any_group
 from tests.conftest import ROOT
 

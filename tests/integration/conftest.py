@@ -12,7 +12,7 @@ from tests.integration.import_cloud import ImportCloud
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 REGION = "us-east-1"
 BUCKET = "importbucket"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 pytestmark = pytest.mark.cloud
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from local.engine import Engine
-from local.tables import create_tables
+from local.services.engine import Engine
+from local.services.tables import create_tables
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 
 def test_a_write_costs_the_same_after_many_changes(tmp_path: Path, stack: Stack) -> None:

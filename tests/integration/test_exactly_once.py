@@ -14,14 +14,14 @@ from uuid import uuid4
 import pytest
 
 from local.errors import FunctionCrashedError, FunctionTimeoutError
-from local.functions import FunctionPool
+from local.runtime.functions import FunctionPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 FAULTS = ("kill before", "kill after", "hang before", "hang after", "lost request", "lost answer", "outage")
 LOSSES = ("lost request", "lost answer")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from customers.customer import NewCustomer
-    from local.stack import Stack
+    from local.template.stack import Stack
     from tests.conftest import Handler
 
 type Json = dict[str, Any]

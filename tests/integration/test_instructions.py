@@ -20,7 +20,7 @@ import pytest
 from customers.store.customers import CustomerStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, token_hash
-from local.layer_packages import installed_packages
+from local.runtime.layer_packages import installed_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from customers.customer import NewCustomer
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 pytestmark = [
     pytest.mark.cloud,

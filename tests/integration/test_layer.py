@@ -15,7 +15,7 @@ import pytest
 from botocore import xform_name
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from local.layer_packages import installed_packages
+from local.runtime.layer_packages import installed_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,10 +21,10 @@ import pytest
 from botocore.exceptions import ConnectionClosedError
 
 from local.cloud import Cloud
-from local.consumers import failed_messages
 from local.errors import TemplateError
-from local.stack import read_stack
-from local.template import Template
+from local.events.queues import failed_messages
+from local.template.document import Template
+from local.template.stack import read_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from local.engine import Engine
 from local.errors import LocalError
-from local.stack import Table
-from local.tables import create_tables
+from local.services.engine import Engine
+from local.services.tables import create_tables
+from local.template.stack import Table
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:

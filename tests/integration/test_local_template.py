@@ -8,9 +8,9 @@ from textwrap import dedent
 import pytest
 
 from local.errors import TemplateError
-from local.stack import read_stack
-from local.template import Template
-from local.throttle import TokenBucket
+from local.gateway.throttle import TokenBucket
+from local.template.document import Template
+from local.template.stack import read_stack
 
 _ROOT = Path(__file__).parents[2]
 

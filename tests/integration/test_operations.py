@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from local.stack import read_stack
-from local.template import Template
+from local.template.document import Template
+from local.template.stack import read_stack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from customers.customer import Customer, NewCustomer
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 type Hook = Callable[..., AWSResponse | None]
 type Loss = type[ReadTimeoutError | ConnectionClosedError]

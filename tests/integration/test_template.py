@@ -9,13 +9,13 @@ import pytest
 import yaml
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from local.gateway_responses import GatewayResponses
+from local.gateway.responses import GatewayResponses
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 TEMPLATE = ROOT / "template.yaml"
 # What the gateway can answer itself without an API key, a usage plan or a firewall. For what the template leaves out,

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from cli.__main__ import main
 from cli.duration import Duration
-from local.server_process import free_port
+from local.services.server_process import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

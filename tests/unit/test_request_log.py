@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from local.request_log import Call, RequestLog, shown_path
+from local.gateway.request_log import Call, RequestLog, shown_path
 
 WORDS = {"", "api", "customers", "group"}
 

@@ -16,7 +16,7 @@ from customers.tokens import SCOPES, new_token, token_hash, token_id, token_in
 if TYPE_CHECKING:
     import re
 
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SCHEMES = st.tuples(*(st.sampled_from([c, c.upper()]) for c in "bearer")).map("".join)

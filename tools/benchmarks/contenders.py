@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from customers.customer import NewCustomer
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 ROOT: Final = Path(__file__).parents[2]
 PEERS: Final = ROOT / "tools" / "benchmarks" / "peers"

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.engine import Engine
-from local.stack import Stack, read_stack
-from local.tables import create_tables
-from local.template import Template
+from local.services.engine import Engine
+from local.services.tables import create_tables
+from local.template.document import Template
+from local.template.stack import Stack, read_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,11 +19,11 @@ import boto3
 
 from customers.imports.chunks import Chunk, chunks
 from customers.imports.files.reader import RowReader
-from local.engine import Engine
-from local.services import Services
-from local.stack import read_stack
-from local.tables import create_tables
-from local.template import Template
+from local.services.aws import Services
+from local.services.engine import Engine
+from local.services.tables import create_tables
+from local.template.document import Template
+from local.template.stack import read_stack
 from tools.benchmarks.import_rows import BAD_EVERY, make
 
 ROUNDS = 9

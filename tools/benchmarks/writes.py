@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tools.benchmarks.engine import Meter, running_engine
 
 if TYPE_CHECKING:
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 JOHN = {"first_name": "John", "last_name": "Doe", "email": "john.doe@example.com", "group_id": 1}
 

@@ -22,18 +22,18 @@ from customers import errors, fields, logs, model
 from customers.customer import Customer, NewCustomer
 from customers.http import request as http
 from customers.http.problems import problem
-from local.gateway_responses import GatewayResponses
-from local.proxy import Request as ProxyRequest
-from local.proxy import proxy_event
-from local.stack import read_stack
-from local.template import Template
+from local.gateway.proxy import Request as ProxyRequest
+from local.gateway.proxy import proxy_event
+from local.gateway.responses import GatewayResponses
+from local.template.document import Template
+from local.template.stack import read_stack
 from tools.contract.sample import CUSTOMER_ID, GROUP_ID, SampleStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
-    from local.stack import Route, Stack
+    from local.template.stack import Route, Stack
 
 type Json = dict[str, Any]
 

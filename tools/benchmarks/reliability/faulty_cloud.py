@@ -14,7 +14,7 @@ import local.__main__
 from local.cloud import Cloud
 
 if TYPE_CHECKING:
-    from local.stack import Stack
+    from local.template.stack import Stack
 
 
 class FaultyCloud(Cloud):

@@ -16,7 +16,7 @@ from collections import Counter
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Final
 
-from local.throttle import TokenBucket
+from local.gateway.throttle import TokenBucket
 from tools.benchmarks.reliability.fault_proxy import Answer, Call
 from tools.benchmarks.reliability.requests import JOHN, World, running_world
 

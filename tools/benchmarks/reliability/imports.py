@@ -15,11 +15,11 @@ from botocore.config import Config
 
 from customers.aws import clients, dynamodb
 from customers.imports import chunks as chunks_module
-from local.engine import Engine
-from local.services import Services
-from local.stack import read_stack
-from local.tables import create_tables
-from local.template import Template
+from local.services.aws import Services
+from local.services.engine import Engine
+from local.services.tables import create_tables
+from local.template.document import Template
+from local.template.stack import read_stack
 from tests.integration.import_cloud import ImportCloud, Message
 from tools.benchmarks.reliability.fault_proxy import Fault, FaultProxy
 from tools.benchmarks.reliability.requests import Cell, Verdict

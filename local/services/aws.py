@@ -11,15 +11,15 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.errors import LocalError
-from local.server_process import HOST, ServerProcess, free_port
-from local.template import REGION
+from local.services.server_process import HOST, ServerProcess, free_port
+from local.template.document import REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-    from local.event_resources import EventResources
+    from local.template.event_resources import EventResources
 
 _PROGRAM: Final = Path(__file__).with_name("aws_server.py")
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, unquote
 
-from local.gateway_responses import Response
-from local.template import ACCOUNT_ID
+from local.gateway.responses import Response
+from local.template.document import ACCOUNT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local.stack import Api, Route
+    from local.template.stack import Api, Route
 
 # The gateway sets these itself, and gives a function's own another name.
 _REMAPPED: Final = frozenset(
@@ -81,9 +81,30 @@ def proxy_event(
     for name, value in parse_qsl(request.query, keep_blank_values=True, errors="replace"):
         query.setdefault(name, []).append(value)
     body, is_base64 = _event_body(request, api.binary_media_types)
+    context = _request_context(request, api, route)
+    if authorizer is not None:
+        context["authorizer"] = authorizer
+    event = {
+        "resource": route.resource,
+        "path": request.path,
+        "httpMethod": request.method,
+        "headers": {name: values[-1] for name, values in request.headers.items()},
+        "multiValueHeaders": request.headers,
+        "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
+        "multiValueQueryStringParameters": query or None,
+        "pathParameters": {name: unquote(value) for name, value in parameters.items()} or None,
+        "stageVariables": None,
+        "requestContext": context,
+        "body": body,
+        "isBase64Encoded": is_base64,
+    }
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _request_context(request: Request, api: Api, route: Route) -> dict[str, Any]:
     now = time.time()
     host = request.header("host") or "localhost"
-    context: dict[str, Any] = {
+    return {
         "accountId": ACCOUNT_ID,
         "apiId": api.api_id,
         "domainName": host.rpartition(":")[0] or host,
@@ -114,23 +135,6 @@ def proxy_event(
         "resourcePath": route.resource,
         "stage": api.stage,
     }
-    if authorizer is not None:
-        context["authorizer"] = authorizer
-    event = {
-        "resource": route.resource,
-        "path": request.path,
-        "httpMethod": request.method,
-        "headers": {name: values[-1] for name, values in request.headers.items()},
-        "multiValueHeaders": request.headers,
-        "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
-        "multiValueQueryStringParameters": query or None,
-        "pathParameters": {name: unquote(value) for name, value in parameters.items()} or None,
-        "stageVariables": None,
-        "requestContext": context,
-        "body": body,
-        "isBase64Encoded": is_base64,
-    }
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def proxy_response(result: bytes, request_id: str) -> Response:

@@ -25,13 +25,13 @@ from local.errors import (
     LocalError,
     PayloadTooLargeError,
 )
-from local.function_environment import function_environment
-from local.layer_packages import installed_packages
+from local.runtime.environment import function_environment
+from local.runtime.layer_packages import installed_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from local.stack import Function
+    from local.template.stack import Function
 
 MAX_PAYLOAD: Final = 6 * 1024 * 1024
 """Bytes of an event or a result (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""

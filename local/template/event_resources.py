@@ -15,7 +15,7 @@ from local.errors import TemplateError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local.template import Template
+    from local.template.document import Template
 
 _QUEUE_ATTRIBUTES: Final = (
     "DelaySeconds",

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Final
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import Map, Rule
 
-from local.authorizer import RefusedError, TokenAuthorizer
 from local.errors import IntegrationTimeoutError, InvocationError, TemplateError
-from local.functions import MAX_PAYLOAD
-from local.gateway_responses import GatewayResponses, Response
-from local.proxy import MalformedResultError, Request, encoded_path, proxy_event, proxy_response
-from local.request_log import CALL, GATEWAY, Call, shown_path
-from local.template import ACCOUNT_ID, PARTITION, REGION
-from local.throttle import TokenBucket
+from local.gateway.authorizer import RefusedError, TokenAuthorizer
+from local.gateway.proxy import MalformedResultError, Request, encoded_path, proxy_event, proxy_response
+from local.gateway.request_log import CALL, GATEWAY, Call, shown_path
+from local.gateway.responses import GatewayResponses, Response
+from local.gateway.throttle import TokenBucket
+from local.runtime.functions import MAX_PAYLOAD
+from local.template.document import ACCOUNT_ID, PARTITION, REGION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from local.functions import FunctionPool
-    from local.stack import Api, Route
+    from local.runtime.functions import FunctionPool
+    from local.template.stack import Api, Route
 
 MAX_BODY: Final = 10 * 1024 * 1024
 """Bytes that API Gateway takes (https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html)."""

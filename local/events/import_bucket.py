@@ -10,9 +10,9 @@ import threading
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+
+from local.events.poller import FAILURES, Poller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,6 @@ _INTERVAL: Final = 0.5
 # In parts, one after another, so that no file is ever in memory as a whole.
 _TRANSFER: Final = TransferConfig(multipart_threshold=8 * 1024 * 1024, use_threads=False)
 
-_FAILURES: Final = (OSError, Boto3Error, BotoCoreError, ClientError)
-
 
 class _State(NamedTuple):
     """What tells one content of a file from another."""
@@ -39,7 +37,7 @@ class _State(NamedTuple):
     inode: int
 
 
-class ImportBucketFolder:
+class ImportBucketFolder(Poller):
     """Keeps a folder and the bucket alike until it is closed.
 
     The bucket is empty after a restart, and what was under way is lost: files in the inbox come again, but for those
@@ -56,6 +54,7 @@ class ImportBucketFolder:
     """
 
     def __init__(self, folder: Path, s3: S3Client, bucket: str) -> None:
+        super().__init__("the bucket", "import bucket")
         self._folder = folder
         self._s3 = s3
         self._bucket = bucket
@@ -65,34 +64,21 @@ class ImportBucketFolder:
         for name in (_INBOX, _REPORTS):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._uploaded: dict[str, _State] = dict(self._reported())
-        self._closing = threading.Event()
         self._forget = threading.Event()
-        self._thread = threading.Thread(target=self._keep_alike, name="import bucket", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more. An upload that runs fails with the server."""
-        self._closing.set()
 
     def forget(self) -> None:
         """Take the bucket for empty: everything comes again."""
         self._forget.set()
 
-    def join(self, timeout: float) -> None:
-        """Wait until the last look is over, at most so many seconds."""
-        self._thread.join(timeout)
-
-    def _keep_alike(self) -> None:
-        while not self._closing.wait(_INTERVAL):
-            if self._forget.is_set():
-                self._forget.clear()
-                self._uploaded = dict(self._reported())
-                self._mirrored.clear()
-            try:
-                self._upload_what_is_new()
-                self._fetch_reports()
-            except _FAILURES as error:
-                self._complain(error)
+    def _look(self) -> None:
+        if self._closing.wait(_INTERVAL):
+            return
+        if self._forget.is_set():
+            self._forget.clear()
+            self._uploaded = dict(self._reported())
+            self._mirrored.clear()
+        self._upload_what_is_new()
+        self._fetch_reports()
 
     def _reported(self) -> Iterator[tuple[str, _State]]:
         """Give the files in the inbox that have a report which is newer than they are there."""
@@ -118,7 +104,7 @@ class ImportBucketFolder:
             try:
                 name.encode()
             except UnicodeEncodeError:
-                self._say(f"{name!r} cannot be imported: its name is not UTF-8")
+                self._say_once(f"{name!r} cannot be imported: its name is not UTF-8")
             else:
                 try:
                     path = str(self._folder / _INBOX / name)
@@ -127,10 +113,11 @@ class ImportBucketFolder:
                     # Taken away since.
                     continue
                 except PermissionError as error:
-                    self._say(f"{name} cannot be imported: {error.strerror}")
-                except _FAILURES as error:
-                    # Tried again at the next look, and no hindrance to the other files.
-                    self._complain(error)
+                    self._say_once(f"{name} cannot be imported: {error.strerror}")
+                except FAILURES as error:
+                    # Tried again at the next look; the other files go on. At the end the server goes first.
+                    if not self._closing.is_set():
+                        self._say_once(f"{name} is not uploaded yet: {error}")
                     continue
             # A change during the upload gives it another state, and it comes again.
             self._uploaded[name] = state
@@ -142,7 +129,7 @@ class ImportBucketFolder:
             if self._mirrored.get(key) == tag or key.endswith("/"):
                 continue
             if any(part in {"", ".", ".."} for part in key.split("/")):
-                self._say(f"{key} has no place in a folder")
+                self._say_once(f"{key} has no place in a folder")
                 continue
             target = self._folder / PurePosixPath(key)
             # Not among the reports, where somebody may look at it before it is whole.
@@ -153,20 +140,15 @@ class ImportBucketFolder:
                 partial.replace(target)
                 self._mirrored[key] = tag
             except OSError as error:
-                self._say(f"{key} cannot be written: {error.strerror}")
+                self._say_once(f"{key} cannot be written: {error.strerror}")
             finally:
                 partial.unlink(missing_ok=True)
 
-    def _complain(self, error: Exception) -> None:
-        # At the end the server goes first.
-        if not self._closing.is_set():
-            self._say(f"{error}")
-
-    def _say(self, text: str) -> None:
-        # Once, since the next look finds the same.
+    def _say_once(self, text: str) -> None:
+        # The next look finds the same.
         if text not in self._said:
             self._said.add(text)
-            print(f"import bucket: {text}", file=sys.stderr, flush=True)  # noqa: T201 - to the terminal
+            self._say(text)
 
 
 def _is_written(file: Path) -> bool:

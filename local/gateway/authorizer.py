@@ -19,9 +19,9 @@ from local.errors import FunctionError, InvocationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local.functions import FunctionPool
-    from local.request_log import Call
-    from local.stack import Authorizer
+    from local.gateway.request_log import Call
+    from local.runtime.functions import FunctionPool
+    from local.template.stack import Authorizer
 
 _MAX_ANSWERS: Final = 10_000
 _TIMEOUT: Final = 29.0

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from local.errors import LocalError
-from local.server_process import HOST, ServerProcess, free_port
+from local.services.server_process import HOST, ServerProcess, free_port
 
 _PLATFORMS: Final = {
     ("Linux", "x86_64"): "linux-x64",

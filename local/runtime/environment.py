@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from local.template import REGION
+from local.template.document import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local.stack import Function
+    from local.template.stack import Function
 
 
 def function_environment(function: Function, endpoints: Mapping[str, str]) -> dict[str, str]:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from local.errors import TemplateError
-from local.event_resources import EventResources, read_event_resources
-from local.template import LOCAL_BUCKET
+from local.template.document import LOCAL_BUCKET
+from local.template.event_resources import EventResources, read_event_resources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from local.template import Template
+    from local.template.document import Template
 
 _FUNCTION_IN_URI: Final = re.compile(r"/functions/(arn:[^/]+)/invocations$")
 _DEFAULT_INTEGRATION_TIMEOUT: Final = 29.0

@@ -6,8 +6,6 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
 from __future__ import annotations
 
 import json
-import sys
-import threading
 import time
 import uuid
 from datetime import UTC, datetime
@@ -15,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
-from local.consumers import failed_messages
 from local.errors import FunctionError, InvocationError
-from local.template import REGION
+from local.events.poller import Poller
+from local.events.queues import failed_messages
+from local.template.document import REGION
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mypy_boto3_sqs import SQSClient
 
-    from local.event_resources import StreamConsumer
-    from local.functions import FunctionPool
+    from local.runtime.functions import FunctionPool
+    from local.template.event_resources import StreamConsumer
 
 _PAUSE: Final = 0.25
 """Seconds between two looks at a stream: Lambda looks four times a second."""
@@ -39,8 +37,8 @@ _MAX_INVOCATION: Final = 960.0
 type _Record = dict[str, Any]
 
 
-class StreamPoller:
-    """Hands the changes of one table to one function, in their order, until it is closed.
+class StreamPoller(Poller):
+    """Hands the changes of one table to one function, in their order.
 
     Up to where they are handled is kept in a file, since the engine keeps its streams over a restart.
 
@@ -59,6 +57,7 @@ class StreamPoller:
     """
 
     def __init__(self, consumer: StreamConsumer, pool: FunctionPool, engine: str, sqs: SQSClient, folder: Path) -> None:
+        super().__init__(f"the stream of {consumer.table}", consumer.function)
         self._consumer = consumer
         self._pool = pool
         self._sqs = sqs
@@ -76,29 +75,8 @@ class StreamPoller:
             ),
         )
         self._streams.meta.events.register("before-parse.dynamodb-streams.GetRecords", _take_records)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name=f"poll {consumer.name}", daemon=True)
-        self._thread.start()
 
-    def stop(self) -> None:
-        """Take no more changes."""
-        self._closing.set()
-
-    def join(self, timeout: float) -> None:
-        """Wait until no more changes are taken, at most so many seconds."""
-        self._thread.join(timeout)
-
-    def _poll(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._follow()
-            except (BotoCoreError, ClientError, OSError) as error:
-                # At the end the servers go first. The position is a file, and its disk may be full.
-                if not self._closing.is_set():
-                    self._say(f"the stream of {self._consumer.table} does not answer: {type(error).__name__}")
-                    self._closing.wait(1)
-
-    def _follow(self) -> None:
+    def _look(self) -> None:
         """Follow the newest stream of the table; the engine has one shard for each."""
         arn = self._streams.list_streams(TableName=self._consumer.table)["Streams"][-1]["StreamArn"]
         shard = self._streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][-1]["ShardId"]
@@ -155,7 +133,7 @@ class StreamPoller:
             records = left
 
     def _invoke(self, records: list[_Record]) -> tuple[list[_Record], bool]:
-        """Give the records from the first on that failed, and whether it is the function itself that says so."""
+        """Return the records from the first on that failed, and whether it is the function itself that says so."""
         numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
         event = json.dumps({"Records": records}, ensure_ascii=False).encode()
         try:
@@ -198,9 +176,6 @@ class StreamPoller:
             },
         }
         self._sqs.send_message(QueueUrl=self._consumer.on_failure.url, MessageBody=json.dumps(message))
-
-    def _say(self, text: str) -> None:
-        print(f"{self._consumer.function}: {text}", file=sys.stderr, flush=True)  # noqa: T201 - to the terminal
 
 
 def _take_records(response_dict: _Record, customized_response_dict: _Record, **_: object) -> None:

@@ -9,14 +9,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.errors import LocalError
-from local.template import REGION
+from local.template.document import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from local.stack import Table
+    from local.template.stack import Table
 
 _ADVICE: Final = (
     "To start again without the old data: ./customers reset, then make run. "

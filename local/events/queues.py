@@ -6,7 +6,6 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from base64 import b64encode
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.errors import FunctionError, InvocationError
-from local.functions import MAX_PROCESSES
-from local.template import REGION
+from local.events.poller import Poller
+from local.runtime.functions import MAX_PROCESSES
+from local.template.document import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-    from local.event_resources import Consumer
-    from local.functions import FunctionPool
+    from local.runtime.functions import FunctionPool
+    from local.template.event_resources import Consumer
 
 _WAIT: Final = 1
 """Seconds that one call waits for messages: SQS allows 20, but the end and a changed template wait for it."""
@@ -37,12 +37,11 @@ _MAX_BATCH_BYTES: Final = 5 * 1024 * 1024
 """Bodies in one event, well under the 6 MB of the event with what it says about each message."""
 _MAX_INVOCATION: Final = 960.0
 """Seconds for Lambda's longest Timeout and for a wait until a process is free."""
-_RETRY_PAUSE: Final = 1.0
 _DELETED_AT_ONCE: Final = 10
 
 
-class QueuePoller:
-    """Consumes one queue with one function until it is closed.
+class QueuePoller(Poller):
+    """Consumes one queue with one function.
 
     Parameters
     ----------
@@ -55,32 +54,20 @@ class QueuePoller:
     """
 
     def __init__(self, consumer: Consumer, pool: FunctionPool, sqs: SQSClient) -> None:
+        super().__init__(consumer.queue.name, consumer.function)
         self._consumer = consumer
         self._pool = pool
         self._sqs = sqs
-        self._closing = threading.Event()
         # No more than the pool runs: a batch that waits for a process uses up its visibility time-out.
         self._free = threading.Semaphore(min(consumer.max_concurrency or _CONCURRENCY, MAX_PROCESSES))
-        self._thread = threading.Thread(target=self._poll, name=f"poll {consumer.queue.name}", daemon=True)
-        self._thread.start()
 
-    def stop(self) -> None:
-        """Take no more messages. Batches that run go on."""
-        self._closing.set()
-
-    def join(self, timeout: float) -> None:
-        """Wait until no more messages are taken, at most so many seconds."""
-        self._thread.join(timeout)
-
-    def _poll(self) -> None:
-        while not self._closing.is_set():
-            if not self._free.acquire(timeout=_WAIT):
-                continue
-            batch: list[MessageTypeDef] = []
-            try:
-                batch = self._batch()
-            except (BotoCoreError, ClientError) as error:
-                self._pause_after(error)
+    def _look(self) -> None:
+        if not self._free.acquire(timeout=_WAIT):
+            return
+        batch: list[MessageTypeDef] = []
+        try:
+            batch = self._batch()
+        finally:
             if batch:
                 threading.Thread(target=self._handle, args=(batch,), daemon=True).start()
             else:
@@ -123,12 +110,12 @@ class QueuePoller:
                     ],
                 )
         except (BotoCoreError, ClientError) as error:
-            self._pause_after(error)
+            self._complain(error)
         finally:
             self._free.release()
 
     def _invoke(self, batch: Sequence[MessageTypeDef]) -> set[str]:
-        """Give the ids of the messages that failed: those stay in the queue and are visible again after their time."""
+        """Return the ids of the messages that failed: they stay in the queue, and are visible again later."""
         ids = {message["MessageId"] for message in batch}
         event = {"Records": [_record(message, self._consumer.queue.arn) for message in batch]}
         try:
@@ -144,15 +131,6 @@ class QueuePoller:
             self._say("its batchItemFailures are malformed, so the whole batch stays in the queue")
             return ids
         return failed
-
-    def _pause_after(self, error: Exception) -> None:
-        # At the end the server goes first.
-        if not self._closing.is_set():
-            self._say(f"{self._consumer.queue.name} does not answer: {error}")
-            self._closing.wait(_RETRY_PAUSE)
-
-    def _say(self, text: str) -> None:
-        print(f"{self._consumer.function}: {text}", file=sys.stderr, flush=True)  # noqa: T201 - to the terminal
 
 
 def failed_messages(result: bytes, ids: set[str]) -> set[str] | None:

@@ -1,0 +1,1 @@
+"""What calls functions besides HTTP: queues, streams, and files in the import folder."""

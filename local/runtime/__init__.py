@@ -1,0 +1,1 @@
+"""AWS Lambda on the laptop: functions in processes of their own."""

@@ -1,0 +1,1 @@
+"""The servers behind the functions: DynamoDB, and everything else."""

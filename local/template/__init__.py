@@ -1,0 +1,1 @@
+"""The template: what it declares, resolved to plain data."""
