@@ -271,4 +271,4 @@ def test_without_that_python_the_build_says_what_to_do(tmp_path: Path) -> None:
         text=True,
     )
     assert answer.returncode == 2
-    assert "error: building the layer takes python3.0: put it on the PATH" in answer.stderr
+    assert "error: building the layer needs python3.0: put it on the PATH" in answer.stderr

@@ -111,7 +111,7 @@ def _contenders(built: Path, endpoint: str, stack: Stack) -> dict[str, Contender
 
 
 def _compiled(package: Package) -> Package:
-    """Give a copy of a package with bytecode that is always used."""
+    """Return a copy of a package with bytecode that is always used."""
     folder = package.folder.with_name(f"{package.name}-compiled")
     shutil.copytree(package.folder, folder)
     compileall.compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
@@ -145,7 +145,7 @@ class _Customers:
         self._client.put_item(TableName=self._table, Item=item)
 
     def one_to_delete(self) -> bytes:
-        """Give the event that deletes a customer, who is there."""
+        """Return the event that deletes a customer, who is there."""
         self._deleted += 1
         customer_id = str(10**9 + self._deleted)
         self.put(customer_id, "2")

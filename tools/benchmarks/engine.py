@@ -40,7 +40,7 @@ class Meter:
         client.meta.events.register("after-call.dynamodb", self._add)
 
     def take(self) -> tuple[int, float]:
-        """Give the requests and units since the last call."""
+        """Return the requests and units since the last call."""
         taken = self._requests, self._units
         self._requests, self._units = 0, 0.0
         return taken

@@ -49,7 +49,7 @@ class Watch:
         self._thread.start()
 
     def close(self) -> dict[str, tuple[float, float]]:
-        """Give the largest peak in MB of a process of each kind, and the CPU seconds of all of them."""
+        """Return the largest peak in MB of a process of each kind, and the CPU seconds of all of them."""
         self._ended.set()
         self._thread.join()
         self._look()

@@ -83,7 +83,7 @@ def check(name: str, answer: Any) -> None:  # noqa: ANN401 (JSON)
 
 
 def median[T: (Start, Call)](rounds: list[T]) -> T:
-    """Give the median of each figure."""
+    """Return the median of each figure."""
     kind = type(rounds[0])
     return kind(*(statistics.median(figures) for figures in zip(*rounds, strict=True)))
 

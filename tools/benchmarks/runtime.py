@@ -84,7 +84,7 @@ class Runtime:
         self._buffer = b""
 
     def __enter__(self) -> Self:
-        """Give the running process."""
+        """Return the running process."""
         return self
 
     def __exit__(self, *_: object) -> None:

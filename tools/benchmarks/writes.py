@@ -23,7 +23,7 @@ class Context:
     """As much of Lambda's context as the functions use."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Give the time left: as much as a function has."""
+        """Return the time left: as much as a function has."""
         return 15_000
 
 
@@ -47,7 +47,7 @@ class Function:
         self._meter = Meter(module.store._client)  # noqa: SLF001 (the meter goes where the requests are made)
 
     def call(self, method: str, path: str, body: object, **headers: str) -> tuple[dict[str, Any], int, float]:
-        """Give the answer's body, the requests and the write units."""
+        """Return the answer's body, the requests and the write units."""
         path, _, query = path.partition("?")
         event = {
             "resource": path,

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 type Json = dict[str, Any]
 
-# What comes first makes what the rest asks for.
+# The first requests create what the others need.
 _ORDER: Final = ("POST", "GET", "PATCH", "DELETE")
-# Each answer leaves behind what the next request needs.
+# Each response stores what the next request needs.
 _REMEMBER: Final = (
     "const etag = pm.response.headers.get('ETag');",
     "if (etag) pm.collectionVariables.set('etag', etag);",
@@ -27,7 +27,7 @@ _REMEMBER: Final = (
 
 
 def collection(facts: Facts, words: Words) -> Json:
-    """Give the collection: run from first to last it succeeds, and leaves the customers of the lists behind."""
+    """Return the collection. Run in order, it succeeds, and leaves the customers of the lists behind."""
     operations = sorted(facts.operations, key=lambda operation: (_ORDER.index(operation.method), operation.path))
     return {
         "info": {
@@ -65,7 +65,7 @@ def _item(operation: Operation, example: Example, words: Words) -> Json:
     text = "&".join(f"{parameter['key']}={parameter['value']}" for parameter in query)
     status = int(example.answer.status)
     check = f"pm.test('answers {status}', () => pm.response.to.have.status({status}));"
-    # A tag is the one that the answer before showed.
+    # A tag is that of the previous response.
     headers = [{"key": key, "value": "{{etag}}"} for key in example.headers]
     request: Json = {
         "method": operation.method,

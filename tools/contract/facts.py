@@ -1,7 +1,7 @@
-"""What the code and the template say of the API. Nothing here is written down twice: it is asked of them.
+"""What the code and the template say about the API, so that no fact is written down twice.
 
-The endpoints themselves tell what they read and what they answer: each one answers the examples' requests, with a
-request that writes down what is asked of it and a store that holds one customer.
+The endpoints show what they read and return: each handles the examples' requests, with a request that records what is
+read from it, and a store that holds one customer.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ ROOT: Final = Path(__file__).parents[2]
 _STACK_ID: Final = "arn:aws:cloudformation:us-east-1:123456789012:stack/contract/1"
 REQUEST_ID: Final = "0638bab5-3e2d-46cd-8ace-6eed3eca8f69"
 PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID}
-"""What the examples ask for."""
+"""What the examples request."""
 
-# In the order in which a reader meets them.
+# In the order in which a reader needs them.
 _METHODS: Final = ("POST", "GET", "PATCH", "DELETE")
-# Gateway responses to what is no call of an operation: there is no route, or none for the method.
+# Gateway responses to what is not a call of an operation: the route or its method does not exist.
 _NO_OPERATION: Final = frozenset({"INVALID_SIGNATURE", "MISSING_AUTHENTICATION_TOKEN", "RESOURCE_NOT_FOUND"})
-# Those to a body, which only some operations have.
+# Gateway responses to a body, which only some operations have.
 _OF_A_BODY: Final = frozenset({"BAD_REQUEST_BODY", "REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"})
 
 
@@ -61,7 +61,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A request, as `words.yaml` has it, and what the endpoint answered."""
+    """A request from `words.yaml`, and the endpoint's response."""
 
     name: str
     query: Mapping[str, Any]
@@ -73,16 +73,16 @@ class Example:
 
 @dataclass(slots=True)
 class Asked:
-    """What an endpoint asked of its request."""
+    """What an endpoint read from its request."""
 
     query: dict[str, Json] = field(default_factory=dict)
     """Schemas of the query parameters, by name."""
     headers: dict[str, Json] = field(default_factory=dict)
-    """Likewise."""
+    """Schemas of the headers, by name."""
     media_types: tuple[str, ...] = ()
-    """Of the body; empty where none was read."""
+    """Media types of the body; empty if none was read."""
     problems: dict[int, Answer] = field(default_factory=dict)
-    """What it may answer for that, with a sample of each."""
+    """The errors that this may cause, with a sample of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +90,15 @@ class Operation:
     """A route of the template, and the endpoint behind it."""
 
     id: str
-    """The function's name in the template, as `getCustomer`."""
+    """The function's name in the template, such as `getCustomer`."""
     method: str
     path: str
     scope: str
-    """What a token must have."""
+    """The scope that a token needs."""
     asked: Asked
     examples: Sequence[Example]
     gateway: Sequence[Answer]
-    """What the gateway may answer in the endpoint's place."""
+    """Responses that the gateway may return instead of the endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +108,17 @@ class Facts:
     version: str
     operations: Sequence[Operation]
     schemas: Mapping[str, Json]
-    """Of what the model takes and the store holds, by name."""
+    """Schemas of what the model accepts and the store returns, by name."""
     error_codes: Sequence[str]
     no_operation: Answer
-    """What the gateway answers where there is no operation."""
+    """The gateway's response if there is no operation."""
     authorizer_cache_seconds: int
     stage: str
     security_scheme: str
 
 
 class _RecordingRequest(http.Request):
-    """A request that writes down what is asked of it."""
+    """A request that records what an endpoint reads from it."""
 
     def __init__(self, event: Mapping[str, Any], asked: Asked) -> None:
         super().__init__(event, None)
@@ -281,7 +281,7 @@ def _answer(response: http.Response) -> Answer:
 
 
 def _scope(route: Route) -> str:
-    """Give the scope whose policy, and no other's, lets a call of the route through."""
+    """Return the only scope whose policy allows a call of the route."""
     routes: Mapping[str, Sequence[str]] = _module(ROOT / "functions/authorize/app.py").ROUTES
     call = route.method + route.resource.format(**PATH_PARAMETERS)
     (scope,) = (

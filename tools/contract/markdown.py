@@ -19,7 +19,7 @@ _POWER: Final = 2**53 - 1
 
 
 def problems_page(facts: Facts, words: Words) -> str:
-    """Give the page of problem types, `problems.md`."""
+    """Return the page of problem types, `problems.md`."""
     lines = [
         "# Problem types",
         "",
@@ -67,7 +67,7 @@ def problems_page(facts: Facts, words: Words) -> str:
 
 
 def with_tables(page: str, facts: Facts, words: Words) -> str:
-    """Give a page with its tables as the facts have them."""
+    """Return a page with up-to-date tables."""
     tables = {
         "operations": _operations(facts, words),
         "customer": _customer(facts),

@@ -39,17 +39,17 @@ class SampleStore:
     """Stands in for CustomerStore while the endpoints answer the examples' requests."""
 
     def get(self, customer_id: int) -> Customer:
-        """Give the sample customer."""
+        """Return the sample customer."""
         if customer_id != CUSTOMER_ID:
             raise NotFoundError("There is no such customer.")
         return _stored(_JOHN, customer_id)
 
     def create(self, new: Sequence[NewCustomer], _request: RequestName | None = None) -> list[Customer]:
-        """Give what the store would have written."""
+        """Return what the store would write."""
         return [_stored(row, id_) for row, id_ in zip(new, (CUSTOMER_ID, _OTHER_ID), strict=False)]
 
     def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
-        """Give the sample customer with the changes; it is at version 1."""
+        """Return the sample customer, which has version 1, with the changes."""
         _expect(versions)
         stored = _stored({**_JOHN, **changes}, customer_id)
         return {**stored, "updated_at": _CHANGED, "version": 2}
@@ -67,7 +67,7 @@ class SampleStore:
         limit: int,
         after: str | None,
     ) -> Page:
-        """Give the first of two pages, the whole group where the limit is high, and nothing of other groups."""
+        """Return the first of two pages, or the whole group if the limit is high, and nothing of other groups."""
         if _group_id != GROUP_ID:
             return Page([], None)
         both = [_stored(_ELODIE, _OTHER_ID), _stored(_JOHN, CUSTOMER_ID)]

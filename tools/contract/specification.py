@@ -18,7 +18,7 @@ type Json = dict[str, Any]
 
 _PROBLEM_JSON: Final = "application/problem+json"
 _JSON: Final = "application/json"
-# Answers that a request with an Idempotency-Key is given again.
+# Responses that are replayed to a request with an Idempotency-Key.
 _KEPT: Final = frozenset({201, 207, 400, 413, 415})
 _REPLAYED: Final = ("Idempotency-Replayed",)
 _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
@@ -38,7 +38,7 @@ _DECLARED: Final = frozenset({"NewCustomer", "Changes", "Customer"})
 
 
 def specification(facts: Facts, words: Words) -> Json:
-    """Give the document."""
+    """Return the document."""
     problems = problem_answers(facts)
     shared = _shared_responses(problems, words)
     paths: dict[str, Json] = {}
@@ -85,7 +85,7 @@ def specification(facts: Facts, words: Words) -> Json:
 
 
 def problem_answers(facts: Facts) -> dict[str, list[Answer]]:
-    """Give all problems that there are, by name, the endpoints' own before the gateway's."""
+    """Return all problems by name, the endpoints' before the gateway's."""
     own = [answer for operation in facts.operations for answer in operation.asked.problems.values()]
     own += [example.answer for operation in facts.operations for example in operation.examples]
     of_gateway = [answer for operation in facts.operations for answer in operation.gateway]
@@ -97,13 +97,13 @@ def problem_answers(facts: Facts) -> dict[str, list[Answer]]:
 
 
 def problem_name(answer: Answer) -> str:
-    """Give the last part of a problem's type."""
+    """Return the last part of a problem's type."""
     assert answer.body is not None  # noqa: S101 - a problem has one
     return str(answer.body["type"]).removeprefix("/problems/")
 
 
 def problem_words(words: Words, name: str, which: str) -> str:
-    """Give the words on a problem: `when` it comes, or what to `do`."""
+    """Return the words for a problem: `when` it occurs, or what to `do`."""
     return words("problems", name, which, max_body=f"{MAX_BODY_BYTES:,}")
 
 
@@ -174,7 +174,7 @@ def _request_body(operation: Operation, words: Words) -> Json:
     examples = {
         example.name: {"summary": words(*where, "examples", example.name, "summary"), "value": example.body}
         for example in operation.examples
-        # The bad rows of a list that is partly written do not fit the schema.
+        # The invalid rows of a partly written list do not fit the schema.
         if example.answer.status < http.HTTPStatus.MULTI_STATUS
     }
     content = {"schema": _one_of(words.get(*where, "bodies")), "examples": examples}
@@ -191,7 +191,7 @@ def _one_of(names: Iterable[str]) -> Json:
 
 
 def _responses(operation: Operation, shared: Mapping[str, Json], words: Words) -> Json:
-    """Give the answers of an operation: its own with their examples, and those that others have too."""
+    """Return the responses of an operation: its own, with examples, and the shared ones."""
     examples: dict[int, list[Example]] = {}
     for example in operation.examples:
         examples.setdefault(example.answer.status, []).append(example)
@@ -233,7 +233,7 @@ def _own_response(operation: Operation, status: int, examples: list[Example], wo
 
 
 def _shared_responses(problems: Mapping[str, list[Answer]], words: Words) -> dict[str, Json]:
-    """Give each problem as a response, with an example for each of its details."""
+    """Return each problem as a response, with an example for each of its details."""
     shared: dict[str, Json] = {}
     for name, answers in problems.items():
         by_detail = {answer.body["detail"]: answer for answer in reversed(answers) if answer.body}
@@ -261,7 +261,7 @@ def _problem_response(
 
 
 def _headers(answers: list[Answer], optional: Iterable[str]) -> Json:
-    """Give the headers of some answers; those that not all of them have are not required."""
+    """Return the headers of some responses. Only headers that all of them have are required."""
     present = [answer.headers.keys() - {"Content-Type"} for answer in answers]
     every = set[str]().union(*present)
     always = every.intersection(*present) if present else set[str]()

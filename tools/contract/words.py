@@ -11,7 +11,7 @@ FILE: Final = Path(__file__).with_name("words.yaml")
 
 
 class WordsError(Exception):
-    """The words and the facts do not fit; the text says where."""
+    """The words and the facts do not fit. The text says where."""
 
 
 class Words:
@@ -23,7 +23,7 @@ class Words:
         self._missing: list[str] = []
 
     def __call__(self, *path: str | int, **values: object) -> str:
-        """Give some words; where there are none, `check` will tell.
+        """Return some words. If there are none, `check` reports it.
 
         Parameters
         ----------
@@ -41,7 +41,7 @@ class Words:
         return found.strip()
 
     def get(self, *path: str | int) -> Any:  # noqa: ANN401 - a part of the file
-        """Give a part of the file; None where there is none."""
+        """Return a part of the file; None if there is none."""
         part: Any = self._words
         for step in path:
             part = part.get(step) if isinstance(part, dict) else None
@@ -50,7 +50,7 @@ class Words:
         return part
 
     def requests(self) -> dict[str, dict[str, Any]]:
-        """Give the requests of the examples, by the operation's id and the example's name."""
+        """Return the requests of the examples, by the operation's id and the example's name."""
         operations = self._words["operations"]
         found: dict[str, dict[str, Any]] = {identifier: {} for identifier in operations}
         for identifier, operation in operations.items():
@@ -66,10 +66,10 @@ class Words:
         Raises
         ------
         WordsError
-            With everything that is amiss.
+            With everything that does not fit.
         """
         amiss = [f"words.yaml has no words for {place}" for place in dict.fromkeys(self._missing)]
-        amiss += [f"words.yaml speaks of what there is not: {_place(path)}" for path in self._unused]
+        amiss += [f"words.yaml has words that are not used: {_place(path)}" for path in self._unused]
         if amiss:
             raise WordsError("\n".join(amiss))
 

@@ -21,7 +21,7 @@ _DOCUMENT: Final = Path("docs/reliability.md")
 
 
 def _table(cells: Iterable[tuple[str, Fault, bool, Cell]], what: str) -> tuple[str, bool]:
-    """Give a table of all cells, a line for each kind and each of always and one in three."""
+    """Return a table of all cells, a line for each kind and each of always and one in three."""
     lines: dict[tuple[str, bool], dict[Fault, Cell]] = {}
     for name, fault, always, cell in cells:
         lines.setdefault((name, always), {})[fault] = cell
@@ -48,7 +48,7 @@ def _table(cells: Iterable[tuple[str, Fault, bool, Cell]], what: str) -> tuple[s
 
 
 def _answers(cell: Cell) -> str:
-    """Give the answers of a cell and how long the longest took; of an import, how many of them came out right."""
+    """Return the answers of a cell and how long the longest took; of an import, how many of them came out right."""
     if not cell.statuses:
         return f"{sum(not any(verdict) for verdict in cell.verdicts)} right"
     statuses = ", ".join(f"{number} × {status}" for status, number in sorted(cell.statuses.items()))

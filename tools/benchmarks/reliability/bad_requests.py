@@ -44,7 +44,7 @@ class Requests:
         self._ids = ids
 
     def next(self) -> tuple[str, str, dict[str, str], bytes]:
-        """Give method, target, headers and body of one more."""
+        """Return method, target, headers and body of one more."""
         pick = self._random.choice
         method = pick(_METHODS) if self._one_in(4) else pick(("GET", "POST", "PATCH", "DELETE"))
         path = self._path(method)
@@ -75,7 +75,7 @@ class Requests:
         return self._random.randrange(number) == 0
 
     def _latin(self, text: str) -> str:
-        """Give a text as a header can carry it."""
+        """Return a text as a header can carry it."""
         return re.sub(r"[\r\n\x00]", "", text.encode("utf-8", "surrogatepass").decode("latin-1"))
 
     def _path(self, method: str) -> str:
@@ -218,7 +218,7 @@ def send(address: str, requests: Requests, number: int, findings: Findings) -> N
 
 
 def sizes(service: int) -> dict[tuple[str, int], int]:
-    """Give the kilobytes in memory of a service's process and of those that it started, by what they are."""
+    """Return the kilobytes in memory of a service's process and of those that it started, by what they are."""
     kinds = {"functions": ":function:", "engine": "dynoxide", "S3, SQS and EventBridge": "aws_server"}
     what = {
         child.pid: kind for child in descendants(service) for kind, mark in kinds.items() if mark in child.command

@@ -82,7 +82,7 @@ class Others:
             thread.join()
 
     def p99(self) -> float:
-        """Give the seconds in which 99 of 100 requests were answered."""
+        """Return the seconds in which 99 of 100 requests were answered."""
         return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
 
     def _work(self, busy: Callable[[], bool]) -> None:

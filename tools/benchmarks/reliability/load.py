@@ -123,7 +123,7 @@ class Client:
             self.violations.append("a customer is neither as before nor as after a change")
 
     def judge(self) -> tuple[int, int]:
-        """Give how many customers are lost, and how many are there that should not be, in any order."""
+        """Return how many customers are lost, and how many are there that should not be, in any order."""
         lost: set[int] = set()
         surplus: set[int] = set()
         for sort in SORT_FIELDS:

@@ -73,7 +73,7 @@ class World:
         return token
 
     def group(self, group_id: int) -> list[int]:
-        """Give the ids of a group's customers, from the table's index and not through the service."""
+        """Return the ids of a group's customers, from the table's index and not through the service."""
         pages = self._store.get_paginator("query").paginate(
             TableName=self._tables["CUSTOMERS_TABLE"],
             IndexName="group-index",

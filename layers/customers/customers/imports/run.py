@@ -56,7 +56,7 @@ class Imports:
     def begin_file(self, file: FileDelivery) -> Import:
         """Begin or continue the import of a file, and report it if the same content was imported before.
 
-        If an import did not reach the file's end, a new upload begins it anew, because its chunks may be lost.
+        If an import did not reach the file's end, a new upload begins it again, because its chunks may be lost.
         """
         source = {"bucket": file.bucket, "key": file.key}
         known = self.store.begin(file.import_id, source, file.delivery)

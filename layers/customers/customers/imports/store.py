@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _TRIES: Final = 10
 _LONGEST_PAUSE: Final = 2.0
 _KEPT: Final = timedelta(days=30)
-"""How long booked chunks are kept: longer than a message lives (14 days). A file's own item stays for ever, because it
+"""How long booked chunks are kept: longer than a message lives (14 days). A file's own item stays forever, because it
 shows that its content was imported."""
 
 
@@ -74,7 +74,7 @@ class Import(NamedTuple):
 class ImportStore:
     """The table of imports.
 
-    Each method raises StoreUnavailableError if the table refuses or does not answer in time.
+    Each method raises StoreUnavailableError if the table refuses or does not respond in time.
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
@@ -155,7 +155,7 @@ class ImportStore:
         return self.get(import_id)
 
     def keep_position(self, known: Import, position: Position, sent: int) -> None:
-        """Store where the chunks sent so far end, unless another planner got further or began anew."""
+        """Store where the chunks sent so far end, unless another planner got further or began again."""
         self._set(
             known,
             {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}},
@@ -163,7 +163,7 @@ class ImportStore:
         )
 
     def plan(self, known: Import, chunks: int, broken: Break | None) -> None:
-        """Store how many chunks an import has, and why it ends early. The first call counts, until it begins anew."""
+        """Store how many chunks an import has, and why it ends early. The first call counts, until it begins again."""
         values: dict[str, AttributeValueTypeDef] = {"planned": {"N": str(chunks)}}
         if broken is not None:
             values["broken"] = {"S": json.dumps(broken)}
@@ -253,7 +253,7 @@ class ImportStore:
         self._set(known, values, "attribute_exists(import_id)")
 
     def _set(self, known: Import, values: dict[str, AttributeValueTypeDef], condition: str) -> None:
-        """Set attributes, unless the import has begun anew since it was read."""
+        """Set attributes, unless the import has begun again since it was read."""
         try:
             call(
                 lambda: self._client.update_item(

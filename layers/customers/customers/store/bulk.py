@@ -48,7 +48,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatemen
 class BulkStore:
     """The table of customers, for imports.
 
-    Each method raises StoreUnavailableError if the table refuses or does not answer in time.
+    Each method raises StoreUnavailableError if the table refuses or does not respond in time.
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:

@@ -40,7 +40,7 @@ class Page(NamedTuple):
 class CustomerStore:
     """The table of customers.
 
-    Each method raises StoreUnavailableError if the table refuses or does not answer in time, and each write
+    Each method raises StoreUnavailableError if the table refuses or does not respond in time, and each write
     OutcomeUnknownError if it may have been applied and the row does not show it.
     """
 

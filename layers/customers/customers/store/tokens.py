@@ -42,7 +42,7 @@ class TokenRecord(NamedTuple):
 class TokenStore:
     """The table of tokens.
 
-    Each method raises StoreUnavailableError if the table refuses or does not answer in time.
+    Each method raises StoreUnavailableError if the table refuses or does not respond in time.
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:

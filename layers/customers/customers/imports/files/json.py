@@ -93,7 +93,7 @@ def _element_length(buffer: Buffer) -> int:
 
 
 def _length_in(data: bytes, start: int) -> int | None:
-    """Return the length of an element; None if it goes on after the data."""
+    """Return the length of an element; None if it continues after the data."""
     if data[start] in b'"':
         string = _STRING.match(data, start)
         return None if string is None else string.end() - start
