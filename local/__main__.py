@@ -18,7 +18,7 @@ from local.cloud import Cloud
 from local.data_folder import IN_MEMORY, unusable
 from local.errors import LocalError
 from local.reference import Reference, write_reference
-from local.gateway.server import HOST, Server, bind
+from local.server import HOST, Server, bind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
