@@ -227,7 +227,7 @@ class Cloud:
         return _Serving(pools, Gateway(stack.api, pools), [])
 
     def _endpoints(self, stack: Stack) -> dict[str, str]:
-        """Give the endpoint variables, and write the endpoints down for what works beside the service."""
+        """Return the endpoint variables, and write the endpoints down for what works beside the service."""
         dynamodb = self._engine.endpoint
         known: dict[str, str] = {"dynamodb": dynamodb}
         if self._services is not None:
@@ -333,7 +333,7 @@ def _modified(file: Path) -> int:
 
 
 def _stack_id(file: Path) -> str:
-    """Give the stack's ARN: made up once for each data folder, as a deployment makes one up for each stack."""
+    """Return the stack's ARN: made up once for each data folder, as a deployment makes one up for each stack."""
     if not file.exists():
         file.write_text(f"arn:aws:cloudformation:us-east-1:123456789012:stack/local/{uuid.uuid4()}\n", encoding="ascii")
     return file.read_text(encoding="ascii").strip()

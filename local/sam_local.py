@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _variables(running: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Give each function the variables that it has under `make run`, with addresses that lead out of its container."""
+    """Return for each function the variables that it has under `make run`, with addresses that lead out of its container."""
     template = Template(
         Path("template.yaml"), {}, stack_id="arn:aws:cloudformation:us-east-1:123456789012:stack/local/1"
     )
@@ -106,7 +106,7 @@ async def _serve(running: Mapping[str, str], variables: Path, arguments: list[st
 
 
 def _bridge() -> str:
-    """Give the machine's address in Docker's own network: where it names none, the first, which is its choice."""
+    """Return the machine's address in Docker's own network: where it names none, the first, which is its choice."""
     command = ["docker", "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"]
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own arguments

@@ -143,5 +143,5 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
-        """Give running requests a moment, and end."""
+        """Let running requests end for a moment, then stop."""
         self._dispatcher.shutdown(timeout=_DRAIN)

@@ -100,7 +100,7 @@ class Service(NamedTuple):
 
 
 def tokens_kept(service: Service) -> list[str]:
-    """Give the tokens that stand in a service's tables or logs: there must be none."""
+    """Return the tokens that stand in a service's tables or logs: there must be none."""
     running = json.loads((service.data / "endpoints.json").read_text())
     client = dynamodb_client(running["dynamodb"])
     tables = client.list_tables()["TableNames"]

@@ -38,7 +38,7 @@ class Published:
         self._routes.sort(key=lambda route: route[1].count("{"))
 
     def operation(self, method: str, path: str) -> Json | None:
-        """Give the operation that a call is one of; None for no operation."""
+        """Return the operation that a call is one of; None for no operation."""
         for pattern, template in self._routes:
             if pattern.fullmatch(path):
                 found: Json | None = self._closed["paths"][template].get(method.lower())
@@ -93,12 +93,12 @@ class Published:
 
 @functools.cache
 def published() -> Published:
-    """Give the contract of this working copy."""
+    """Return the contract of this working copy."""
     return Published(yaml.safe_load((ROOT / "docs/openapi.yaml").read_text(encoding="utf-8")))
 
 
 def _closed(part: Any) -> Any:
-    """Give a document whose objects have the properties that it names and no others."""
+    """Return a document whose objects have the properties that it names and no others."""
     match part:
         case dict():
             closed = {key: _closed(value) for key, value in part.items() if key not in {"example", "examples"}}

@@ -81,7 +81,7 @@ class ImportBucketFolder(Poller):
         self._fetch_reports()
 
     def _reported(self) -> Iterator[tuple[str, _State]]:
-        """Give the files in the inbox that have a report which is newer than they are there."""
+        """Return the files in the inbox that have a report which is newer than they are there."""
         for name, state in _files(self._folder / _INBOX):
             try:
                 there_since = (self._folder / _INBOX / name).stat().st_ctime_ns
@@ -152,7 +152,7 @@ class ImportBucketFolder(Poller):
 
 
 def _is_written(file: Path) -> bool:
-    """Tell whether a process has a file open to write to it; where the system cannot say so, no."""
+    """Whether a process has a file open to write to it; where the system cannot say so, no."""
     if sys.platform != "linux":
         return False
     try:
@@ -171,7 +171,7 @@ def _is_written(file: Path) -> bool:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, _State]]:
-    """Give the files below a folder by their relative names; not hidden ones, which programs write for themselves."""
+    """Return the files below a folder by their relative names; not hidden ones, which programs write for themselves."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:

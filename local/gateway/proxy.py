@@ -54,7 +54,7 @@ class Request:
     request_id: str
 
     def header(self, name: str) -> str | None:
-        """Give a header's last value; None if it was not sent."""
+        """Return a header's last value; None if it was not sent."""
         for key, values in self.headers.items():
             if key.lower() == name:
                 return values[-1]
@@ -165,7 +165,7 @@ def proxy_response(result: bytes, request_id: str) -> Response:
 
 
 def encoded_path(target: str) -> str:
-    """Give the path of a request target (RFC 9112) as it was sent, what is not ASCII percent-encoded.
+    """Return the path of a request target (RFC 9112) as it was sent, what is not ASCII percent-encoded.
 
     Parameters
     ----------

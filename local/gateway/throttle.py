@@ -32,7 +32,7 @@ class TokenBucket:
         self._filled_at = clock()
 
     def take(self) -> bool:
-        """Tell whether one more request may pass, and count it if so."""
+        """Whether one more request may pass; if so, it is counted."""
         with self._lock:
             now = self._clock()
             self._tokens = min(self._tokens + (now - self._filled_at) * self._rate, self._burst)

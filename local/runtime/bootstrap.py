@@ -42,7 +42,7 @@ class Context:
         self._deadline_ms = deadline_ms
 
     def get_remaining_time_in_millis(self) -> int:
-        """Give the milliseconds until the function is killed."""
+        """Return the milliseconds until the function is killed."""
         return max(int(self._deadline_ms - time.time() * 1000), 0)
 
 

@@ -13,7 +13,7 @@ from local.errors import LocalError
 
 
 def installed_packages(layer: Path) -> Path | None:
-    """Give the folder with the packages that a layer's requirements.txt pins; None if it pins none.
+    """Return the folder with the packages that a layer's requirements.txt pins; None if it pins none.
 
     The folder belongs to the running Python and is named by the hash of the requirements: each change makes one.
 

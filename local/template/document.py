@@ -125,7 +125,7 @@ class Template:
         }
 
     def resources(self, resource_type: str) -> dict[str, dict[str, Any]]:
-        """Give the resolved properties of every resource of a type, by logical id."""
+        """Return the resolved properties of every resource of a type, by logical id."""
         return {
             logical_id: self.resolve(resource.get("Properties") or {})
             for logical_id, resource in self._resources.items()
@@ -133,7 +133,7 @@ class Template:
         }
 
     def outputs(self) -> dict[str, str]:
-        """Give the values of the stack's outputs."""
+        """Return the values of the stack's outputs."""
         return {
             name: str(self.resolve(output["Value"]))
             for name, output in self._outputs.items()
@@ -141,7 +141,7 @@ class Template:
         }
 
     def arn(self, logical_id: str) -> str:
-        """Give the ARN of a resource."""
+        """Return the ARN of a resource."""
         resource_type = self._type(logical_id)
         if resource_type not in _ARNS:
             raise TemplateError(f"{logical_id}: the laptop cloud knows no ARN of {resource_type}")
@@ -150,15 +150,15 @@ class Template:
         )
 
     def name(self, logical_id: str) -> str:
-        """Give the local name of a resource."""
+        """Return the local name of a resource."""
         return logical_id.lower() if self._type(logical_id) == "AWS::S3::Bucket" else logical_id
 
     def stream_arn(self, logical_id: str) -> str:
-        """Give the ARN of a table's stream, as far as it can be known before the table is there."""
+        """Return the ARN of a table's stream, as far as it can be known before the table is there."""
         return f"{self.arn(logical_id)}/stream/local"
 
     def queue_url(self, logical_id: str) -> str:
-        """Give the URL of a queue, as AWS writes it: a client with another endpoint takes only the name out of it."""
+        """Return the URL of a queue, as AWS writes it: a client with another endpoint takes only the name out of it."""
         return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{self.name(logical_id)}"
 
     def resolve(self, node: Any) -> Any:  # noqa: ANN401 - a template's values are of any type

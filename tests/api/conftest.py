@@ -74,5 +74,5 @@ def tables(service: Service, tables_of: Callable[[Service], Tables]) -> Tables:
 
 @pytest.fixture
 def group() -> int:
-    """Give a group that no other test uses."""
+    """Return a group that no other test uses."""
     return any_group()

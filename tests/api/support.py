@@ -98,7 +98,7 @@ def group_path(group_id: int) -> str:
 
 
 def pages(client: httpx.Client, group_id: int, **query: object) -> Iterator[Json]:
-    """Give all pages of a group, each found by the cursor of the one before."""
+    """Return all pages of a group, each found by the cursor of the one before."""
     parameters = {name: str(value) for name, value in query.items()}
     while True:
         response = client.get(group_path(group_id), params=parameters)
@@ -111,7 +111,7 @@ def pages(client: httpx.Client, group_id: int, **query: object) -> Iterator[Json
 
 
 def walk(client: httpx.Client, group_id: int, **query: object) -> list[Json]:
-    """Give all customers of a group, page by page."""
+    """Return all customers of a group, page by page."""
     return [customer for page in pages(client, group_id, **query) for customer in page["customers"]]
 
 
@@ -124,7 +124,7 @@ def without_age(customer: Mapping[str, Any]) -> Json:
 
 
 def folded(text: str) -> str:
-    """Give what the contract compares of a text."""
+    """Return what the contract compares of a text."""
     letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
     return "".join(letters).casefold()
 
@@ -245,7 +245,7 @@ def _fields(listing: str) -> Iterator[tuple[str, str, str, str]]:
 
 
 def descendants(pid: int) -> list[Process]:
-    """Give what a process has started, and what that has started."""
+    """Return what a process has started, and what that has started."""
     everything = _processes()
     found: list[Process] = []
     parents = {pid}
@@ -257,7 +257,7 @@ def descendants(pid: int) -> list[Process]:
 
 
 def engine_of(service: Service) -> int:
-    """Give the process id of a service's database engine."""
+    """Return the process id of a service's database engine."""
     engines = [process.pid for process in descendants(service.process.pid) if "dynoxide" in process.command]
     assert len(engines) == 1
     return engines[0]
@@ -268,7 +268,7 @@ def function_processes(service: Service, name: str) -> list[int]:
 
 
 def remaining(pids: Iterable[int]) -> list[Process]:
-    """Tell which processes run still; a dead one whose parent has not looked is gone."""
+    """Return the processes that still run; a dead one whose parent has not looked is gone."""
     everything = _processes()
     return [everything[pid] for pid in pids if pid in everything and not everything[pid].state.startswith("Z")]
 

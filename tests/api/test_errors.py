@@ -304,7 +304,7 @@ def test_a_throttled_call_is_told_when_to_come_again(tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="module")
 def own_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Give a service to do harm to, its tables on disk."""
+    """Return a service to do harm to, its tables on disk."""
     with running_service(tmp_path_factory.mktemp("harmed")) as running:
         yield running
 

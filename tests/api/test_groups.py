@@ -111,7 +111,7 @@ LIMITS = {"id": 1, "first_name": 1, "last_name": 7, "email": 1, "age": 1, "creat
 
 @pytest.fixture(scope="module")
 def people(client: httpx.Client) -> list[Json]:
-    """Give a group that has every awkward value, created in several calls and partly changed."""
+    """Return a group that has every awkward value, created in several calls and partly changed."""
     group = any_group()
     rows = [
         customer_body(
@@ -317,7 +317,7 @@ def test_a_walk_goes_on_when_the_place_it_stands_at_is_gone(client: httpx.Client
 
 @pytest.fixture(scope="module")
 def cursors(client: httpx.Client, people: list[Json]) -> dict[tuple[str, str], str]:
-    """Give a cursor of each walk."""
+    """Return a cursor of each walk."""
     found = {}
     for sort in SORTS:
         for order in ORDERS:

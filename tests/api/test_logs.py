@@ -59,7 +59,7 @@ class Told(NamedTuple):
     """All items of each table, after every customer was deleted."""
 
     def lines(self, message: str) -> list[dict[str, Any]]:
-        """Give the structured lines of all functions with a message."""
+        """Return the structured lines of all functions with a message."""
         lines = [line for name, text in self.logs.items() if name[0].isupper() for line in text.splitlines()]
         parsed = [json.loads(line) for line in lines if line.startswith("{")]
         return [line for line in parsed if line["message"] == message]
@@ -199,7 +199,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, tables_of: Callable[[Service]
 
 
 def _found(story: Story, written: dict[str, str]) -> list[tuple[str, str]]:
-    """Give the words of a story that stand in something written, folded as sort texts are too."""
+    """Return the words of a story that stand in something written, folded as sort texts are too."""
     forms = {form for word in story.words for form in (word, word.casefold(), word.replace("É", "e").casefold())}
     return [(name, form) for name, text in written.items() for form in forms if form in text or form in text.casefold()]
 

@@ -211,7 +211,7 @@ class Authorizer:
         self.look_ups = 0
 
     def lets_in(self, header: str) -> bool:
-        """Tell whether it lets a header's sender in. It may refuse in one way only."""
+        """Whether it lets a header's sender in. It may refuse in one way only."""
         event = {"type": "TOKEN", "authorizationToken": header, "methodArn": "arn:aws:execute-api:r:1:api/prod/GET/x"}
         try:
             self._handler(event, None)

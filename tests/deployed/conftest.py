@@ -175,5 +175,5 @@ def client(deployed: Deployed, new_token: Callable[[str], str]) -> Iterator[http
 
 @pytest.fixture
 def group() -> int:
-    """Give a group that no other test uses."""
+    """Return a group that no other test uses."""
     return any_group()

@@ -103,6 +103,6 @@ def test_changes_are_told_on_the_bus(cloud: Cloud, deployed: Deployed, client: h
 
 
 def _physical(cloud: Cloud, name: str) -> str:
-    """Give what a resource of the stack is called."""
+    """Return what a resource of the stack is called."""
     answer = cloud.client("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId=name)
     return str(answer["StackResourceDetail"]["PhysicalResourceId"])

@@ -52,7 +52,7 @@ def fuzz(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def cases(output: str) -> int:
-    """Give how many requests a run made up; it sends a few more, to look at what they did."""
+    """Return how many requests a run made up; it sends a few more, to look at what they did."""
     found = _GENERATED.search(output)
     return int(found[1].replace(",", "")) if found else 0
 

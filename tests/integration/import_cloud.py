@@ -192,7 +192,7 @@ class ImportCloud:
         return [json.loads(message.body) for message in self.take("Events")]
 
     def reports(self, folder: str) -> dict[str, bytes]:
-        """Give the objects under a folder of reports, by their last name."""
+        """Return the objects under a folder of reports, by their last name."""
         listed = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"reports/{folder}").get("Contents", [])
         return {
             item["Key"].rpartition("/")[2]: self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()

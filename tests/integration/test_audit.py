@@ -141,7 +141,7 @@ def audit(tmp_path: Path) -> Audit:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Give a project of few packages, two versions of one among them, which is audited as this one is."""
+    """Return a project of few packages, two versions of one among them, which is audited as this one is."""
     project = tmp_path / "project"
     (project / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "audit", project / ".ci")

@@ -188,7 +188,7 @@ def starter(built: Path, engine: str, stack: Stack) -> Starter:
 
 
 def as_listed(modules: set[str]) -> set[str]:
-    """Give modules of ours by their names, and of others by their packages'; Python's inner ones do not count."""
+    """Return modules of ours by their names, and of others by their packages'; Python's inner ones do not count."""
     named = {name if name.startswith("customers") else name.partition(".")[0] for name in modules}
     return {name for name in named if not name.startswith("_")}
 

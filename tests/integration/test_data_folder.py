@@ -113,7 +113,7 @@ def walk_modes(data: Path) -> dict[str, str]:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """Give a folder that every user of the machine may enter, which pytest's own are not."""
+    """Return a folder that every user of the machine may enter, which pytest's own are not."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -143,7 +143,7 @@ def test_all_that_is_kept_is_its_users_alone(tmp_path: Path, public: Path) -> No
 
 
 def readable_by_nobody(paths: list[Path]) -> list[Path]:
-    """Give those that another user, who knows their names, can read or list."""
+    """Return those that another user, who knows their names, can read or list."""
     names = [str(path) for path in paths]
     program = (
         "import json, os, sys\n"

@@ -45,7 +45,7 @@ class Caller:
     def call(
         self, event: dict[str, Any], kind: str | None = None, at: int = 0
     ) -> tuple[dict[str, Any] | None, list[str]]:
-        """Give the answer, None if the function died or ran out of time, and the calls that it made to the store."""
+        """Return the answer, None if the function died or ran out of time, and the calls that it made to the store."""
         calls_file = self._folder / str(uuid4())
         calls_file.touch()
         fault = {"kind": kind, "call": at, "calls_file": str(calls_file)}

@@ -201,7 +201,7 @@ def dynamodb(engine: str) -> DynamoDBClient:
 
 @pytest.fixture
 def customers_table(dynamodb: DynamoDBClient, stack: Stack) -> Iterator[str]:
-    """Give the name of the table, which holds what is in STORED and nothing else."""
+    """Return the name of the table, which holds what is in STORED and nothing else."""
     table = stack.functions["GetCustomer"].environment["CUSTOMERS_TABLE"]
     answers = stack.functions["CreateCustomers"].environment["ANSWERS_TABLE"]
     empty(dynamodb, table, "id")
@@ -217,7 +217,7 @@ def customers_table(dynamodb: DynamoDBClient, stack: Stack) -> Iterator[str]:
 
 @pytest.fixture
 def tokens(dynamodb: DynamoDBClient, stack: Stack) -> Iterator[TokenStore]:
-    """Give the store of tokens; the events' token is in it, with every scope."""
+    """Return the store of tokens; the events' token is in it, with every scope."""
     table = stack.functions["Authorize"].environment["TOKENS_TABLE"]
     store = TokenStore(dynamodb, table)
     store.put(token_hash(TOKEN), SCOPES, "events", None)
@@ -228,7 +228,7 @@ def tokens(dynamodb: DynamoDBClient, stack: Stack) -> Iterator[TokenStore]:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give the operations that have been sent to the engine since."""
+    """Return the operations that have been sent to the engine since."""
     operations: list[str] = []
     send = URLLib3Session.send
 
@@ -270,7 +270,7 @@ def assert_shows(actual: Any, wanted: Any) -> None:
 
 
 def told(errors: Iterable[Json]) -> list[str]:
-    """Give errors as `where code`."""
+    """Return errors as `where code`."""
     texts = []
     for error in errors:
         (where,) = (error[kind] for kind in ("pointer", "parameter", "header") if kind in error)

@@ -59,7 +59,7 @@ class Throttled:
 
 @pytest.fixture(scope="module")
 def dynamodb(engine: str) -> Iterator[DynamoDBClient]:
-    """Give the functions' own client, which sends batches in its own way."""
+    """Return the functions' own client, which sends batches in its own way."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")

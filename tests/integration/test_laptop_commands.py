@@ -38,7 +38,7 @@ def command(data: Path, *arguments: str, typed: str = "") -> subprocess.Complete
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Give a service in which one customer was created."""
+    """Return a service in which one customer was created."""
     with running_service(tmp_path_factory.mktemp("data"), "--quiet") as service, service.client() as client:
         assert client.post("/api/customers/", json=NEW).status_code == 201
         assert client.get("/api/customers/1").status_code == 404

@@ -119,14 +119,14 @@ def packages(built: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def operations(packages: Path) -> dict[str, list[str]]:
-    """Give the operations of each service that the layer knows."""
+    """Return the operations of each service that the layer knows."""
     models = (packages / "botocore" / "data").glob("*/*/service-2.json")
     return {path.parts[-3]: list(json.loads(path.read_text())["operations"]) for path in models}
 
 
 @pytest.fixture(scope="module")
 def methods(operations: dict[str, list[str]]) -> set[str]:
-    """Give all methods of the clients in use, from the uncut data."""
+    """Return all methods of the clients in use, from the uncut data."""
     full = installed_packages(LAYER)
     assert full is not None
     code = """
@@ -140,7 +140,7 @@ print(json.dumps([name for one in sys.argv[1:] for name in session.create_client
 
 
 def called_in(path: Path) -> set[str]:
-    """Give the names that a module calls on something."""
+    """Return the names that a module calls on something."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     return {node.func.attr for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
 

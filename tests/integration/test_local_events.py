@@ -106,13 +106,13 @@ class _Cloud:
         return messages
 
     def look(self) -> list[dict[str, Any]]:
-        """Give everything that the functions noted so far."""
+        """Return everything that the functions noted so far."""
         while messages := self.take("Journal"):
             self.notes += [json.loads(message["Body"]) for message in messages]
         return self.notes
 
     def received(self, message: str) -> list[dict[str, Any]]:
-        """Give every delivery of a message: its record, with `at`, its batch's time, and `batch`, its batch's ids.
+        """Return every delivery of a message: its record, with `at`, its batch's time, and `batch`, its batch's ids.
 
         In the order in which they left the queue: a process that only just starts may note its one late.
         """
@@ -298,7 +298,7 @@ def test_an_event_reaches_the_queue_of_its_rule(cloud: _Cloud) -> None:
 
 
 def _changes(cloud: _Cloud, function: str, prefix: str) -> list[list[dict[str, Any]]]:
-    """Give the batches of changes that a function got, of the things whose ids begin like this."""
+    """Return the batches of changes that a function got, of the things whose ids begin like this."""
     batches = [note["changes"] for note in cloud.look() if note.get("function") == function and "changes" in note]
     return [batch for batch in batches if any(_thing(change).startswith(prefix) for change in batch)]
 

@@ -41,13 +41,13 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
 
 
 def anchors(page: str) -> set[str]:
-    """Give the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def metrics_of_the_stack() -> set[str]:
-    """Give the names of metrics that the code and the access log make."""
+    """Return the names of metrics that the code and the access log make."""
     filters = resources("AWS::Logs::MetricFilter").values()
     made = {each["MetricName"] for metric_filter in filters for each in metric_filter["MetricTransformations"]}
     code = "".join(

@@ -33,7 +33,7 @@ def store(cloud: ImportCloud) -> CustomerStore:
 
 @pytest.fixture
 def changes_of(engine: str) -> Callable[[int], list[dict[str, Any]]]:
-    """Give the records of a customer's changes, as the engine's stream tells them."""
+    """Return the records of a customer's changes, as the engine's stream tells them."""
     streams = boto3.client(
         "dynamodbstreams",
         endpoint_url=engine,

@@ -65,7 +65,7 @@ type Calls = dict[str, set[Grant]]
 
 
 def granted(template: Template, function: str) -> list[Grant]:
-    """Give what a function's role grants, in the order in which it stands there."""
+    """Return what a function's role grants, in the order in which it stands there."""
     role = template["Resources"][template["Resources"][function]["Properties"]["Role"]["Fn::GetAtt"][0]]["Properties"]
     assert role.keys() == {"AssumeRolePolicyDocument", "Policies"}
     found = []
@@ -90,7 +90,7 @@ def _written(resource: Any) -> str:
 
 
 def done_by_lambda(template: Template, function: str) -> set[Grant]:
-    """Give what Lambda itself does with a function's role: it writes the log, and reads what triggers the function."""
+    """Return what Lambda itself does with a function's role: it writes the log, and reads what triggers the function."""
     properties = template["Resources"][function]["Properties"]
     log = properties["LoggingConfig"]["LogGroup"]["Ref"]
     found = {Grant(f"logs:{action}", log) for action in ("CreateLogStream", "PutLogEvents")}
@@ -197,7 +197,7 @@ class Recorder:
         return recorded
 
     def _grants(self, service: str, operation: str, parameters: dict[str, Any]) -> set[Grant]:
-        """Give what IAM asks for at a call. What is not known here is missed in the role.
+        """Return what IAM asks for at a call. What is not known here is missed in the role.
 
         https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
         """
@@ -256,7 +256,7 @@ def calls(
     cloud: ImportCloud,
     dynamodb: DynamoDBClient,
 ) -> Calls:
-    """Give what every function calls on every way that it can take."""
+    """Return what every function calls on every way that it can take."""
     recorder = Recorder(template)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseClient, "_make_api_call", recorder.around(BaseClient._make_api_call))  # type: ignore[attr-defined]  # noqa: SLF001 (where all calls meet)
@@ -382,7 +382,7 @@ def test_every_role_grants_what_its_function_calls_and_nothing_else(template: Te
 
 
 def _statements(template: Template) -> Iterator[tuple[str, Any, list[Any]]]:
-    """Give each statement of each function's role in a copy of the template; what it is, and its actions."""
+    """Return each statement of each function's role in a copy of the template; what it is, and its actions."""
     for function, resource in template["Resources"].items():
         if resource["Type"] == "AWS::Serverless::Function":
             role = template["Resources"][resource["Properties"]["Role"]["Fn::GetAtt"][0]]

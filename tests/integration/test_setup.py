@@ -16,7 +16,7 @@ TOOLS = ("bash", "sh", "make", "awk", "cat", "rm", "touch")
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Give a copy of the project as it is cloned, and `bin` in it, in which alone programs are found."""
+    """Return a copy of the project as it is cloned, and `bin` in it, in which alone programs are found."""
     made = shutil.ignore_patterns(".*", "__pycache__", "build", "node_modules")
     shutil.copytree(ROOT, tmp_path, ignore=made, dirs_exist_ok=True)
     (tmp_path / "bin").mkdir()

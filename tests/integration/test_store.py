@@ -118,7 +118,7 @@ class Table:
 
 @pytest.fixture(scope="module")
 def loader() -> Loader:
-    """Give a loader that all tests share, since it reads the service's description once."""
+    """Return a loader that all tests share, since it reads the service's description once."""
     return create_loader()
 
 

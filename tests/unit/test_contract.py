@@ -19,7 +19,7 @@ PARTS = ("tools/contract", "docs", "functions", "layers", "local", "template.yam
 
 
 def examples(part: Any, where: str) -> list[tuple[str, Any, Any]]:
-    """Give all examples of a document, with where they stand and their schemas."""
+    """Return all examples of a document, with where they stand and their schemas."""
     match part:
         case {"schema": schema, "examples": dict(named)}:
             return [(f"{where}/{name}", schema, named[name]["value"]) for name in named if "value" in named[name]]
@@ -50,7 +50,7 @@ def test_every_operation_shows_a_success_and_a_problem() -> None:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a copy of the project that a test may change."""
+    """Return a copy of the project that a test may change."""
     folder = tmp_path_factory.mktemp("project")
     for name in PARTS:
         if (ROOT / name).is_dir():

@@ -67,7 +67,7 @@ NEAR_CUSTOMERS: Final = st.builds(
 
 
 def sent(value: Json) -> Json:
-    """Give a value as it arrives: through JSON text."""
+    """Return a value as it arrives: through JSON text."""
     return model.parse_json(json.dumps(value).encode())
 
 

@@ -35,7 +35,7 @@ def test_every_test_that_is_named_exists() -> None:
 
 
 def told_roles() -> dict[str, dict[str, set[str]]]:
-    """Give the actions on each resource by function, as the page tells them."""
+    """Return the actions on each resource by function, as the page tells them."""
     told = {}
     for name, rights in re.findall(r"^\| `(\w+)` \| (.+?) \|", PAGE, re.MULTILINE):
         rows = [right.replace("\\", "").split(": ") for right in rights.split("; ") if right != "nothing"]
@@ -44,7 +44,7 @@ def told_roles() -> dict[str, dict[str, set[str]]]:
 
 
 def short(resource: Any) -> str:
-    """Give a resource of a policy as the page writes it: its name in the template, and the place in it."""
+    """Return a resource of a policy as the page writes it: its name in the template, and the place in it."""
     match resource:
         case {"Fn::GetAtt": [name, "Arn"]} | {"Fn::GetAtt": str(name)}:
             return str(name).removesuffix(".Arn")

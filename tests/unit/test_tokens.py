@@ -34,7 +34,7 @@ def with_checksum(body: str) -> str:
 
 @pytest.fixture(scope="session")
 def gateway_pattern(stack: Stack) -> re.Pattern[str]:
-    """Give what the gateway lets through to the authorizer."""
+    """Return what the gateway lets through to the authorizer."""
     (authorizer,) = stack.api.authorizers.values()
     return authorizer.pattern
 

@@ -99,7 +99,7 @@ def where_and_code(errors: list[FieldError]) -> list[str]:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Give all that is logged, as it is written."""
+    """Return all that is logged, as it is written."""
     stream = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", stream)
     yield stream
