@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _variables(running: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return for each function the variables that it has under `make run`, with addresses that lead out of its container."""
+    """Return each function's variables as under `make run`, with addresses that lead out of its container."""
     template = Template(
         Path("template.yaml"), {}, stack_id="arn:aws:cloudformation:us-east-1:123456789012:stack/local/1"
     )

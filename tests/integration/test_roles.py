@@ -90,7 +90,7 @@ def _written(resource: Any) -> str:
 
 
 def done_by_lambda(template: Template, function: str) -> set[Grant]:
-    """Return what Lambda itself does with a function's role: it writes the log, and reads what triggers the function."""
+    """Return what Lambda does with a function's role: it writes the log, and reads what triggers the function."""
     properties = template["Resources"][function]["Properties"]
     log = properties["LoggingConfig"]["LogGroup"]["Ref"]
     found = {Grant(f"logs:{action}", log) for action in ("CreateLogStream", "PutLogEvents")}
