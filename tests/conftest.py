@@ -37,6 +37,7 @@ STOP_SECONDS = 10
 """After a signal; Docker and others kill what takes longer."""
 _LONG = 60
 _LONGEST = (
+    "tests/environment/",
     "tests/integration/test_local_events.py",
     "tests/deployed/",
     "tests/integration/test_instructions.py",

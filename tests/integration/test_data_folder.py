@@ -20,6 +20,8 @@ from tests.integration.laptop import NEW, SMALL, refused, running, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.cloud
+
 NOBODY = 65_534
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.cloud
+
 NEW = {"first_name": "John", "last_name": "Doe", "email": "john.doe@example.com", "group_id": 1}
 PATIENCE = 60
 

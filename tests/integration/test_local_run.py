@@ -8,9 +8,12 @@ import socket
 from pathlib import Path
 
 import httpx
+import pytest
 
 from customers.tokens import new_token
 from tests.integration.laptop import APP, NEW, refused, running, until
+
+pytestmark = pytest.mark.cloud
 
 
 def test_each_request_is_a_line_that_shows_who_answered_and_nobodys_name(tmp_path: Path) -> None:

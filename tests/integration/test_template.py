@@ -55,6 +55,7 @@ def properties(template: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.cloud
 def test_sam_build_writes_out_the_aliases_which_cloudformation_refuses_and_changes_nothing_else(built: Path) -> None:
     assert aliases(TEMPLATE)
     assert aliases(built / "template.yaml") == []
