@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _WATCH_INTERVAL: Final = 0.5
 """Seconds between two looks at the template."""
-_POLL_END: Final = 2.5
+_POLL_END: Final = 1.5
 """Seconds that pollers have to notice their end; each waits for one second at a time."""
 _FIRST_TOKEN: Final = Path(__file__).with_name("first_token.py")
 

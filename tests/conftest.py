@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ROOT = Path(__file__).parent.parent
-STOP_SECONDS = 10
-"""After a signal; Docker and others kill what takes longer."""
+STOP_SECONDS = 5
 _LONG = 60
 _LONGEST = (
     "tests/environment/",

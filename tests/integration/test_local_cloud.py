@@ -26,8 +26,7 @@ pytestmark = pytest.mark.cloud
 
 _ROOT = Path(__file__).parents[2]
 _APP = Path(__file__).with_name("local_app")
-_STOP_SECONDS = 10
-"""After a signal; Docker and others kill what takes longer."""
+_STOP_SECONDS = 5
 _PATIENCE = 120
 """Seconds; a machine with other work may need many times what it needs alone."""
 _TIMEOUT = 3

@@ -37,8 +37,7 @@ pytestmark = pytest.mark.cloud
 
 _ROOT = Path(__file__).parents[2]
 _APP = Path(__file__).with_name("local_events_app")
-_STOP_SECONDS = 10
-"""After a signal; Docker and others kill what takes longer."""
+_STOP_SECONDS = 5
 _WORK_VISIBILITY, _REPORTED_VISIBILITY = 2, 5
 """Seconds, as the template says."""
 _PATIENCE = 120
