@@ -141,9 +141,9 @@ def test_a_label_is_shown_as_it_is_and_never_interpreted(
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if token_id(hashed) in line]
     assert SHOWN in line
-    made = _customers(service.data, "token", "create", "--scopes", "read", "--label", "[/nope]:smile:")
+    made = _customers(service.data, "token", "create", "--scopes", "read", "--label", "[/nope] :smile:")
     assert made.returncode == 0, made.stderr
-    assert "[/nope]:smile:" in _customers(service.data, "token", "list").stdout
+    assert "[/nope] :smile:" in _customers(service.data, "token", "list", COLUMNS="200").stdout
 
 
 def test_what_a_file_contains_is_shown_as_it_is_and_never_interpreted(service: Service, tmp_path: Path) -> None:
