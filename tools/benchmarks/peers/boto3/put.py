@@ -16,7 +16,8 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Store the body under a random id."""
     body = json.loads(base64.b64decode(event["body"]) if event["isBase64Encoded"] else event["body"])
     customer_id, now = str(secrets.randbelow(2**53)), str(time.time())
-    item = {name: {"N": str(value)} if isinstance(value, int) else {"S": value} for name, value in body.items()}
+    fields = {name: {"N": str(value)} if isinstance(value, int) else {"S": value} for name, value in body.items()}
+    item = {"customer": {"M": fields}, "group_id": fields["group_id"]}
     item |= {name: {"S": f"{body.get(name, now)} {customer_id}"} for name in ("created_at", "updated_at")}
     item |= {f"{name}_sort": {"S": f"{body.get(name, now)} {customer_id}"} for name in SORTED}
     client.put_item(TableName=os.environ["CUSTOMERS_TABLE"], Item={"id": {"N": customer_id}, **item})

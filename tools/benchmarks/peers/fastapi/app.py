@@ -31,7 +31,8 @@ def get_customer(customer_id: Annotated[int, Path(ge=1)]) -> Customer:
     )
     if "Item" not in answer:
         raise HTTPException(404)
-    return Customer(**{name: next(iter(value.values())) for name, value in answer["Item"].items()})
+    stored = {"id": answer["Item"]["id"], **answer["Item"]["customer"]["M"]}
+    return Customer(**{name: next(iter(value.values())) for name, value in stored.items()})
 
 
 lambda_handler = Mangum(app, lifespan="off")

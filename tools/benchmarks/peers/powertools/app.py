@@ -35,7 +35,8 @@ def get_customer(customer_id: Annotated[int, Path(ge=1)]) -> Customer:
     )
     if "Item" not in answer:
         raise NotFoundError("There is no such customer.")
-    return Customer(**{name: next(iter(value.values())) for name, value in answer["Item"].items()})
+    stored = {"id": answer["Item"]["id"], **answer["Item"]["customer"]["M"]}
+    return Customer(**{name: next(iter(value.values())) for name, value in stored.items()})
 
 
 @logger.inject_lambda_context
