@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MOST_STATES: Final = 1000
 """For each of the many searches here."""
 _SHOWN: Final = 12
-"""The most operations that are listed before the one that was impossible."""
+"""The most operations that are listed."""
 
 
 class Anomaly(NamedTuple):
@@ -42,16 +42,24 @@ class Anomaly(NamedTuple):
 
 def explain(customer_id: int, actions: Sequence[Action]) -> Anomaly:
     """Return the name of an anomaly, and the operations up to the first answer that was impossible."""
-    first = _up_to_the_first_impossible_answer(actions)
-    led_to_it = sorted({action.operation for action in first}, key=lambda operation: operation.end)[-_SHOWN:]
+    end = _first_impossible_end(actions)
+    until_then = _until(actions, end)
+    begun = [action for action in actions if action.start <= end]
+    led_to_it = _telling([action.operation for action in begun], end)
     # The whole history tells more. Where more than one thing went wrong, only its beginning can be mended by one step.
-    for history in (actions, first):
-        for what, action, instead in _mendings(first):
+    for history, suspects in ((actions, begun), (until_then, until_then)):
+        for what, action, instead in _mendings(sorted(suspects, key=lambda action: action.start, reverse=True)):
             if _is_explained([*(other for other in history if other is not action), *instead]):
-                operations = led_to_it if action.operation in led_to_it else [action.operation, *led_to_it]
                 where = f"customer {customer_id}: {action.operation.describe(customer_id)}"
-                return Anomaly(what, where, tuple(operations), customer_id)
-    return Anomaly("no order explains the answers", f"customer {customer_id}", tuple(led_to_it), customer_id)
+                return Anomaly(what, where, led_to_it, customer_id)
+    return Anomaly("no order explains the answers", f"customer {customer_id}", led_to_it, customer_id)
+
+
+def _telling(operations: Sequence[Operation], end: float) -> tuple[Operation, ...]:
+    """Return the last writes that had begun at a time, and what was read at that time."""
+    writes = {one for one in operations if one.kind not in {"get", "list"}}
+    reads = {one for one in operations if one not in writes and one.end == end}
+    return tuple(sorted(writes | reads, key=lambda operation: operation.end)[-_SHOWN:])
 
 
 def _mendings(actions: Sequence[Action]) -> Iterator[tuple[str, Action, list[Action]]]:
@@ -102,17 +110,24 @@ def _gone(actions: Sequence[Action]) -> float:
     return min((delete.end for delete in _acknowledged_deletes(actions)), default=math.inf)
 
 
-def _up_to_the_first_impossible_answer(actions: Sequence[Action]) -> list[Action]:
-    """Return what had been sent when the first answer came that no order explains."""
+def _first_impossible_end(actions: Sequence[Action]) -> float:
+    """Return when the first answer came that no order explains."""
     ends = sorted({action.end for action in actions if action.required})
-    return _until(actions, ends[bisect_left(ends, 1, key=lambda end: not _is_explained(_until(actions, end)))])
+    return ends[bisect_left(ends, 1, key=lambda end: not _is_explained(_until(actions, end)))]
 
 
 def _until(actions: Sequence[Action], end: float) -> list[Action]:
     """Return the actions as they were known at a time: a write that still ran may or may not have taken place."""
     known = [action for action in actions if action.end <= end]
-    running = [action for action in actions if action.start <= end < action.end and action.effect != "read"]
-    return [*known, *map(as_unknown, running)]
+    running = [action for action in actions if action.start <= end < action.end]
+    return [
+        *known,
+        *(
+            as_unknown(action)
+            for action in running
+            if action.operation.kind in {"update", "delete"} or action.effect == "create"
+        ),
+    ]
 
 
 def _is_explained(actions: Sequence[Action]) -> bool:
