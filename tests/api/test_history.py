@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from benchmarks.reliability.history.check import check
-from benchmarks.reliability.history.faults import FAULTS
-from benchmarks.reliability.history.run import read_end, run_once, running_clients, work
+from tools.benchmarks.reliability.history.check import check
+from tools.benchmarks.reliability.history.faults import FAULTS
+from tools.benchmarks.reliability.history.run import read_end, run_once, running_clients, work
 from tests.conftest import ROOT, running_service
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.reliability.history.check import check
-from benchmarks.reliability.history.operations import History, Operation
+from tools.benchmarks.reliability.history.check import check
+from tools.benchmarks.reliability.history.operations import History, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

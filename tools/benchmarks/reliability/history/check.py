@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.reliability.history.explanation import Anomaly, explain
-from benchmarks.reliability.history.linearizability import UndecidedError, is_explained
-from benchmarks.reliability.history.model import NEVER_CREATED, actions_by_customer, creations, customers_by_origin
-from benchmarks.reliability.history.operations import origin_of
+from tools.benchmarks.reliability.history.explanation import Anomaly, explain
+from tools.benchmarks.reliability.history.linearizability import UndecidedError, is_explained
+from tools.benchmarks.reliability.history.model import NEVER_CREATED, actions_by_customer, creations, customers_by_origin
+from tools.benchmarks.reliability.history.operations import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.reliability.history.operations import History, Json
+    from tools.benchmarks.reliability.history.operations import History, Json
 
 _STATUSES: Final = {
     "create": {201, 409, 429},

@@ -10,13 +10,13 @@ import math
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from benchmarks.reliability.history.linearizability import Action, UndecidedError, is_explained
-from benchmarks.reliability.history.model import NEVER_CREATED, as_unknown, once_more
+from tools.benchmarks.reliability.history.linearizability import Action, UndecidedError, is_explained
+from tools.benchmarks.reliability.history.model import NEVER_CREATED, as_unknown, once_more
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from benchmarks.reliability.history.operations import Operation
+    from tools.benchmarks.reliability.history.operations import Operation
 
 _MOST_STATES: Final = 1000
 """For each of the many searches here."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from benchmarks.reliability.history.operations import Operation
+    from tools.benchmarks.reliability.history.operations import Operation
 
 _MOST_STATES: Final = 20_000
 """Far more than a history needs. Only many writes of unknown outcome, side by side, come to so many."""

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Final
 
 import boto3
 
-from benchmarks.reliability.fault_proxy import FaultProxy
-from benchmarks.reliability.history.check import check
-from benchmarks.reliability.history.clients import GROUPS, SORTS, Client, Directory
-from benchmarks.reliability.history.faults import FAULTS, Target
-from benchmarks.reliability.history.operations import History
-from benchmarks.reliability.load import running_service
+from tools.benchmarks.reliability.fault_proxy import FaultProxy
+from tools.benchmarks.reliability.history.check import check
+from tools.benchmarks.reliability.history.clients import GROUPS, SORTS, Client, Directory
+from tools.benchmarks.reliability.history.faults import FAULTS, Target
+from tools.benchmarks.reliability.history.operations import History
+from tools.benchmarks.reliability.load import running_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from benchmarks.reliability.history.explanation import Anomaly
-    from benchmarks.reliability.history.operations import Json, Operation
+    from tools.benchmarks.reliability.history.explanation import Anomaly
+    from tools.benchmarks.reliability.history.operations import Json, Operation
 
 _CLIENTS: Final = 16
 _PAGE: Final = 5
@@ -138,7 +138,7 @@ def _service_with_proxy(folder: Path) -> Iterator[tuple[Target, str]]:
         endpoints = folder / "endpoints.json"
         proxy = stack.enter_context(FaultProxy(lambda: str(json.loads(endpoints.read_text())["dynamodb"])))
         variables = {"FUNCTION_ENDPOINTS": json.dumps({"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})}
-        program = "benchmarks.reliability.faulty_cloud"
+        program = "tools.benchmarks.reliability.faulty_cloud"
         process, url = stack.enter_context(running_service(folder, program=program, environment=variables))
         stack.callback(process.kill)
         yield Target(process.pid, proxy), url

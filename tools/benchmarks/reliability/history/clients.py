@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 
-from benchmarks.reliability.history.operations import Json, Operation, origin_of
+from tools.benchmarks.reliability.history.operations import Json, Operation, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from benchmarks.reliability.fault_proxy import Fault, FaultProxy
+from tools.benchmarks.reliability.fault_proxy import Fault, FaultProxy
 from tests.api.support import descendants
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from benchmarks.reliability.history.linearizability import Action, State
-from benchmarks.reliability.history.operations import History, Json, Operation, origin_of
+from tools.benchmarks.reliability.history.linearizability import Action, State
+from tools.benchmarks.reliability.history.operations import History, Json, Operation, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
