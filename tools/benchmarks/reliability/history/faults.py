@@ -8,8 +8,8 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tools.benchmarks.reliability.fault_proxy import Fault, FaultProxy
 from tests.api.support import descendants
+from tools.benchmarks.reliability.fault_proxy import Fault, FaultProxy
 
 if TYPE_CHECKING:
     import random
