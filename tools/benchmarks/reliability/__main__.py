@@ -1,19 +1,22 @@
-"""Runs what docs/reliability.md tells, and writes it there: `make reliability`, or one part: `… ARGS=load`."""
+"""Run what docs/reliability.md describes, and write the results there: `make reliability`, or a part: `… ARGS=load`."""
 
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tools.benchmarks.reliability import bad_requests, hot_group, imports, load, requests
 from tools.benchmarks.reliability.fault_proxy import Fault
+from tools.benchmarks.reliability.history import run as history
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tools.benchmarks.reliability.requests import Cell
 
@@ -95,10 +98,17 @@ _PARTS: Final = {
 def main() -> int:
     """Run the parts; exit with 1 if anything was wrong, lost or doubled."""
     parser = argparse.ArgumentParser(prog="reliability", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*_PARTS, []], help="all if none is named")
+    parser.add_argument("parts", nargs="*", choices=[*_PARTS, "history", []], help="all if none is named")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of history, with each kind of fault")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of history's random choices")
+    options = parser.parse_args()
+    parts: dict[str, Callable[[], tuple[str, bool]]] = {
+        **_PARTS,
+        "history": partial(history.run, options.seconds, options.seed, _say),
+    }
     well = True
-    for part in parser.parse_args().parts or _PARTS:
-        table, part_well = _PARTS[part]()
+    for part in options.parts or parts:
+        table, part_well = parts[part]()
         well &= part_well
         text = _DOCUMENT.read_text(encoding="utf-8")
         before, mark, rest = text.partition(f"<!-- {part} -->\n")

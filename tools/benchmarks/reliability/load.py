@@ -26,7 +26,7 @@ from tests.api.support import descendants
 from tools.benchmarks.reliability.requests import CHANGES, JOHN, Json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _PASSING: Final = frozenset({409, 429, 500, 503, 504})
 """Answers after which the same call may succeed. A function that is killed at work is a 500 of the gateway's."""
@@ -139,19 +139,37 @@ class Client:
 
 
 @contextmanager
-def running_service(data: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run the laptop cloud with its tables on disk until the block ends. Gives its process and its address."""
+def running_service(
+    data: Path, *arguments: str, program: str = "local", environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run the laptop cloud with its tables on disk until the block ends, and return its process and its address.
+
+    Parameters
+    ----------
+    data
+        Folder for its data.
+    arguments
+        More arguments for it.
+    program
+        The module that runs it.
+    environment
+        More environment variables.
+    """
     command = [
         sys.executable,
         "-m",
-        "local",
+        program,
+        *arguments,
         "--parameter",
         "ThrottleRate=100000",
         "--parameter",
         "ThrottleBurst=100000",
     ]
     with subprocess.Popen(  # noqa: S603 (our own program)
-        command, env={**os.environ, "DATA_DIR": str(data), "PORT": "0"}, stdout=subprocess.PIPE, text=True
+        command,
+        env={**os.environ, **(environment or {}), "DATA_DIR": str(data), "PORT": "0"},
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         if process.stdout is None:
             raise RuntimeError("the process has no output")
