@@ -53,7 +53,9 @@ def token() -> None:
 
 
 @token.command()
-@click.option("--scopes", required=True, callback=_scopes, help="What it may do: read,write,delete or some of them.")
+@click.option(
+    "--scopes", required=True, callback=_scopes, help="What it may do: read,write,delete,export or some of them."
+)
 @click.option("--label", required=True, callback=_label, help="What it is for, in your words.")
 @click.option("--expires", type=Duration(), help="How long it is valid: 90d, 12h. Default: it does not expire.")
 @stack_option
@@ -145,15 +147,18 @@ def rotate(name: str, overlap: int, expires: int | None, stack: str | None) -> N
     if expires is None and old.expires_at is not None:
         expires = old.expires_at - old.created_at
     # The new one first: if this stops half way, both are valid and no client is locked out.
-    _give_out(store, old.scopes, old.label, None if expires is None else now + expires)
+    expires_at = None if expires is None else now + expires
+    _give_out(store, old.scopes, old.label, expires_at, old.first_token_id)
     store.end(old.token_hash, now + overlap)
     click.echo(f"{name} ends at {_time(int(min(_ends(old), now + overlap)))}.", err=True)
 
 
-def _give_out(store: TokenStore, scopes: Sequence[str], label: str, expires_at: int | None) -> None:
+def _give_out(
+    store: TokenStore, scopes: Sequence[str], label: str, expires_at: int | None, first_token_id: str | None = None
+) -> None:
     made = new_token()
     hashed = token_hash(made)
-    store.put(hashed, scopes, label, expires_at)
+    store.put(hashed, scopes, label, expires_at, first_token_id)
     # The token alone goes to standard output, so that it can be piped to where it is kept.
     click.echo(made)
     ends = "does not expire" if expires_at is None else f"expires at {_time(expires_at)}"

@@ -18,10 +18,16 @@ from customers.tokens import token_hash, token_id, token_in
 store = TokenStore(dynamodb.client(), os.environ["TOKENS_TABLE"])
 
 ROUTES: Final = {
-    "customers:read": ("GET/api/customers/*",),
-    "customers:write": ("POST/api/customers", "POST/api/customers/", "PATCH/api/customers/*"),
+    "customers:read": ("GET/api/customers", "GET/api/customers/*"),
+    "customers:write": (
+        "POST/api/customers",
+        "POST/api/customers/",
+        "PATCH/api/customers/*",
+        "PUT/api/customers/external/*",
+    ),
     "customers:delete": ("DELETE/api/customers/*",),
 }
+"""By scope. `customers:export` adds no route, but what a request on one of them may ask for: its function checks it."""
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -47,7 +53,11 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     return {
         "principalId": token_id(hashed),
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": {"token_id": token_id(hashed), "scopes": " ".join(record.scopes)},
+        "context": {
+            "token_id": token_id(hashed),
+            "first_token_id": record.first_token_id,
+            "scopes": " ".join(record.scopes),
+        },
     }
 
 

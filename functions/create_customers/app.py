@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import customers.aws.cold_start
 from customers import model
 from customers.aws import dynamodb
-from customers.errors import InvalidError
+from customers.errors import ExternalIdTakenError, InvalidError
 from customers.http.endpoint import endpoint
 from customers.http.request import Request, Response, etag
 from customers.store.customers import CustomerStore
+from customers.store.places import Taken
 
 if TYPE_CHECKING:
-    from customers.customer import NewCustomer
+    from customers.customer import Customer, NewCustomer
     from customers.http.idempotency import AnswerKeeper
     from customers.store.identity import RequestName
 
@@ -53,23 +54,32 @@ def _create_one(request: Request, name: RequestName | None) -> Response:
 
 
 def _create_all(request: Request, name: RequestName | None) -> Response:
-    return Response(201, {"customers": store.create(request.body(model.new_customers), name)})
+    try:
+        return Response(201, {"customers": store.create(request.body(model.new_customers), name)})
+    except ExternalIdTakenError as taken:
+        raise ExternalIdTakenError(taken.holders, listed=True) from None
 
 
 def _create_good(request: Request, name: RequestName | None) -> Response:
     outcomes = request.body(model.row_outcomes)
     good = [outcome for outcome in outcomes if not isinstance(outcome, InvalidError)]
-    created = store.create(good, name) if good else []
-    if len(created) == len(outcomes):
-        return Response(201, {"customers": created})
-    in_order = iter(created)
+    written = iter(store.create_free(good, name) if good else [])
     results = [
         {"index": index, "status": 400, "errors": outcome.errors}
         if isinstance(outcome, InvalidError)
-        else {"index": index, "status": 201, "customer": next(in_order)}
+        else _result(index, next(written))
         for index, outcome in enumerate(outcomes)
     ]
+    if all(result["status"] == 201 for result in results):  # noqa: PLR2004
+        return Response(201, {"customers": [result["customer"] for result in results]})
     return Response(207, {"results": results})
+
+
+def _result(index: int, outcome: Customer | Taken) -> dict[str, Any]:
+    if isinstance(outcome, Taken):
+        taken = ExternalIdTakenError({index: outcome.customer_id}, listed=True)
+        return {"index": index, "status": 409, "errors": taken.errors}
+    return {"index": index, "status": 201, "customer": outcome}
 
 
 @functools.cache

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from itertools import product
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Final
 
 import customers.aws.cold_start
 from customers.aws import dynamodb
 from customers.errors import NotFoundError
 from customers.fields import FIELDS, SORT_FIELDS
-from customers.http.cursor import CursorSealer
 from customers.http.endpoint import endpoint
-from customers.http.request import Request, Response
-from customers.store.customers import CustomerStore
+from customers.http.listing import listing, read_walk
+from customers.store.pages import PageStore
+from customers.store.sorting import prefix_text
 
-store = CustomerStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
-cursors = CursorSealer(os.environ["CURSOR_KEY"])
+if TYPE_CHECKING:
+    from customers.http.request import Request, Response
+
+store = PageStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
+
+TEXTS: Final = tuple(field.name for field in FIELDS if field.sorts and field.kind == "str")
 
 
 @endpoint
@@ -25,27 +29,31 @@ def lambda_handler(request: Request) -> Response:
     sort = request.choice("sort", SORT_FIELDS)
     order = request.choice("order", ("asc", "desc"))
     left_out = [field.name for field in FIELDS if field.on_request and not request.flag(field.name)]
-    limit = request.integer("limit", 1, 1000, default=100)
-    cursor = request.text("cursor")
-    walk = f"{request.text_in_path('group_id')} {sort} {order}"
-    position = None if cursor is None else cursors.open(cursor, walk)
-    if cursor is not None and position is None:
-        detail = "Must be the next_cursor of a page of the same group, sort and order."
-        request.refuse("cursor", "invalid_cursor", detail)
+    prefix = _prefix(request, sort)
+    group = request.text_in_path("group_id")
+    walk = read_walk(request, {"group": group, "sort": sort, "order": order, "prefix": prefix})
     request.check()
     group_id = request.id_in_path("group_id")
 
-    page = store.page(group_id, sort, descending=order == "desc", limit=limit, after=position)
-    if not page.customers and cursor is None:
+    page = store.group(group_id, sort, descending=order == "desc", limit=walk.limit, after=walk.position, prefix=prefix)
+    if not page.customers and walk.position is None and prefix is None:
         raise NotFoundError("The group has no customers.")
     for customer, name in product(page.customers, left_out):
         del customer[name]  # type: ignore[misc]  # a field's name is data here
-    if page.next_position is None:
-        return Response(200, {"customers": page.customers, "next_cursor": None})
-    next_cursor = cursors.seal(page.next_position, walk)
-    query = urlencode({**{name: values[-1] for name, values in request.query.items()}, "cursor": next_cursor})
-    link = f'<{request.path}?{query}>; rel="next"'
-    return Response(200, {"customers": page.customers, "next_cursor": next_cursor}, {"Link": link})
+    return listing(request, walk, page)
+
+
+def _prefix(request: Request, sort: str) -> str | None:
+    prefix = request.text("prefix")
+    if prefix is None:
+        return None
+    if sort not in TEXTS:
+        request.refuse("prefix", "not_together", f"Is only possible with sort {', '.join(TEXTS)}.")
+    elif not prefix_text(prefix):
+        request.refuse("prefix", "too_short", "Must contain a character that counts when sorting.")
+    elif not prefix.isprintable():
+        request.refuse("prefix", "control_character", "Must not contain control characters.")
+    return prefix
 
 
 customers.aws.cold_start.over()

@@ -13,7 +13,7 @@ def lambda_handler(_request: Request) -> Response:
     return Response(
         204,
         headers={
-            "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
+            "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
             "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match",
             # The maximum that browsers accept: two hours.
             "Access-Control-Max-Age": "7200",

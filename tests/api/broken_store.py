@@ -53,11 +53,11 @@ class BrokenStore(CustomerStore):
         return updated
 
     def delete(self, customer_id: int, versions: Sequence[int] | None) -> None:
-        before = self._item(customer_id)
+        before = self._table.read(customer_id)
         try:
             super().delete(customer_id, versions)
         except NotFoundError:
             if not goes_wrong("two deletes acknowledged"):
                 raise
         if before and goes_wrong("deleted customer came back"):
-            self._client.put_item(TableName=self._table, Item=before)
+            self._table.client.put_item(TableName=self._table.name, Item=before)

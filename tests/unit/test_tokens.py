@@ -119,4 +119,4 @@ def test_a_hash_tells_nothing_of_its_token_and_an_id_nothing_of_the_hash_but_its
 
 
 def test_scopes_are_those_of_the_contract() -> None:
-    assert set(SCOPES) == {"customers:read", "customers:write", "customers:delete"}
+    assert set(SCOPES) == {"customers:read", "customers:write", "customers:delete", "customers:export"}

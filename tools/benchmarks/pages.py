@@ -18,6 +18,7 @@ import boto3
 from customers.errors import NotFoundError
 from customers.fields import SORT_FIELDS
 from customers.store.customers import CustomerStore
+from customers.store.pages import PageStore
 from tools.benchmarks.engine import Meter, running_engine
 
 if TYPE_CHECKING:
@@ -58,13 +59,13 @@ def fill(store: CustomerStore, group_id: int, size: int) -> set[int]:
     return ids
 
 
-def walk(store: CustomerStore, meter: Meter, group_id: int, sort: str) -> Walk:
+def walk(store: PageStore, meter: Meter, group_id: int, sort: str) -> Walk:
     """Read a whole group, in pages of a thousand."""
     ids: list[int] = []
     pages, position, started = 0, None, time.perf_counter()
     meter.take()
     while True:
-        page = store.page(group_id, sort, descending=False, limit=1000, after=position)
+        page = store.group(group_id, sort, descending=False, limit=1000, after=position)
         ids += [customer["id"] for customer in page.customers]
         pages, position = pages + 1, page.next_position
         if position is None:
@@ -106,7 +107,7 @@ def measure(endpoint: str, large: int) -> int:
         )
         for _ in range(2)
     )
-    store, meter = CustomerStore(client, "CustomersTable"), Meter(client)
+    store, pages, meter = CustomerStore(client, "CustomersTable"), PageStore(client, "CustomersTable"), Meter(client)
     fill(store, SMALL, 100)
     started = time.perf_counter()
     there_throughout = fill(store, LARGE, large)
@@ -121,7 +122,7 @@ def measure(endpoint: str, large: int) -> int:
             costs = []
             for group_id in (SMALL, LARGE):
                 meter.take()
-                store.page(group_id, sort, descending=descending, limit=100, after=None)
+                pages.group(group_id, sort, descending=descending, limit=100, after=None)
                 costs.append(meter.take())
             (small_requests, small_units), (large_requests, large_units) = costs
             wrong |= costs[0] != costs[1] or small_requests != 1
@@ -135,7 +136,7 @@ def measure(endpoint: str, large: int) -> int:
         print(f"\n| a walk through {large:,}, others writing, sorted by | pages | missing | twice | read units | s |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
         for sort in SORT_FIELDS:
-            done = walk(store, meter, LARGE, sort)
+            done = walk(pages, meter, LARGE, sort)
             seen = [customer_id for customer_id in done.ids if customer_id in there_throughout]
             missing, twice = len(there_throughout - set(seen)), len(seen) - len(set(seen))
             wrong |= bool(missing or twice)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 type Json = dict[str, Any]
 
 # The first requests create what the others need.
-_ORDER: Final = ("POST", "GET", "PATCH", "DELETE")
+_ORDER: Final = ("POST", "GET", "PUT", "PATCH", "DELETE")
 # Each response stores what the next request needs.
 _REMEMBER: Final = (
     "const etag = pm.response.headers.get('ETag');",

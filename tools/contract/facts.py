@@ -18,21 +18,23 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from pydantic import TypeAdapter
 
-from customers import errors, fields, logs, model
+from customers import errors, fields, logs, metadata, model
 from customers.customer import Customer, NewCustomer
 from customers.http import request as http
 from customers.http.problems import problem
+from customers.tokens import SCOPES
 from local.gateway.proxy import Request as ProxyRequest
 from local.gateway.proxy import proxy_event
 from local.gateway.responses import GatewayResponses
 from local.template.document import Template
 from local.template.stack import read_stack
-from tools.contract.sample import CUSTOMER_ID, GROUP_ID, SampleStore
+from tools.contract.sample import CUSTOMER_ID, EXTERNAL_ID, GROUP_ID, SampleStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
+    from customers.tokens import Scope
     from local.template.stack import Route, Stack
 
 type Json = dict[str, Any]
@@ -40,11 +42,11 @@ type Json = dict[str, Any]
 ROOT: Final = Path(__file__).parents[2]
 _STACK_ID: Final = "arn:aws:cloudformation:us-east-1:123456789012:stack/contract/1"
 REQUEST_ID: Final = "0638bab5-3e2d-46cd-8ace-6eed3eca8f69"
-PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID}
+PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID, "external_id": EXTERNAL_ID}
 """What the examples request."""
 
 # In the order in which a reader needs them.
-_METHODS: Final = ("POST", "GET", "PATCH", "DELETE")
+_METHODS: Final = ("POST", "GET", "PUT", "PATCH", "DELETE")
 # Gateway responses to what is not a call of an operation: the route or its method does not exist.
 _NO_OPERATION: Final = frozenset({"INVALID_SIGNATURE", "MISSING_AUTHENTICATION_TOKEN", "RESOURCE_NOT_FOUND"})
 # Gateway responses to a body, which only some operations have.
@@ -66,7 +68,7 @@ class Example:
     name: str
     query: Mapping[str, Any]
     headers: Mapping[str, str]
-    path: Mapping[str, int]
+    path: Mapping[str, int | str]
     body: Any
     answer: Answer
 
@@ -167,6 +169,18 @@ class _RecordingRequest(http.Request):
         self._may_be(errors.NotFoundError("There is no such customer."))
         return super().id_in_path(name)
 
+    def external_id_in_path(self) -> str:
+        self._may_be(errors.NotFoundError("There is no such customer."))
+        return super().external_id_in_path()
+
+    def expected_existence(self) -> bool | None:
+        self._asked.headers["If-None-Match"] = {"type": "string", "enum": ["*"]}
+        return super().expected_existence()
+
+    def require_scope(self, scope: Scope) -> None:
+        self._may_be(errors.ForbiddenError(f"The token lacks the scope {scope}."))
+        super().require_scope(scope)
+
     def check(self) -> None:
         unknown = errors.FieldError(parameter="fields", code="unknown_parameter", detail="There is no such parameter.")
         self._may_be(errors.InvalidError([unknown]))
@@ -246,10 +260,12 @@ def _example(stack: Stack, route: Route, name: str, request: Mapping[str, Any], 
         request_id=REQUEST_ID,
     )
     texts = {key: str(value) for key, value in path.items()}
-    event = json.loads(proxy_event(sent, stack.api, route, texts, {"token_id": "sample"}))
+    token = {"token_id": "sample", "scopes": " ".join(request.get("scopes", SCOPES))}
+    event = json.loads(proxy_event(sent, stack.api, route, texts, token))
     request_ = _RecordingRequest(event, asked)
     module = _module(stack.functions[route.function].code / "app.py")
-    module.store = SampleStore()  # type: ignore[attr-defined]  # the endpoint's own name for its store
+    # The endpoints' own names for their stores.
+    module.store = module.keyed = SampleStore()  # type: ignore[attr-defined]
     handle: Callable[[http.Request], http.Response] = module.lambda_handler.__wrapped__
     try:
         answer = handle(request_)
@@ -304,11 +320,17 @@ def _schemas() -> dict[str, Json]:
     new, stored = _json_schema(NewCustomer), _json_schema(Customer)
     rows = {"type": "array", "items": {"$ref": "#/components/schemas/NewCustomer"}, "minItems": 1}
     not_always = {field.name for field in fields.FIELDS if field.on_request}
+    fixed = {field.name for field in fields.FIELDS if field.fixed}
     return {
         "NewCustomer": new,
         "NewCustomers": _object({"customers": rows | {"maxItems": model.MAX_ROWS}}) | {"additionalProperties": False},
         # An empty patch is an error, and no field is required.
-        "Changes": {**{key: value for key, value in new.items() if key != "required"}, "minProperties": 1},
+        "Changes": {
+            "type": "object",
+            "properties": {name: _change(schema) for name, schema in new["properties"].items() if name not in fixed},
+            "minProperties": 1,
+            "additionalProperties": False,
+        },
         "Customer": {
             "type": "object",
             "properties": stored["properties"],
@@ -317,15 +339,32 @@ def _schemas() -> dict[str, Json]:
     }
 
 
+def _change(schema: Json) -> Json:
+    """Return the schema of a field in a patch, in which null removes an entry."""
+    if schema["type" if "type" in schema else "anyOf"] != "object":
+        return schema
+    value = {"anyOf": [schema["additionalProperties"], {"type": "null"}]}
+    return {**schema, "additionalProperties": value, "maxProperties": metadata.MAX_PATCH_ENTRIES}
+
+
 def _object(properties: Mapping[str, Json]) -> Json:
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _with_entries(schema: Json) -> Json:
+    """Return a schema whose entries are described in a way that generators of clients understand."""
+    if "patternProperties" not in schema:
+        return schema
+    ((pattern, value),) = schema["patternProperties"].items()
+    others = {key: part for key, part in schema.items() if key != "patternProperties"}
+    return {**others, "propertyNames": {"pattern": pattern}, "additionalProperties": value}
 
 
 def _json_schema(declared: type) -> Json:
     """Return the JSON Schema of a declaration, without the titles that pydantic makes of the names."""
     schema = TypeAdapter(declared).json_schema()
     properties = {
-        name: {key: value for key, value in property_.items() if key != "title"}
+        name: _with_entries({key: value for key, value in property_.items() if key != "title"})
         for name, property_ in schema["properties"].items()
     }
     return {

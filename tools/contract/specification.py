@@ -19,7 +19,7 @@ type Json = dict[str, Any]
 _PROBLEM_JSON: Final = "application/problem+json"
 _JSON: Final = "application/json"
 # Responses that are replayed to a request with an Idempotency-Key.
-_KEPT: Final = frozenset({201, 207, 400, 413, 415})
+_KEPT: Final = frozenset({201, 207, 400, 409, 413, 415})
 _REPLAYED: Final = ("Idempotency-Replayed",)
 _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
     "ETag": ({"type": "string", "pattern": '^"[1-9][0-9]*"$'}, '"1"'),
@@ -32,6 +32,9 @@ _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
 }
 """Their forms, with an example."""
 
+
+_PROBLEM_SCHEMAS: Final = {"invalid-request": "InvalidRequest", "external-id-taken": "ExternalIdTaken"}
+"""Of problems that have more members than the others."""
 
 _DECLARED: Final = frozenset({"NewCustomer", "Changes", "Customer"})
 """Schemas whose properties are described where they are declared, in `customers.customer`."""
@@ -151,8 +154,10 @@ def _operation(operation: Operation, facts: Facts, shared: Mapping[str, Json], w
 
 
 def _path_schemas(operation: Operation, facts: Facts) -> dict[str, Json]:
-    identifier = facts.schemas["Customer"]["properties"]["id"]
-    return {name: identifier for name in PATH_PARAMETERS if f"{{{name}}}" in operation.path}
+    customer = facts.schemas["Customer"]["properties"]
+    schemas = dict.fromkeys(PATH_PARAMETERS, customer["id"])
+    schemas["external_id"] = customer["external_id"]["anyOf"][0]
+    return {name: schema for name, schema in schemas.items() if f"{{{name}}}" in operation.path}
 
 
 def _parameters(place: str, schemas: Mapping[str, Json], operation: Operation, words: Words) -> Iterable[Json]:
@@ -252,7 +257,7 @@ def _problem_response(
     answers: list[Answer], examples: Mapping[str, Json], words: Words, kept: Iterable[str] = ()
 ) -> Json:
     (name,) = {problem_name(answer) for answer in answers}
-    schema = "InvalidRequest" if answers[0].status == http.HTTPStatus.BAD_REQUEST else "Problem"
+    schema = _PROBLEM_SCHEMAS.get(name, "Problem")
     return {
         "description": f"`/problems/{name}`: {problem_words(words, name, 'when')}",
         "headers": _headers(answers, kept),
@@ -297,12 +302,20 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
         "DryRun": ({"valid": {"type": "boolean", "const": True}, "count": index}, set()),
         "RowResults": ({"results": {"type": "array", "items": _one_of(["RowCreated", "RowRefused"])}}, set()),
         "RowCreated": ({"index": index, "status": {"type": "integer", "const": 201}, "customer": customer}, set()),
-        "RowRefused": ({"index": index, "status": {"type": "integer", "const": 400}, "errors": errors}, set()),
+        "RowRefused": ({"index": index, "status": {"type": "integer", "enum": [400, 409]}, "errors": errors}, set()),
         "Problem": (problem, set()),
         "InvalidRequest": ({**problem, "errors": errors}, {"errors"}),
+        "ExternalIdTaken": ({**problem, "customer_id": identifier, "errors": errors}, {"customer_id"}),
         "FieldError": (
-            {"pointer": text, "parameter": text, "header": text, "code": text, "detail": text},
-            {"pointer", "parameter", "header"},
+            {
+                "pointer": text,
+                "parameter": text,
+                "header": text,
+                "code": text,
+                "detail": text,
+                "customer_id": identifier,
+            },
+            {"pointer", "parameter", "header", "customer_id"},
         ),
     }
     described: dict[str, Json] = {}
@@ -326,6 +339,6 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
 
 
 def _property_words(words: Words, schema: str, name: str, codes: str) -> str:
-    if schema == "InvalidRequest" and name != "errors":
+    if schema in _PROBLEM_SCHEMAS.values() and name not in {"errors", "customer_id"}:
         schema = "Problem"
     return words("schemas", schema, "properties", name, codes=codes)

@@ -15,8 +15,13 @@ from typing import Annotated, Final, NamedTuple, NotRequired, TypedDict
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, with_config
 
-from customers.email_address import canonical
-from customers.ids import MAX_ID
+from customers import metadata
+from customers.email_address import MAX_LENGTH, canonical
+from customers.ids import EXTERNAL_ID, MAX_ID
+
+
+class Fixed(NamedTuple):
+    """Marks a field that is set when a customer is created, and never changed."""
 
 
 class Listing(NamedTuple):
@@ -48,11 +53,18 @@ _INT64: Final = {"format": "int64"}
 class NewCustomer(TypedDict):
     """A customer to create."""
 
+    external_id: NotRequired[
+        Annotated[
+            Annotated[str, StringConstraints(pattern=EXTERNAL_ID)] | None,
+            Field(description="Your own system's key for the customer. Unique; it cannot be changed later."),
+            Fixed(),
+        ]
+    ]
     first_name: Annotated[Name, Listing(sorts=True)]
     last_name: Annotated[Name, Listing(sorts=True)]
     email: Annotated[
         str,
-        StringConstraints(max_length=254),
+        StringConstraints(max_length=MAX_LENGTH),
         AfterValidator(canonical),
         Field(
             description="A valid address, internationalized ones included. The domain is stored in lower case, the "
@@ -75,6 +87,20 @@ class NewCustomer(TypedDict):
             Annotated[int, Field(ge=0, le=150)] | None,
             Field(description="In years; null if unknown."),
             Listing(sorts=True, on_request=True),
+        ]
+    ]
+    metadata: NotRequired[
+        Annotated[
+            dict[
+                Annotated[str, StringConstraints(pattern=metadata.KEY)],
+                Annotated[str, StringConstraints(max_length=500, pattern=_NO_CONTROLS)],
+            ],
+            Field(
+                max_length=metadata.MAX_ENTRIES,
+                description=f"Entries of your own. Keys and values together have at most {metadata.MAX_BYTES} bytes in "
+                "UTF-8. Empty if none were given.",
+            ),
+            AfterValidator(metadata.within_limit),
         ]
     ]
 
@@ -111,5 +137,5 @@ class Customer(_Identity, NewCustomer, _Record):
     """A customer."""
 
 
-type Changes = dict[str, str | int | None]
-"""The fields that a PATCH changes, and no others. None clears an optional field."""
+type Changes = dict[str, str | int | dict[str, str | None] | None]
+"""The fields that a PATCH changes, and no others. None clears an optional field, or removes an entry of `metadata`."""

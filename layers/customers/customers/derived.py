@@ -9,7 +9,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
-from customers.customer import Listing, NewCustomer
+from customers.customer import Fixed, Listing, NewCustomer
 
 _ONLY_FOR_PYDANTIC: Final = frozenset({"cls", "computed_fields", "metadata", "ref", "title"})
 """Members of a core schema that validation does without."""
@@ -34,14 +34,16 @@ def rules() -> Any:  # noqa: ANN401 (a core schema)
     return _plain(TypeAdapter(NewCustomer).core_schema)
 
 
-def _field(name: str, declared: Any) -> tuple[str, str, bool, bool, bool, int]:  # noqa: ANN401 (a core schema's field)
+def _field(name: str, declared: Any) -> tuple[object, ...]:  # noqa: ANN401 (a core schema's field)
     value = declared["schema"]
-    while value["type"] not in {"str", "int"}:
+    while value["type"] not in {"str", "int", "dict"}:
         value = value["schema"]
-    listing = next((extra for extra in _extras(_HINTS[name]) if isinstance(extra, Listing)), Listing())
+    extras = _extras(_HINTS[name])
+    listing = next((extra for extra in extras if isinstance(extra, Listing)), Listing())
+    fixed = any(isinstance(extra, Fixed) for extra in extras)
     if listing.sorts and value["type"] == "int" and not (value.get("ge", -1) >= 0 and "le" in value):
         raise TypeError(f"{name}: an integer that groups sort by needs a range from 0 or more, which gives it a width")
-    return name, value["type"], declared["required"], listing.sorts, listing.on_request, value.get("le", 0)
+    return name, value["type"], declared["required"], fixed, listing.sorts, listing.on_request, value.get("le", 0)
 
 
 def _extras(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401 (a type, or what an annotation adds to one)

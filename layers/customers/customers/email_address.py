@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+MAX_LENGTH: Final = 254
+"""Of an address, in characters (RFC 5321, section 4.5.3.1.3, without the angle brackets)."""
+
 _ORDINARY: Final = re.compile(
     r"(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?=.{1,253}\Z)(?:(?![^.]{64})(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"

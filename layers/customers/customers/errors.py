@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 RequestErrorCode = Literal[
     "required",
@@ -21,15 +21,24 @@ RequestErrorCode = Literal[
     "control_character",
     "invalid_unicode",
     "invalid_email",
+    "invalid_external_id",
+    "invalid_metadata_key",
+    "too_many_entries",
+    "metadata_too_large",
     "invalid_json",
     "empty",
     "unknown_parameter",
     "repeated_parameter",
+    "not_together",
+    "does_not_match_path",
+    "duplicate",
+    "taken",
     "not_a_choice",
     "not_in_range",
     "invalid_cursor",
     "too_many_tags",
     "invalid_key",
+    "invalid_tag",
 ]
 """What can be wrong with a request. The same rules apply to the rows of an import."""
 
@@ -50,6 +59,8 @@ class FieldError(TypedDict):
     """What is wrong, for programs; stable."""
     detail: str
     """What is wrong, for people. Never shows the value."""
+    customer_id: NotRequired[int]
+    """The customer that has the external id, if it is taken."""
 
 
 class CustomersError(Exception):
@@ -74,16 +85,50 @@ class NotFoundError(CustomersError):
     """There is no such customer or group. The text says which."""
 
 
+class ForbiddenError(CustomersError):
+    """The token lacks a scope that the request needs. The text says which."""
+
+
+class ExternalIdTakenError(CustomersError):
+    """Other customers have the external ids of new ones.
+
+    Parameters
+    ----------
+    holders
+        The ids of the customers that have them, by the index of the new customer.
+    listed
+        Whether the new customers were sent as a list.
+    """
+
+    def __init__(self, holders: Mapping[int, int], *, listed: bool = False) -> None:
+        super().__init__()
+        self.holders = holders
+        self.listed = listed
+
+    @property
+    def errors(self) -> list[FieldError]:
+        """What is wrong with the request."""
+        return [
+            FieldError(
+                pointer=f"#/customers/{index}/external_id" if self.listed else "#/external_id",
+                code="taken",
+                detail="Another customer has this external id.",
+                customer_id=customer_id,
+            )
+            for index, customer_id in self.holders.items()
+        ]
+
+
 class VersionMismatchError(CustomersError):
     """The customer does not have the version that the caller expects.
 
     Parameters
     ----------
     current
-        The version that it has.
+        The version that it has; None if there is no such customer.
     """
 
-    def __init__(self, current: int) -> None:
+    def __init__(self, current: int | None) -> None:
         super().__init__()
         self.current = current
 

@@ -21,9 +21,12 @@ class Field(NamedTuple):
     """One field that clients send."""
 
     name: str
-    kind: Literal["str", "int"]
+    kind: Literal["str", "int", "dict"]
+    """A `dict` has text keys and values, and is never null: without entries, it is empty."""
     required: bool
-    """Whether a new customer must have it. An optional field may also be null."""
+    """Whether a new customer must have it. An optional text or integer may also be null."""
+    fixed: bool
+    """Whether it is set at creation and never changed."""
     sorts: bool
     """Whether groups can be sorted by it."""
     on_request: bool

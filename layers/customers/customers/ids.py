@@ -1,4 +1,4 @@
-"""The ids of customers."""
+"""The ids of customers: the service's own, and those of the caller's systems."""
 
 from __future__ import annotations
 
@@ -6,3 +6,6 @@ from typing import Final
 
 MAX_ID: Final = 2**53 - 1
 """The largest id: the largest integer that JavaScript holds exactly (ECMA-262, Number.MAX_SAFE_INTEGER)."""
+
+EXTERNAL_ID: Final = "^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$"
+"""What an `external_id` looks like. In a path, no character of it needs escaping (RFC 3986, section 2.3)."""

@@ -12,10 +12,14 @@ from urllib.parse import quote
 
 from pydantic_core import SchemaValidator, ValidationError, from_json
 
+from customers import metadata
 from customers.errors import FieldError, InvalidError
-from customers.fields import rules
+from customers.fields import FIELDS, rules
+from customers.ids import EXTERNAL_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic_core import ErrorDetails
 
     from customers.customer import Changes, NewCustomer
@@ -28,12 +32,32 @@ _MAX_ERRORS: Final = 100
 """For one object: enough for all errors of its known fields and plenty of unknown ones."""
 
 _READ_ONLY: Final = frozenset({"id", "version", "created_at", "updated_at"})
+_FIXED: Final = frozenset(field.name for field in FIELDS if field.fixed)
 
 _RULES: Final = rules()
 _FIELDS: Final = _RULES["fields"]
 _NEW_CUSTOMER: Final = SchemaValidator(_RULES)
+
+
+def _change(schema: Any) -> Any:  # noqa: ANN401 (a core schema)
+    """Return the rules for changing a field. A patch of entries may remove some, and is checked once it is merged."""
+    while schema["type"] == "function-after" and schema["schema"]["type"] == "dict":
+        schema = schema["schema"]
+    if schema["type"] != "dict":
+        return schema
+    value = {"type": "nullable", "schema": schema["values_schema"]}
+    return {**schema, "values_schema": value, "max_length": metadata.MAX_PATCH_ENTRIES}
+
+
 _CHANGES: Final = SchemaValidator(
-    {**_RULES, "fields": {name: {**field, "required": False} for name, field in _FIELDS.items()}}
+    {
+        **_RULES,
+        "fields": {
+            name: {**field, "schema": _change(field["schema"]), "required": False}
+            for name, field in _FIELDS.items()
+            if name not in _FIXED
+        },
+    }
 )
 
 
@@ -91,6 +115,28 @@ def new_customer(value: object, pointer: str = "#") -> NewCustomer:
     return checked
 
 
+def replacement(value: object, external_id: str) -> NewCustomer:
+    """Check the customer that is to have an external id.
+
+    Parameters
+    ----------
+    value
+        A parsed JSON value. Its `external_id` may be left out.
+    external_id
+        The external id, a valid one.
+
+    Raises
+    ------
+    InvalidError
+        With everything that is wrong with it.
+    """
+    checked = new_customer(value)
+    if checked.get("external_id") not in {None, external_id}:
+        detail = "Must be the external id in the path, or left out."
+        raise InvalidError([FieldError(pointer="#/external_id", code="does_not_match_path", detail=detail)])
+    return {**checked, "external_id": external_id}
+
+
 def row_outcomes(body: object) -> list[NewCustomer | InvalidError]:
     """Check each row of a body `{"customers": [...]}`, and return for each the customer to create or its errors.
 
@@ -113,7 +159,7 @@ def row_outcomes(body: object) -> list[NewCustomer | InvalidError]:
         code = "too_long" if rows else "too_short"
         errors.append(FieldError(pointer="#/customers", code=code, detail=f"Must contain 1 to {MAX_ROWS} customers."))
     else:
-        outcomes = [_outcome(row, f"#/customers/{index}") for index, row in enumerate(rows)]
+        outcomes = _once(_outcome(row, f"#/customers/{index}") for index, row in enumerate(rows))
     if errors:
         raise InvalidError(errors + _row_errors(outcomes))
     return outcomes
@@ -138,6 +184,22 @@ def _outcome(row: object, pointer: str) -> NewCustomer | InvalidError:
         return new_customer(row, pointer)
     except InvalidError as error:
         return error
+
+
+def _once(outcomes: Iterable[NewCustomer | InvalidError]) -> list[NewCustomer | InvalidError]:
+    """Return the outcomes, with an error in place of each customer whose external id an earlier one has."""
+    seen: set[str] = set()
+    checked: list[NewCustomer | InvalidError] = []
+    for index, outcome in enumerate(outcomes):
+        external_id = None if isinstance(outcome, InvalidError) else outcome.get("external_id")
+        if external_id in seen:
+            where, detail = f"#/customers/{index}/external_id", "An earlier customer of the list has this external id."
+            checked.append(InvalidError([FieldError(pointer=where, code="duplicate", detail=detail)]))
+            continue
+        checked.append(outcome)
+        if external_id is not None:
+            seen.add(external_id)
+    return checked
 
 
 def _row_errors(outcomes: list[NewCustomer | InvalidError]) -> list[FieldError]:
@@ -185,7 +247,7 @@ def _beside_length(error: ErrorDetails) -> list[ErrorDetails]:
         return []
     rules = _FIELDS[error["loc"][0]]["schema"]
     while rules["type"] != "str":
-        rules = rules["schema"]
+        rules = rules["values_schema" if rules["type"] == "dict" else "schema"]
     of_any_length = SchemaValidator({name: rule for name, rule in rules.items() if name != "max_length"})
     try:
         of_any_length.validate_python(error["input"])
@@ -213,6 +275,12 @@ def _not_an_object(pointer: str) -> FieldError:
 _CODES: Final[dict[str, tuple[RequestErrorCode, str]]] = {
     "invalid_email": ("invalid_email", "Must be a valid email address, like name@example.com."),
     "missing": ("required", "Is required."),
+    "metadata_too_large": (
+        "metadata_too_large",
+        f"Must have at most {metadata.MAX_BYTES} bytes in all, keys and values in UTF-8.",
+    ),
+    "too_long": ("too_many_entries", "Must have at most {max_length} entries."),
+    "dict_type": ("wrong_type", "Must be a JSON object."),
     "string_type": ("wrong_type", "Must be a string."),
     "int_type": ("wrong_type", "Must be an integer."),
     "string_too_short": ("too_short", "Must not be blank."),
@@ -224,16 +292,31 @@ _CODES: Final[dict[str, tuple[RequestErrorCode, str]]] = {
 }
 """The core's error types, as the contract's stable codes and messages."""
 
+_PATTERNS: Final[dict[str, tuple[RequestErrorCode, str]]] = {
+    EXTERNAL_ID: (
+        "invalid_external_id",
+        "Must have 1 to 128 characters from A-Z a-z 0-9 . _ ~ -, the first a letter or digit.",
+    ),
+    metadata.KEY: ("invalid_metadata_key", "The key must have 1 to 40 characters from A-Z a-z 0-9 . _ -."),
+}
+"""What it means that a text does not match a pattern; for any other, that it contains control characters."""
+
 
 def _field_error(error: ErrorDetails, pointer: str) -> FieldError:
-    kind, where = error["type"], _pointer(pointer, error["loc"])
+    kind, location = error["type"], error["loc"]
+    # The core adds this to the place of a wrong key.
+    where = _pointer(pointer, location[:-1] if location[-1:] == ("[key]",) and len(location) > 2 else location)  # noqa: PLR2004
     if kind == "extra_forbidden":
-        if error["loc"][-1] in _READ_ONLY:
+        if location[-1] in _READ_ONLY:
             return FieldError(pointer=where, code="read_only", detail="Is assigned by the service and cannot be sent.")
+        if location[-1] in _FIXED:
+            return FieldError(pointer=where, code="read_only", detail="Is set at creation and never changes.")
         return _unknown_field(where)
-    if kind in {"string_type", "int_type"} and error["input"] is None:
+    if kind in {"string_type", "int_type", "dict_type"} and error["input"] is None:
         return FieldError(pointer=where, code="null", detail="Must not be null.")
     code, detail = _CODES.get(kind, ("wrong_type", "Has the wrong type."))
+    if kind == "string_pattern_mismatch":
+        code, detail = _PATTERNS.get(error["ctx"]["pattern"], (code, detail))
     return FieldError(pointer=where, code=code, detail=detail.format_map(error.get("ctx", {})))
 
 

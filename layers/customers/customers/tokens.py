@@ -14,7 +14,7 @@ import string
 import zlib
 from typing import Final, Literal, get_args
 
-Scope = Literal["customers:read", "customers:write", "customers:delete"]
+Scope = Literal["customers:read", "customers:write", "customers:delete", "customers:export"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 _DIGITS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase

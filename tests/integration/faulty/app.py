@@ -61,7 +61,8 @@ def _end(kind: str) -> None:
 
 
 app = _load_app()
-client = app.store._client  # noqa: SLF001 (the function's own client, where its hooks are)
+# The function's own client, where its hooks are.
+client = getattr(app, "client", None) or app.store._table.client  # noqa: SLF001
 client.meta.events.register_first("before-call.dynamodb", _begin)
 client.meta.events.register_first("before-send.dynamodb", _send)
 

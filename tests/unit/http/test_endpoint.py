@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from customers.errors import (
     CustomersError,
+    ExternalIdTakenError,
     FieldError,
+    ForbiddenError,
     InvalidError,
     KeyReusedError,
     NotFoundError,
@@ -405,15 +407,38 @@ def answer_to(error: Exception | None = None, response: Response | None = None) 
 
 PROBLEMS: Final[list[tuple[CustomersError, int, str, dict[str, str]]]] = [
     (InvalidError([FieldError(parameter="a", code="not_a_choice", detail="C.")]), 400, "invalid-request", {}),
+    (ForbiddenError("The token lacks a scope."), 403, "forbidden", {}),
     (NotFoundError("There is no such customer."), 404, "not-found", {}),
+    (ExternalIdTakenError({0: 7}), 409, "external-id-taken", {}),
+    (ExternalIdTakenError({0: 7, 3: 8}, listed=True), 409, "external-id-taken", {}),
     (StillRunningError(), 409, "still-running", {"Retry-After": "1"}),
     (VersionMismatchError(7), 412, "version-mismatch", {"ETag": '"7"'}),
+    (VersionMismatchError(None), 412, "version-mismatch", {}),
     (PayloadTooLargeError("Too much."), 413, "payload-too-large", {}),
     (UnsupportedMediaTypeError("Send JSON."), 415, "unsupported-media-type", {}),
     (KeyReusedError(), 422, "key-reused", {}),
     (StoreUnavailableError(), 503, "unavailable", {"Retry-After": "1"}),
     (OutcomeUnknownError(), 503, "unavailable", {"Retry-After": "1"}),
 ]
+
+
+def more_members(error: CustomersError) -> set[str]:
+    if isinstance(error, ExternalIdTakenError):
+        return {"errors"} if error.listed else {"errors", "customer_id"}
+    return {"errors"} if isinstance(error, InvalidError) else set()
+
+
+def test_a_taken_external_id_is_answered_with_its_holder() -> None:
+    one = json.loads(answer_to(ExternalIdTakenError({0: 7}))["body"])
+    assert one["customer_id"] == 7
+    assert [(error["pointer"], error["code"], error["customer_id"]) for error in one["errors"]] == [
+        ("#/external_id", "taken", 7)
+    ]
+    many = json.loads(answer_to(ExternalIdTakenError({0: 7, 3: 8}, listed=True))["body"])
+    assert [(error["pointer"], error["customer_id"]) for error in many["errors"]] == [
+        ("#/customers/0/external_id", 7),
+        ("#/customers/3/external_id", 8),
+    ]
 
 
 def subclasses(parent: type[Exception]) -> set[type[Exception]]:
@@ -438,7 +463,7 @@ def test_an_error_is_answered_with_its_problem(
     }  # fmt: skip
     problem = json.loads(answer["body"])
     members = {"type", "title", "status", "detail", "instance", "request_id"}
-    assert problem.keys() == members | ({"errors"} if status == 400 else set())
+    assert problem.keys() == members | more_members(error)
     assert problem["type"] == f"/problems/{name}"
     assert (problem["status"], problem["instance"]) == (status, "/prod/api/customers/123")
     assert problem["request_id"] == "request"

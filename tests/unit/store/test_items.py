@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from customers.fields import FIELDS
 from customers.ids import MAX_ID
 from customers.store.identity import digest
-from customers.store.items import ORDERS, customer, new_item, now
+from customers.store.items import EMAIL_INDEX, ORDERS, Creation, customer, new_item, now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +27,12 @@ TYPICAL: Final = {
     "group_id": 123456,
     "age": 42,
 }
-NEW: Final = st.fixed_dictionaries(
-    {field.name: st.integers(0, MAX_ID) if field.kind == "int" else st.text(max_size=9) for field in FIELDS}
-)
+VALUES: Final = {
+    "int": st.integers(0, MAX_ID),
+    "str": st.text(max_size=9),
+    "dict": st.dictionaries(st.text(min_size=1, max_size=9), st.text(max_size=9)),
+}
+NEW: Final = st.fixed_dictionaries({field.name: VALUES[field.kind] for field in FIELDS})
 
 
 def size(value: Mapping[str, Any]) -> int:
@@ -47,25 +50,32 @@ def size(value: Mapping[str, Any]) -> int:
 def test_an_item_holds_the_customer(new: dict[str, Any], customer_id: int) -> None:
     time = now()
     record = {"created_at": time, "updated_at": time, "version": 1}
-    assert customer(new_item(new, customer_id, time, "token")) == {"id": customer_id, **new, **record}
+    assert customer(new_item(new, Creation(customer_id, time, "token"))) == {"id": customer_id, **new, **record}
 
 
 @given(NEW)
-def test_a_field_that_was_never_sent_is_null(new: dict[str, Any]) -> None:
+def test_a_field_that_was_never_sent_is_null_or_empty(new: dict[str, Any]) -> None:
     optional = [field.name for field in FIELDS if not field.required]
-    item = new_item({name: value for name, value in new.items() if name not in optional}, 1, now(), "token")
-    assert [customer(item)[name] for name in optional] == [None] * len(optional)  # type: ignore[literal-required]
-    assert not set(optional) & item["customer"]["M"].keys()
+    item = new_item({name: value for name, value in new.items() if name not in optional}, Creation(1, now(), "token"))
+    nothing: dict[str, object] = {field.name: {} if field.kind == "dict" else None for field in FIELDS}
+    assert [customer(item)[name] for name in optional] == [nothing[name] for name in optional]  # type: ignore[literal-required]
+    assert not {name for name in optional if nothing[name] is None} & item["customer"]["M"].keys()
 
 
 def test_the_order_of_the_fields_is_that_of_the_declaration() -> None:
     names = [field.name for field in FIELDS]
-    assert list(customer(new_item(TYPICAL, 1, now(), "token"))) == ["id", *names, "created_at", "updated_at", "version"]
+    assert list(customer(new_item(TYPICAL, Creation(1, now(), "token")))) == [
+        "id",
+        *names,
+        "created_at",
+        "updated_at",
+        "version",
+    ]
 
 
 def test_a_typical_customer_takes_one_write_unit_and_leaves_room() -> None:
-    item = new_item(TYPICAL, MAX_ID, now(), f"{digest('key')}-{'x' * 16}:{digest('payload')}")
-    assert item.keys() >= {order.key for order in ORDERS.values()}
+    item = new_item(TYPICAL, Creation(MAX_ID, now(), f"{digest('key')}-{'x' * 16}:{digest('payload')}"))
+    assert item.keys() >= {order.key for order in (*ORDERS.values(), EMAIL_INDEX)}
     item["write_token"] = {"S": "x" * 16}
     bytes_ = sum(len(name.encode()) + size(value) for name, value in item.items())
     # Room for what is known of the last writer, and for a key of the client's own.

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_KEY_BYTES = 1024
-NAME = Field("name", "str", required=False, sorts=True, on_request=False, maximum=0)
-AGE = Field("age", "int", required=False, sorts=True, on_request=False, maximum=150)
+NAME = Field("name", "str", required=False, fixed=False, sorts=True, on_request=False, maximum=0)
+AGE = Field("age", "int", required=False, fixed=False, sorts=True, on_request=False, maximum=150)
 # What a name or an address may hold: no control characters, no lone surrogates.
 VALUES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=100)
 NEAR = st.text("aAáÁbeéßﬁ ~\u0301\u00a0\u200b", max_size=4)

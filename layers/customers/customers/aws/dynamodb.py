@@ -67,6 +67,7 @@ def client() -> DynamoDBClient:
     made: DynamoDBClient = session.client("dynamodb", _CONFIG)
     events = made.meta.events
     events.register("before-parse.dynamodb.Query", _read_items)
+    events.register("before-parse.dynamodb.Scan", _read_items)
     # What the handlers of these two events return replaces the parameters and the call.
     http = made._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 (one pool of connections for all)
     events.register("provide-client-params.dynamodb.BatchExecuteStatement", _set_statements_aside)  # type: ignore[arg-type]

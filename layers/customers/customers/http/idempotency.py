@@ -33,7 +33,7 @@ from aws_lambda_powertools.utilities.idempotency.serialization.custom_dict impor
 from botocore.exceptions import ClientError
 
 from customers.aws.dynamodb import call
-from customers.errors import InvalidError, KeyReusedError, StillRunningError
+from customers.errors import ExternalIdTakenError, InvalidError, KeyReusedError, StillRunningError
 from customers.http.problems import problem
 from customers.http.request import PayloadTooLargeError, Response
 from customers.store.identity import RequestName, digest
@@ -146,7 +146,7 @@ class AnswerKeeper:
         request
             The request.
         key
-            Its Idempotency-Key. Each token has its own keys.
+            Its Idempotency-Key. Each token has its own keys, which it shares with the tokens that replace it.
         handle
             Computes the response. It is called again if it did not finish the first time.
 
@@ -163,7 +163,7 @@ class AnswerKeeper:
         """
         request.check_media_type()
         sealer = _Sealer(f"{request.fingerprint('answer')} {key}")
-        name = digest(request.authorizer.get("token_id", ""), key)
+        name = digest(request.authorizer.get("first_token_id", request.authorizer.get("token_id", "")), key)
 
         def work_out(*, asked: dict[str, str]) -> Response:
             request_name = RequestName(f"{asked['name']}-{self._life_of(asked['name'])}", asked["payload"])
@@ -232,8 +232,8 @@ class AnswerKeeper:
 def _answer(request: Request, handle: Callable[[RequestName], Response], name: RequestName) -> Response:
     try:
         return handle(name)
-    except (InvalidError, PayloadTooLargeError) as error:
-        # An invalid request stays invalid, so its response is kept. Other errors are not.
+    except (InvalidError, PayloadTooLargeError, ExternalIdTakenError) as error:
+        # These say what is wrong with the request, and are kept. Other errors may pass, and are not.
         return problem(error, request)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from customers.errors import (
+    CustomersError,
+    ExternalIdTakenError,
+    ForbiddenError,
     InvalidError,
     KeyReusedError,
     NotFoundError,
@@ -20,38 +23,71 @@ from customers.logs import logger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from customers.errors import CustomersError
     from customers.http.request import Request
 
-_RETRY: dict[str, str] = {"Retry-After": "1"}
+_RETRY: Final[dict[str, str]] = {"Retry-After": "1"}
 """Seconds."""
 
+_PROBLEMS: Final[dict[type[CustomersError], tuple[int, str, str, str | None]]] = {
+    InvalidError: (400, "invalid-request", "Invalid request", "See errors for everything that is wrong."),
+    ForbiddenError: (403, "forbidden", "Forbidden", None),
+    NotFoundError: (404, "not-found", "Not found", None),
+    ExternalIdTakenError: (
+        409,
+        "external-id-taken",
+        "External id taken",
+        "Another customer has this external id. To create or replace, use PUT with the external id.",
+    ),
+    StillRunningError: (
+        409,
+        "still-running",
+        "Still running",
+        "A request with this Idempotency-Key is still running. Repeat it after the seconds in Retry-After.",
+    ),
+    VersionMismatchError: (
+        412,
+        "version-mismatch",
+        "Version mismatch",
+        "The customer is not in the state that If-Match or If-None-Match expects. Read it again.",
+    ),
+    PayloadTooLargeError: (413, "payload-too-large", "Payload too large", None),
+    UnsupportedMediaTypeError: (415, "unsupported-media-type", "Unsupported media type", None),
+    KeyReusedError: (
+        422,
+        "key-reused",
+        "Idempotency key reused",
+        "This Idempotency-Key was used for another request. Use a new key for each request.",
+    ),
+}
+"""For each error: its status, name, title and detail (None: the text of the error)."""
 
-def problem(error: CustomersError, request: Request) -> Response:  # noqa: PLR0911 (one for each error)
+
+def problem(error: CustomersError, request: Request) -> Response:
     """Return the response that reports an error."""
+    if isinstance(error, StoreUnavailableError):
+        return _unavailable(error, request)
+    known = _PROBLEMS.get(type(error))
+    if known is None:
+        return unforeseen(error, request)
+    status, name, title, detail = known
+    headers, members = _details(error)
+    return _response(request, status, name, title, str(error) if detail is None else detail, headers, members)
+
+
+def _details(error: CustomersError) -> tuple[Mapping[str, str], Mapping[str, Any]]:
+    """Return the headers and the members that only this kind of error has."""
     match error:
         case InvalidError():
-            what = 400, "invalid-request", "Invalid request", "See errors for everything that is wrong."
-            return _response(request, *what, extra={"errors": error.errors})
-        case NotFoundError():
-            return _response(request, 404, "not-found", "Not found", str(error))
+            return {}, {"errors": error.errors}
+        case ExternalIdTakenError():
+            holder = {} if error.listed else {"customer_id": error.holders[0]}
+            return {}, {**holder, "errors": error.errors}
         case StillRunningError():
-            detail = "A request with this Idempotency-Key is still running. Repeat it after the seconds in Retry-After."
-            return _response(request, 409, "still-running", "Still running", detail, _RETRY)
-        case VersionMismatchError():
-            detail = "If-Match does not name the current version, which is in ETag. Read the customer again."
-            return _response(request, 412, "version-mismatch", "Version mismatch", detail, etag(error.current))
-        case PayloadTooLargeError():
-            return _response(request, 413, "payload-too-large", "Payload too large", str(error))
-        case UnsupportedMediaTypeError():
-            return _response(request, 415, "unsupported-media-type", "Unsupported media type", str(error))
-        case KeyReusedError():
-            detail = "This Idempotency-Key was used for another request. Use a new key for each request."
-            return _response(request, 422, "key-reused", "Idempotency key reused", detail)
-        case StoreUnavailableError():
-            return _unavailable(error, request)
+            return _RETRY, {}
+        case VersionMismatchError(current=int(current)):
+            return etag(current), {}
         case _:
-            return unforeseen(error, request)
+            return {}, {}
 
 
 def unforeseen(error: Exception, request: Request) -> Response:

@@ -12,14 +12,15 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from customers.errors import CustomersError, FieldError, InvalidError, NotFoundError
-from customers.ids import MAX_ID
+from customers.errors import CustomersError, FieldError, ForbiddenError, InvalidError, NotFoundError
+from customers.ids import EXTERNAL_ID, MAX_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from customers.customer import Customer
     from customers.errors import RequestErrorCode
+    from customers.tokens import Scope
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """Twice a hundred customers with the longest fields, every character escaped."""
@@ -212,6 +213,48 @@ class Request:
         if not _ID.fullmatch(value) or int(value) > MAX_ID:
             raise NotFoundError("An id is an integer from 1 to 2^53 - 1.")
         return int(value)
+
+    def external_id_in_path(self) -> str:
+        """Return the external id in the path.
+
+        Raises
+        ------
+        NotFoundError
+            It is not a valid one, so no customer has it or can get it.
+        """
+        value = self.text_in_path("external_id")
+        if not re.fullmatch(EXTERNAL_ID, value):
+            raise NotFoundError(
+                "An external id has 1 to 128 characters from A-Z a-z 0-9 . _ ~ -, the first a letter or digit."
+            )
+        return value
+
+    def require_scope(self, scope: Scope) -> None:
+        """Make sure that the token has a scope that the gateway does not check.
+
+        Raises
+        ------
+        ForbiddenError
+            It does not.
+        """
+        if scope not in self.authorizer.get("scopes", "").split():
+            raise ForbiddenError(f"The token lacks the scope {scope}.")
+
+    def expected_existence(self) -> bool | None:
+        """Return whether the resource must exist (If-Match) or must not (`If-None-Match: *`); None if neither is said.
+
+        https://www.rfc-editor.org/rfc/rfc9110#section-13.1
+        """
+        if_match, if_none_match = self.header("If-Match"), self.header("If-None-Match")
+        if if_none_match is None:
+            return None if if_match is None else True
+        if if_none_match.strip() != "*":
+            detail = "Must be *, which means: create only."
+            self._errors.append(FieldError(header="If-None-Match", code="invalid_tag", detail=detail))
+        if if_match is not None:
+            detail = "If-Match and If-None-Match contradict each other. Send one of them."
+            self._errors.append(FieldError(header="If-None-Match", code="not_together", detail=detail))
+        return False
 
     def expected_versions(self) -> list[int] | None:
         """Return the versions that If-Match names (RFC 9110, section 13.1.1); None for any version."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from customers.aws.dynamodb import call
 from customers.errors import StoreUnavailableError
-from customers.store.items import key, new_item, now
+from customers.store.external_ids import ExternalIdStore
+from customers.store.items import Creation, creation_of, key, new_item, now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,6 +55,7 @@ class BulkStore:
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
         self._table = table
+        self._keyed = ExternalIdStore(client, table)
 
     def insert_each(self, request: RequestName, rows: Mapping[int, NewCustomer], since: str) -> dict[int, bool]:
         """Insert the rows of an import, each on its own.
@@ -73,7 +75,10 @@ class BulkStore:
             For each index, whether the import created the row, now or in an earlier try; False if it was there before.
         """
         outcomes: dict[int, bool] = {}
-        draws = dict.fromkeys(rows, 0)
+        draws = {index: 0 for index, row in rows.items() if row.get("external_id") is None}
+        for index in rows.keys() - draws.keys():
+            external_id = str(rows[index].get("external_id"))
+            _, outcomes[index] = self._keyed.put(external_id, rows[index], versions=None, exists=None)
         pace = _Pace()
         while draws:
             ids = {index: request.id(index, draw) for index, draw in draws.items()}
@@ -109,7 +114,7 @@ class BulkStore:
         time_ = now()
         # All statements first: the CPU is faster at one task than if it alternates with waiting for the table.
         statements = {
-            index: self._insertion(new_item(row, ids[index], time_, _row_token(request, index)))
+            index: self._insertion(new_item(row, Creation(ids[index], time_, _row_token(request, index))))
             for index, row in rows.items()
         }
         inserted: list[int] = []
@@ -145,14 +150,14 @@ class BulkStore:
                 self._table: {
                     "Keys": [key(customer_id) for customer_id in some],
                     "ConsistentRead": True,
-                    "ProjectionExpression": "id, create_token, created_at",
+                    "ProjectionExpression": "id, create_token, created_at, old_create_token, old_created_at",
                 }
             }
             tries = 0
             while wanted:
                 answer = call(partial(self._client.batch_get_item, RequestItems=wanted))
                 for item in answer["Responses"].get(self._table, []):
-                    found[int(item["id"]["N"])] = (item["create_token"]["S"], item["created_at"]["S"])
+                    found[int(item["id"]["N"])] = creation_of(item)
                 wanted = answer.get("UnprocessedKeys")
                 if wanted:
                     tries += 1

@@ -1,25 +1,28 @@
-"""The table of customers: one customer at a time, or all of a request together.
-
-A write that may have been carried out is never sent again, because others may have written since. Creations and changes
-store a token that names them. If the response is lost, the store looks for the token in the row, and so knows that the
-write was applied (docs/decisions/0014).
-"""
+"""The table of customers: one customer at a time, or all of a request together."""
 
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
+from customers import metadata
 from customers.aws.dynamodb import call
-from customers.errors import KeyReusedError, NotFoundError, OutcomeUnknownError, VersionMismatchError
-from customers.ids import MAX_ID
-from customers.store.items import ORDERS, attributes, customer, key, key_attributes, new_item, now, number
-from customers.store.sorting import id_of
+from customers.errors import (
+    ExternalIdTakenError,
+    FieldError,
+    InvalidError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+)
+from customers.store.external_ids import SaltKeeper
+from customers.store.items import attributes, customer, is_customer, key_attributes, now
+from customers.store.places import Place, Taken, tell_apart
+from customers.store.table import RefusedError, Table, Update, live_at, no_customer, refused_item
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -28,13 +31,8 @@ if TYPE_CHECKING:
     from customers.store.identity import RequestName
     from customers.store.items import Item
 
-
-class Page(NamedTuple):
-    """A part of a group, in order."""
-
-    customers: list[Customer]
-    next_position: str | None
-    """Where the next page starts; None on the last page."""
+_MERGES: Final = 20
+"""Tries to merge entries into a customer that others change at the same time."""
 
 
 class CustomerStore:
@@ -45,8 +43,8 @@ class CustomerStore:
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        self._client = client
-        self._table = table
+        self._table = Table(client, table)
+        self._salt = SaltKeeper(self._table)
 
     def get(self, customer_id: int) -> Customer:
         """Read a customer, strongly consistent.
@@ -56,9 +54,9 @@ class CustomerStore:
         NotFoundError
             There is no such customer.
         """
-        item = self._item(customer_id)
-        if item is None:
-            raise _no_customer()
+        item = self._table.read(customer_id)
+        if not is_customer(item):
+            raise no_customer()
         return customer(item)
 
     def create(self, new: Sequence[NewCustomer], request: RequestName | None = None) -> list[Customer]:
@@ -67,54 +65,55 @@ class CustomerStore:
         Parameters
         ----------
         new
-            At least one, at most 100, the limit of a transaction.
+            At least one, at most 100, the limit of a transaction. Their external ids differ.
         request
             Identifies a request that may be repeated after any failure. The repetition gets the same customers, in
             their current state, and none is created twice. None: each call creates.
 
         Raises
         ------
+        ExternalIdTakenError
+            Other customers have some of the external ids.
         KeyReusedError
             An earlier request with this name asked for something else.
         """
-        token = secrets.token_urlsafe(12) if request is None else f"{request.name}:{request.payload}"
-        time = now()
-        rows: dict[int, Item] = {}
-        draws = dict.fromkeys(range(len(new)), 0)
-        while draws:
-            items = [
-                new_item(new[index], _new_id() if request is None else request.id(index, draw), time, token)
-                for index, draw in draws.items()
-            ]
-            refusals = self._insert(items)
-            if all(met is None for met in refusals):
-                rows.update(zip(draws, items, strict=True))
-                break
-            for index, met in zip(list(draws), refusals, strict=True):
-                if met is None:
-                    continue
-                met_token = met["create_token"]["S"]
-                if met_token == token:
-                    # Its own row: a response was lost, or an earlier attempt died after writing it.
-                    rows[index] = met
-                    del draws[index]
-                elif request is not None and met_token.startswith(f"{request.name}:"):
-                    raise KeyReusedError
-                else:
-                    draws[index] += 1
-        return [customer(rows[index]) for index in range(len(new))]
+        outcomes = self._create(new, request, leave_taken=False)
+        return [outcome for outcome in outcomes if not isinstance(outcome, Taken)]
 
-    def _insert(self, items: list[dict[str, AttributeValueTypeDef]]) -> Sequence[Item | None]:
-        """Insert all items or none, and return for each the row found in its place. All None: they are inserted."""
-        puts: list[Any] = [
-            {
-                "TableName": self._table,
-                "Item": item,
-                "ConditionExpression": "attribute_not_exists(id)",
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-            for item in items
+    def create_free(self, new: Sequence[NewCustomer], request: RequestName | None = None) -> list[Customer | Taken]:
+        """Create customers, all or none but those whose external ids are taken, and return them in the same order.
+
+        Parameters and errors are those of `create`, without ExternalIdTakenError.
+        """
+        return self._create(new, request, leave_taken=True)
+
+    def _create(
+        self, new: Sequence[NewCustomer], request: RequestName | None, *, leave_taken: bool
+    ) -> list[Customer | Taken]:
+        token = secrets.token_urlsafe(12) if request is None else f"{request.name}:{request.payload}"
+        places = {index: Place(index, row, token, request, self._salt) for index, row in enumerate(new)}
+        outcomes: dict[int, Customer | Taken] = {}
+        while open_ := [place for index, place in places.items() if index not in outcomes]:
+            tell_apart(open_)
+            refusals = self._insert([place.put() for place in open_])
+            if all(met is None for met in refusals):
+                outcomes |= {place.index: customer(place.item) for place in open_}
+                break
+            for place, met in zip(open_, refusals, strict=True):
+                outcome = None if met is None else place.meet(met, self._table)
+                if outcome is not None:
+                    outcomes[place.index] = outcome
+            taken = {index: row.customer_id for index, row in outcomes.items() if isinstance(row, Taken)}
+            if taken and not leave_taken:
+                raise ExternalIdTakenError(taken)
+        return [outcomes[index] for index in range(len(new))]
+
+    def _insert(self, puts: list[dict[str, Any]]) -> Sequence[Item | None]:
+        """Write all items or none, and return for each the item found in its place. All None: they are written."""
+        puts = [
+            {"TableName": self._table.name, "ReturnValuesOnConditionCheckFailure": "ALL_OLD", **put} for put in puts
         ]
+        client = self._table.client
         try:
             if len(puts) == 1:
                 self._insert_one(puts[0])
@@ -122,28 +121,28 @@ class CustomerStore:
                 # DynamoDB recognizes a repeated transaction by its token.
                 token = secrets.token_urlsafe(16)
                 writes: Any = [{"Put": put} for put in puts]
-                call(lambda: self._client.transact_write_items(TransactItems=writes, ClientRequestToken=token))
+                call(lambda: client.transact_write_items(TransactItems=writes, ClientRequestToken=token))
         except ClientError as error:
-            return [_refused_item(error)] if len(puts) == 1 else _cancelled_items(error)
-        return [None] * len(items)
+            return [refused_item(error)] if len(puts) == 1 else _cancelled_items(error)
+        return [None] * len(puts)
 
     def _insert_one(self, put: Any) -> None:  # noqa: ANN401 (the arguments of put_item)
         try:
-            call(lambda: self._client.put_item(**put), repeatable=False)
+            call(lambda: self._table.client.put_item(**put), repeatable=False)
         except OutcomeUnknownError:
-            item = self._item(int(put["Item"]["id"]["N"]))
-            if item is None or item["create_token"] != put["Item"]["create_token"]:
+            item = self._table.read(int(put["Item"]["id"]["N"]))
+            if item.get("create_token") != put["Item"]["create_token"]:
                 raise
 
     def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
-        """Change some fields of a customer in one conditional write, and return the changed customer.
+        """Change some fields of a customer, all in one conditional write, and return the changed customer.
 
         Parameters
         ----------
         customer_id
             The customer.
         changes
-            At least one field. None clears an optional field.
+            At least one field. None clears an optional field, or removes an entry.
         versions
             The versions at which the change may be made, at most 90; None for any.
 
@@ -153,33 +152,43 @@ class CustomerStore:
             There is no such customer.
         VersionMismatchError
             The customer has another version.
+        InvalidError
+            The customer would have too many entries.
         """
-        token: AttributeValueTypeDef = {"S": secrets.token_urlsafe(12)}
-        update, names, values = _update_expression(customer_id, changes)
-        condition, condition_values = _at(versions)
-        arguments: Any = {
-            "TableName": self._table,
-            "Key": key(customer_id),
-            "UpdateExpression": update,
-            "ConditionExpression": condition,
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": {**values, **condition_values, ":write_token": token},
-            "ReturnValues": "ALL_NEW",
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
+        entries = changes.get("metadata")
+        if isinstance(entries, dict):
+            return self._merge(customer_id, changes, entries, versions)
         try:
-            answer = call(lambda: self._client.update_item(**arguments), repeatable=False)
-        except OutcomeUnknownError:
-            current = self._item(customer_id)
-            if current is None or current.get("write_token") != token:
-                raise
-            return customer(current)
-        except ClientError as error:
-            raise _refusal(_refused_item(error)) from None
-        return customer(answer["Attributes"])
+            return self._change(customer_id, changes, versions)
+        except RefusedError as refused:
+            raise refused.reason() from None
+
+    def _merge(
+        self, customer_id: int, changes: Changes, entries: Mapping[str, str | None], versions: Sequence[int] | None
+    ) -> Customer:
+        """Merge entries, whose limits need the stored ones, and so a read before the write."""
+        met = self._table.read(customer_id)
+        for _ in range(_MERGES):
+            refused = RefusedError(met)
+            if not is_customer(met) or (versions is not None and int(met["version"]["N"]) not in versions):
+                raise refused.reason()
+            current = customer(met)
+            together = metadata.merged(current.get("metadata", {}), entries)
+            _check_entries(together)
+            try:
+                return self._change(customer_id, {**changes, "metadata": {**together}}, [current["version"]])
+            except RefusedError as error:
+                met = error.item
+        raise StoreUnavailableError
+
+    def _change(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
+        condition, values = live_at(versions)
+        update = _update(customer_id, changes)
+        update = update._replace(condition=condition, values={**update.values, **values})
+        return customer(self._table.update(customer_id, update))
 
     def delete(self, customer_id: int, versions: Sequence[int] | None) -> None:
-        """Delete a customer.
+        """Delete a customer. A tombstone stays for a while, without anything of the person.
 
         Parameters
         ----------
@@ -195,112 +204,42 @@ class CustomerStore:
         VersionMismatchError
             The customer has another version.
         """
-        condition, condition_values = _at(versions)
-        arguments: Any = {
-            "TableName": self._table,
-            "Key": key(customer_id),
-            "ConditionExpression": condition,
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        if condition_values:
-            arguments["ExpressionAttributeNames"] = {"#version": "version"}
-            arguments["ExpressionAttributeValues"] = condition_values
         try:
-            call(lambda: self._client.delete_item(**arguments), repeatable=False)
-        except ClientError as error:
-            raise _refusal(_refused_item(error)) from None
-
-    def page(self, group_id: int, sort: str, *, descending: bool, limit: int, after: str | None) -> Page:
-        """Read a page of a group, eventually consistent, in one Query.
-
-        Parameters
-        ----------
-        group_id
-            The group.
-        sort
-            The field to sort by, one of `fields.SORT_FIELDS`.
-        descending
-            Whether in reverse order.
-        limit
-            The most customers to return.
-        after
-            `next_position` of the previous page; None for the first page.
-        """
-        order = ORDERS[sort]
-        start: Any = {}
-        if after is not None:
-            position: AttributeValueTypeDef = {"N": after} if sort == "id" else {"S": after}
-            last_id = int(after) if sort == "id" else id_of(after)
-            start["ExclusiveStartKey"] = {"group_id": number(group_id), **key(last_id), order.key: position}
-        answer = call(
-            lambda: self._client.query(
-                TableName=self._table,
-                IndexName=order.name,
-                KeyConditionExpression="group_id = :group_id",
-                ExpressionAttributeValues={":group_id": number(group_id)},
-                ScanIndexForward=not descending,
-                # One row more than requested shows whether there is a next page, without a second call.
-                Limit=limit + 1,
-                **start,
-            )
-        )
-        items = answer["Items"][:limit]
-        # DynamoDB ends a page of very long rows itself, at 1 MB.
-        more = len(answer["Items"]) > limit or "LastEvaluatedKey" in answer
-        last = items[-1][order.key] if more and items else None
-        return Page([customer(item) for item in items], None if last is None else last.get("S") or last["N"])
-
-    def _item(self, customer_id: int) -> Item | None:
-        answer = call(lambda: self._client.get_item(TableName=self._table, Key=key(customer_id), ConsistentRead=True))
-        return answer.get("Item")
+            self._table.bury(customer_id, versions)
+        except RefusedError as refused:
+            raise refused.reason() from None
 
 
-def _update_expression(
-    customer_id: int, changes: Changes
-) -> tuple[str, dict[str, str], dict[str, AttributeValueTypeDef]]:
-    """Return the UpdateExpression of a change, its names, and its values except that of the write token."""
+def _check_entries(entries: Mapping[str, str]) -> None:
+    errors = []
+    if len(entries) > metadata.MAX_ENTRIES:
+        detail = f"The customer would have {len(entries)} entries. At most {metadata.MAX_ENTRIES} are possible."
+        errors.append(FieldError(pointer="#/metadata", code="too_many_entries", detail=detail))
+    if metadata.too_large(entries):
+        detail = f"The customer's entries would have more than {metadata.MAX_BYTES} bytes in all."
+        errors.append(FieldError(pointer="#/metadata", code="metadata_too_large", detail=detail))
+    if errors:
+        raise InvalidError(errors)
+
+
+def _update(customer_id: int, changes: Changes) -> Update:
+    """Return the update that makes some changes; its condition is the caller's."""
     fields = attributes(changes)
-    own: dict[str, AttributeValueTypeDef] = {**key_attributes(changes, customer_id), "updated_at": {"S": now()}}
-    sets = [f"#customer.#{name} = :new_{name}" for name in fields]
+    time: AttributeValueTypeDef = {"S": now()}
+    own = {**key_attributes(changes, customer_id), "updated_at": time, "order": time}
+    sets = [f"customer.#{name} = :new_{name}" for name in fields]
     sets += [f"#{name} = :{name}" for name in own]
-    sets += ["#version = #version + :one", "#write_token = :write_token"]
+    sets += ["#version = #version + :one", "write_token = :write_token"]
     cleared = [name for name in changes if name not in fields]
-    removes = ", ".join(f"#customer.#{name}" for name in cleared)
-    names = {f"#{name}": name for name in (*fields, *cleared, *own, "customer", "version", "write_token")}
+    removes = ", ".join(f"customer.#{name}" for name in cleared)
+    names = {f"#{name}": name for name in (*fields, *cleared, *own, "version")}
     values: dict[str, AttributeValueTypeDef] = {f":new_{name}": value for name, value in fields.items()}
     values |= {f":{name}": value for name, value in own.items()} | {":one": {"N": "1"}}
-    return f"SET {', '.join(sets)}" + (f" REMOVE {removes}" if cleared else ""), names, values
-
-
-def _new_id() -> int:
-    return secrets.randbelow(MAX_ID) + 1
-
-
-def _at(versions: Sequence[int] | None) -> tuple[str, dict[str, AttributeValueTypeDef]]:
-    """Return the condition that a customer exists, at one of the versions, with its values."""
-    if versions is None:
-        return "attribute_exists(id)", {}
-    # No version is 0, so an empty list matches nothing, and the refusal still shows the current version.
-    values = {f":v{index}": number(version) for index, version in enumerate(versions or [0])}
-    return f"attribute_exists(id) AND #version IN ({', '.join(values)})", values
-
-
-def _refused_item(error: ClientError) -> Item:
-    """Return the row that a condition refused, empty if there is none.
-
-    Raises
-    ------
-    ClientError
-        The error is another one.
-    """
-    if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-        raise error
-    item: Item = error.response.get("Item", {})  # type: ignore[assignment]  # botocore-stubs leave it out
-    return item
+    return Update(f"SET {', '.join(sets)}" + (f" REMOVE {removes}" if cleared else ""), "", names, values)
 
 
 def _cancelled_items(error: ClientError) -> list[Item | None]:
-    """Return for each write of a transaction the row that its condition refused; None where it did not.
+    """Return for each write of a transaction the item that its condition refused; None where it did not.
 
     Raises
     ------
@@ -310,14 +249,4 @@ def _cancelled_items(error: ClientError) -> list[Item | None]:
     reasons: Any = error.response.get("CancellationReasons", [])
     if not any(reason["Code"] == "ConditionalCheckFailed" for reason in reasons):
         raise error
-    return [reason.get("Item") for reason in reasons]
-
-
-def _refusal(current: Item) -> NotFoundError | VersionMismatchError:
-    if not current:
-        return _no_customer()
-    return VersionMismatchError(int(current["version"]["N"]))
-
-
-def _no_customer() -> NotFoundError:
-    return NotFoundError("There is no such customer.")
+    return [reason.get("Item", {}) if reason["Code"] == "ConditionalCheckFailed" else None for reason in reasons]

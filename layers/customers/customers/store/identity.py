@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
-from typing import NamedTuple
+import secrets
+from typing import Final, NamedTuple
 
 from customers.ids import MAX_ID
+
+HALF: Final = (MAX_ID + 1) // 2
+"""Ids from here on belong to external ids, and those below it to customers without one."""
+
+
+def random_id() -> int:
+    """Return an id for a customer without an external id."""
+    return secrets.randbelow(HALF - 1) + 1
 
 
 def digest(*parts: str) -> str:
@@ -34,4 +44,29 @@ class RequestName(NamedTuple):
             How many ids before this one were taken by others.
         """
         hashed = hashlib.sha256(f"{self.name} {index} {draw}".encode()).digest()
-        return int.from_bytes(hashed[:16]) % MAX_ID + 1
+        return int.from_bytes(hashed[:16]) % (HALF - 1) + 1
+
+
+class Salt(NamedTuple):
+    """Derives ids from external ids. Without the salt, nobody can compute or reverse them."""
+
+    value: str
+
+    def id(self, external_id: str, draw: int) -> int:
+        """Derive a customer's id, in the upper half.
+
+        Parameters
+        ----------
+        external_id
+            The external id.
+        draw
+            How many ids before this one are those of other external ids.
+        """
+        return HALF + int.from_bytes(self._hash(f"id {draw}", external_id)[:16]) % HALF
+
+    def key_hash(self, external_id: str) -> str:
+        """Return what tells an external id from others with the same id: 128 bits, in 22 characters (base64url)."""
+        return base64.urlsafe_b64encode(self._hash("key", external_id)[:16])[:22].decode()
+
+    def _hash(self, purpose: str, external_id: str) -> bytes:
+        return hmac.digest(self.value.encode(), f"{purpose} {external_id}".encode(), "sha256")

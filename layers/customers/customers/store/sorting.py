@@ -41,11 +41,16 @@ def sort_text(field: Field, value: object, customer_id: int) -> str:
         return _with_id(_MISSING, customer_id)
     if field.kind == "int":
         return _with_id(str(value).zfill(len(str(field.maximum))), customer_id)
-    folded = fold(str(value))
+    return _with_id(prefix_text(str(value)), customer_id)
+
+
+def prefix_text(prefix: str) -> str:
+    """Return what the sort texts begin with of all values that begin with a text, apart from case and accents."""
+    folded = fold(prefix)
     # A code point takes at most four bytes, so a short text need not be encoded to measure it.
     if len(folded) * 4 > _MAX_BYTES:
         folded = folded.encode()[:_MAX_BYTES].decode(errors="ignore")
-    return _with_id(folded, customer_id)
+    return folded
 
 
 def time_text(timestamp: str, customer_id: int) -> str:

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from customers.aws.dynamodb import call
 from customers.errors import StoreUnavailableError
+from customers.tokens import token_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,8 @@ class TokenRecord(NamedTuple):
     """When it is revoked; None if it is not. After a rotation this may be in the future."""
     last_used_on: str | None
     """The last day on which it was used, as YYYY-MM-DD in UTC; None if it never was."""
+    first_token_id: str
+    """The id of the token that it replaced by rotation, or of the first one in such a line; otherwise its own."""
 
     def valid_at(self, second: float) -> bool:
         """Whether the token may be used at a time, in seconds since the epoch."""
@@ -61,7 +64,14 @@ class TokenStore:
         items = call(lambda: [item for page in pages for item in page["Items"]])
         return sorted(map(_record, items), key=lambda record: record.created_at)
 
-    def put(self, token_hash: str, scopes: Sequence[str], label: str, expires_at: int | None) -> None:
+    def put(
+        self,
+        token_hash: str,
+        scopes: Sequence[str],
+        label: str,
+        expires_at: int | None,
+        first_token_id: str | None = None,
+    ) -> None:
         """Store a new token.
 
         Parameters
@@ -74,6 +84,8 @@ class TokenStore:
             What it is for.
         expires_at
             Second since the epoch from which it is no longer valid; None for never.
+        first_token_id
+            Of the token that it replaces; None if it does not replace one.
         """
         item: dict[str, AttributeValueTypeDef] = {
             "token_hash": {"S": token_hash},
@@ -83,6 +95,8 @@ class TokenStore:
         # DynamoDB has no empty sets.
         if scopes:
             item["scopes"] = {"SS": list(scopes)}
+        if first_token_id is not None:
+            item["first_token_id"] = {"S": first_token_id}
         if expires_at is not None:
             item["expires_at"] = {"N": str(expires_at)}
         call(lambda: self._client.put_item(TableName=self._table, Item=item))
@@ -131,4 +145,5 @@ def _record(item: Mapping[str, Any]) -> TokenRecord:
         expires_at=int(item["expires_at"]["N"]) if "expires_at" in item else None,
         revoked_at=int(item["revoked_at"]["N"]) if "revoked_at" in item else None,
         last_used_on=item["last_used_on"]["S"] if "last_used_on" in item else None,
+        first_token_id=item["first_token_id"]["S"] if "first_token_id" in item else token_id(item["token_hash"]["S"]),
     )

@@ -1,0 +1,65 @@
+"""GET /api/customers/: customers with an address or an external id, or all customers."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import customers.aws.cold_start
+from customers.aws import dynamodb
+from customers.email_address import MAX_LENGTH, canonical
+from customers.errors import NotFoundError
+from customers.http.endpoint import endpoint
+from customers.http.listing import Walk, listing, read_walk
+from customers.ids import EXTERNAL_ID
+from customers.store.external_ids import ExternalIdStore
+from customers.store.pages import Page, PageStore
+
+if TYPE_CHECKING:
+    from customers.http.request import Request, Response
+
+client = dynamodb.client()
+store = PageStore(client, os.environ["CUSTOMERS_TABLE"])
+keyed = ExternalIdStore(client, os.environ["CUSTOMERS_TABLE"])
+
+
+@endpoint
+def lambda_handler(request: Request) -> Response:
+    """Return the page, and the link to the next one if there is one."""
+    email, external_id = request.text("email"), request.text("external_id")
+    address = None if email is None else _address(request, email)
+    if external_id is not None and not re.fullmatch(EXTERNAL_ID, external_id):
+        detail = "Must have 1 to 128 characters from A-Z a-z 0-9 . _ ~ -, the first a letter or digit."
+        request.refuse("external_id", "invalid_external_id", detail)
+    if email is not None and external_id is not None:
+        request.refuse("external_id", "not_together", "Send either email or external_id, not both.")
+    walk = read_walk(request, {"email": address, "external_id": external_id})
+    request.check()
+    return listing(request, walk, _find(request, address, external_id, walk))
+
+
+def _address(request: Request, email: str) -> str | None:
+    try:
+        if len(email) <= MAX_LENGTH:
+            return canonical(email)
+    except ValueError:
+        pass
+    request.refuse("email", "invalid_email", "Must be a valid email address, like name@example.com.")
+    return None
+
+
+def _find(request: Request, address: str | None, external_id: str | None, walk: Walk) -> Page:
+    if address is not None:
+        return store.with_email(address, limit=walk.limit, after=walk.position)
+    if external_id is None:
+        # A policy cannot see a query, so the gateway lets every token that may read come this far.
+        request.require_scope("customers:export")
+        return store.everybody(limit=walk.limit, after=walk.position)
+    try:
+        return Page([keyed.get(external_id)], None)
+    except NotFoundError:
+        return Page([], None)
+
+
+customers.aws.cold_start.over()

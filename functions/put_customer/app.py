@@ -1,0 +1,32 @@
+"""PUT /api/customers/external/{external_id}: create a customer by your own system's key, or replace its fields."""
+
+from __future__ import annotations
+
+import os
+
+import customers.aws.cold_start
+from customers import model
+from customers.aws import dynamodb
+from customers.http.endpoint import endpoint
+from customers.http.request import Request, Response, etag
+from customers.store.external_ids import ExternalIdStore
+
+store = ExternalIdStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
+
+
+@endpoint
+def lambda_handler(request: Request) -> Response:
+    """Return the customer, and whether it was created. If it is stored like this already, nothing is written."""
+    versions = request.expected_versions()
+    exists = request.expected_existence()
+    external_id = request.external_id_in_path()
+    new = request.body(lambda body: model.replacement(body, external_id))
+    customer, created = store.put(external_id, new, versions=versions, exists=exists)
+    if not created:
+        return Response(200, customer, etag(customer["version"]))
+    # The customer's other address, by its id.
+    base = request.path.rstrip("/").removesuffix(f"/external/{external_id}")
+    return Response(201, customer, {"Location": f"{base}/{customer['id']}", **etag(customer["version"])})
+
+
+customers.aws.cold_start.over()

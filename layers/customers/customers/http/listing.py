@@ -1,0 +1,60 @@
+"""Pages of customers as responses: the walk through them that a cursor continues, and the link to the next page."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlencode
+
+from customers.http.cursor import CursorSealer
+from customers.http.request import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from customers.http.request import Request
+    from customers.store.pages import Page
+
+cursors = CursorSealer(os.environ["CURSOR_KEY"])
+
+
+class Walk(NamedTuple):
+    """A walk through pages, as a request asks for it."""
+
+    bound_to: str
+    """What every request of the walk has in common."""
+    limit: int
+    """The most customers on the page."""
+    position: str | None
+    """Where the page starts; None for the first page."""
+
+
+def read_walk(request: Request, bound_to: Mapping[str, str | None]) -> Walk:
+    """Read the parameters `limit` and `cursor`.
+
+    Parameters
+    ----------
+    request
+        The request.
+    bound_to
+        What every request of the walk has in common.
+    """
+    bound = json.dumps(bound_to)
+    limit = request.integer("limit", 1, 1000, default=100)
+    cursor = request.text("cursor")
+    position = None if cursor is None else cursors.open(cursor, bound)
+    if cursor is not None and position is None:
+        detail = "Must be the next_cursor of a page with otherwise the same parameters."
+        request.refuse("cursor", "invalid_cursor", detail)
+    return Walk(bound, limit, position)
+
+
+def listing(request: Request, walk: Walk, page: Page) -> Response:
+    """Return a page, and the link to the next one if there is one (RFC 8288)."""
+    if page.next_position is None:
+        return Response(200, {"customers": page.customers, "next_cursor": None})
+    next_cursor = cursors.seal(page.next_position, walk.bound_to)
+    query = urlencode({**{name: values[-1] for name, values in request.query.items()}, "cursor": next_cursor})
+    link = f'<{request.path}?{query}>; rel="next"'
+    return Response(200, {"customers": page.customers, "next_cursor": next_cursor}, {"Link": link})

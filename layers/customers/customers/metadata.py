@@ -1,0 +1,41 @@
+"""The entries that clients add to a customer for themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEY: Final = "^[A-Za-z0-9._-]{1,40}$"
+"""What the key of an entry looks like."""
+MAX_ENTRIES: Final = 20
+MAX_BYTES: Final = 2048
+"""Of all keys and values together, in UTF-8."""
+MAX_PATCH_ENTRIES: Final = 2 * MAX_ENTRIES
+"""In one patch, which may replace all entries: remove as many as there can be, and add as many."""
+
+
+def within_limit(entries: dict[str, str]) -> dict[str, str]:
+    """Return the entries.
+
+    Raises
+    ------
+    PydanticCustomError
+        They have too many bytes; the type of the error is `metadata_too_large`.
+    """
+    if too_large(entries):
+        from pydantic_core import PydanticCustomError  # noqa: PLC0415 (only needed to refuse)
+
+        raise PydanticCustomError("metadata_too_large", "too many bytes")
+    return entries
+
+
+def too_large(entries: Mapping[str, str]) -> bool:
+    """Whether the keys and values have more than `MAX_BYTES` bytes."""
+    return sum(len(key) + len(value.encode()) for key, value in entries.items()) > MAX_BYTES
+
+
+def merged(entries: Mapping[str, str], patch: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the entries after a merge patch: None removes an entry (RFC 7396)."""
+    return {key: value for key, value in {**entries, **patch}.items() if value is not None}
