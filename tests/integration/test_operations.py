@@ -68,7 +68,7 @@ def test_every_alarm_goes_to_the_topic_and_says_where_the_runbook_tells_what_to_
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
         (anchor,) = re.findall(r"docs/runbook\.md#([\w-]+)$", alarm["AlarmDescription"])
         assert anchor in there, name
-    assert len(alarms) == 9
+    assert len(alarms) == 10
 
 
 def test_every_alarm_and_every_graph_of_the_stacks_own_metrics_has_something_that_makes_them() -> None:
@@ -95,7 +95,8 @@ def test_the_dashboard_shows_every_alarm() -> None:
 def test_every_function_is_watched_and_its_log_ends() -> None:
     functions = resources("AWS::Serverless::Function")
     groups = resources("AWS::Logs::LogGroup")
-    throttles = json.dumps(resources("AWS::CloudWatch::Alarm")["FunctionThrottlesAlarm"])
+    alarms = resources("AWS::CloudWatch::Alarm")
+    throttles = json.dumps([alarms["FunctionThrottlesAlarm"], alarms["BackgroundThrottlesAlarm"]])
     graphs = json.dumps(widgets())
     for name, function in functions.items():
         assert groups[function["LoggingConfig"]["LogGroup"]["Ref"]]["RetentionInDays"] == {"Ref": "LogRetentionDays"}

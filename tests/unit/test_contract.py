@@ -82,7 +82,12 @@ DRIFT = [
     ("functions/list_group/app.py", '("asc", "desc")', '("asc", "desc", "random")', " - random"),
     ("functions/authorize/app.py", '"customers:delete": (', '"customers:remove": (', " - customers:remove"),
     ("layers/customers/customers/customer.py", "ge=0, le=150", "ge=0, le=200", " maximum: 200"),
-    ("layers/customers/customers/http/problems.py", '409, "still-running"', '425, "still-running"', " '425':"),
+    (
+        "layers/customers/customers/http/problems.py",
+        '409,\n        "still-running"',
+        '425,\n        "still-running"',
+        " '425':",
+    ),
     ("layers/customers/customers/http/problems.py", '"Retry-After": "1"', '"Retry-After": "9"', "`Retry-After: 9`"),
     ("template.yaml", "Path: /api/customers/group/", "Path: /api/customers/groups/", " /api/customers/groups/"),
     ("docs/openapi.yaml", "  version: ", "  version: 9", "-  version: 9"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from customers.errors import FieldError, InvalidError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -37,5 +39,21 @@ def too_large(entries: Mapping[str, str]) -> bool:
 
 
 def merged(entries: Mapping[str, str], patch: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the entries after a merge patch: None removes an entry (RFC 7396)."""
-    return {key: value for key, value in {**entries, **patch}.items() if value is not None}
+    """Return the entries after a merge patch: None removes an entry (RFC 7396).
+
+    Raises
+    ------
+    InvalidError
+        They would be too many, or too large.
+    """
+    together = {key: value for key, value in {**entries, **patch}.items() if value is not None}
+    errors = []
+    if len(together) > MAX_ENTRIES:
+        detail = f"The customer would have {len(together)} entries. At most {MAX_ENTRIES} are possible."
+        errors.append(FieldError(pointer="#/metadata", code="too_many_entries", detail=detail))
+    if too_large(together):
+        detail = f"The customer's entries would have more than {MAX_BYTES} bytes in all."
+        errors.append(FieldError(pointer="#/metadata", code="metadata_too_large", detail=detail))
+    if errors:
+        raise InvalidError(errors)
+    return together

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
 
-from customers import metadata
 from customers.aws.dynamodb import call
 from customers.errors import (
     ExternalIdTakenError,
-    FieldError,
-    InvalidError,
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from customers.store.external_ids import SaltKeeper
 from customers.store.items import attributes, customer, is_customer, key_attributes, now
-from customers.store.places import Place, Taken, tell_apart
 from customers.store.table import RefusedError, Table, Update, live_at, no_customer, refused_item
 
 if TYPE_CHECKING:
@@ -30,6 +25,7 @@ if TYPE_CHECKING:
     from customers.customer import Changes, Customer, NewCustomer
     from customers.store.identity import RequestName
     from customers.store.items import Item
+    from customers.store.places import Taken
 
 _MERGES: Final = 20
 """Tries to merge entries into a customer that others change at the same time."""
@@ -44,7 +40,6 @@ class CustomerStore:
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._table = Table(client, table)
-        self._salt = SaltKeeper(self._table)
 
     def get(self, customer_id: int) -> Customer:
         """Read a customer, strongly consistent.
@@ -77,8 +72,7 @@ class CustomerStore:
         KeyReusedError
             An earlier request with this name asked for something else.
         """
-        outcomes = self._create(new, request, leave_taken=False)
-        return [outcome for outcome in outcomes if not isinstance(outcome, Taken)]
+        return cast("list[Customer]", self._create(new, request, leave_taken=False))
 
     def create_free(self, new: Sequence[NewCustomer], request: RequestName | None = None) -> list[Customer | Taken]:
         """Create customers, all or none but those whose external ids are taken, and return them in the same order.
@@ -90,10 +84,12 @@ class CustomerStore:
     def _create(
         self, new: Sequence[NewCustomer], request: RequestName | None, *, leave_taken: bool
     ) -> list[Customer | Taken]:
-        token = secrets.token_urlsafe(12) if request is None else f"{request.name}:{request.payload}"
-        places = {index: Place(index, row, token, request, self._salt) for index, row in enumerate(new)}
+        # Imported late, because only POST creates here, and every other cold start would pay for it.
+        from customers.store.places import Taken, places, tell_apart  # noqa: PLC0415
+
+        waiting = places(new, request, self._table)
         outcomes: dict[int, Customer | Taken] = {}
-        while open_ := [place for index, place in places.items() if index not in outcomes]:
+        while open_ := [place for index, place in waiting.items() if index not in outcomes]:
             tell_apart(open_)
             refusals = self._insert([place.put() for place in open_])
             if all(met is None for met in refusals):
@@ -167,16 +163,18 @@ class CustomerStore:
         self, customer_id: int, changes: Changes, entries: Mapping[str, str | None], versions: Sequence[int] | None
     ) -> Customer:
         """Merge entries, whose limits need the stored ones, and so a read before the write."""
+        # Imported late, because only a PATCH of entries needs it.
+        from customers.metadata import merged  # noqa: PLC0415
+
         met = self._table.read(customer_id)
         for _ in range(_MERGES):
             refused = RefusedError(met)
             if not is_customer(met) or (versions is not None and int(met["version"]["N"]) not in versions):
                 raise refused.reason()
             current = customer(met)
-            together = metadata.merged(current.get("metadata", {}), entries)
-            _check_entries(together)
+            together: Any = merged(current.get("metadata", {}), entries)
             try:
-                return self._change(customer_id, {**changes, "metadata": {**together}}, [current["version"]])
+                return self._change(customer_id, {**changes, "metadata": together}, [current["version"]])
             except RefusedError as error:
                 met = error.item
         raise StoreUnavailableError
@@ -208,18 +206,6 @@ class CustomerStore:
             self._table.bury(customer_id, versions)
         except RefusedError as refused:
             raise refused.reason() from None
-
-
-def _check_entries(entries: Mapping[str, str]) -> None:
-    errors = []
-    if len(entries) > metadata.MAX_ENTRIES:
-        detail = f"The customer would have {len(entries)} entries. At most {metadata.MAX_ENTRIES} are possible."
-        errors.append(FieldError(pointer="#/metadata", code="too_many_entries", detail=detail))
-    if metadata.too_large(entries):
-        detail = f"The customer's entries would have more than {metadata.MAX_BYTES} bytes in all."
-        errors.append(FieldError(pointer="#/metadata", code="metadata_too_large", detail=detail))
-    if errors:
-        raise InvalidError(errors)
 
 
 def _update(customer_id: int, changes: Changes) -> Update:

@@ -7,6 +7,7 @@ the customer that it passes over is marked: its tombstone never expires, so that
 
 from __future__ import annotations
 
+import functools
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,6 +72,12 @@ class SaltKeeper:
         return salt
 
 
+@functools.cache
+def salt_of(table: Table) -> SaltKeeper:
+    """Return the keeper of a table's salt, which reads it once."""
+    return SaltKeeper(table)
+
+
 def pass_over(table: Table, met: Item) -> bool:
     """Mark an item whose id another external id would have had; return whether it is still what was met."""
     sets = "SET passed_over = :never"
@@ -102,7 +109,7 @@ class ExternalIdStore:
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._table = Table(client, table)
-        self._salt = SaltKeeper(self._table)
+        self._salt = salt_of(self._table)
 
     def get(self, external_id: str) -> Customer:
         """Read a customer, strongly consistent.

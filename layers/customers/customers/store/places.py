@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from customers.errors import KeyReusedError
-from customers.store.external_ids import NEVER, pass_over
+from customers.store.external_ids import NEVER, pass_over, salt_of
 from customers.store.identity import random_id
 from customers.store.items import Creation, creation_of, customer, is_customer, new_item, now
 
@@ -54,6 +55,8 @@ class Place:
         self._key_hash = None
         if self._salt is not None and self._external_id is not None:
             self._key_hash = self._salt.key_hash(self._external_id)
+        self.id = self._next_id()
+        """The id that it tries next."""
         self.item: dict[str, AttributeValueTypeDef] = {}
 
     def put(self) -> dict[str, Any]:
@@ -71,17 +74,19 @@ class Place:
             "ExpressionAttributeValues": {":version": self._tombstone["version"]},
         }
 
-    @property
-    def id(self) -> int:
-        """The id that it tries next."""
+    def _next_id(self) -> int:
         if self._salt is not None and self._external_id is not None:
             return self._salt.id(self._external_id, self._draw)
         return random_id() if self._request is None else self._request.id(self.index, self._draw)
 
-    def yield_to(self, other: Place) -> None:
-        """Pass over another place of the request, which has the same id."""
+    def _draw_again(self) -> None:
         self._draw += 1
         self._tombstone = {}
+        self.id = self._next_id()
+
+    def yield_to(self, other: Place) -> None:
+        """Pass over another place of the request, which has the same id."""
+        self._draw_again()
         if self._key_hash is not None:
             other._passed_over = NEVER
 
@@ -100,8 +105,8 @@ class Place:
         if self._request is not None and met_token.startswith(f"{self._request.name}:"):
             raise KeyReusedError
         if met and (self._key_hash is None or met.get("key_hash") != {"S": self._key_hash}):
-            self._draw += 1 if self._key_hash is None else pass_over(table, met)
-            self._tombstone = {}
+            if self._key_hash is None or pass_over(table, met):
+                self._draw_again()
         elif is_customer(met):
             return Taken(int(met["id"]["N"]))
         else:
@@ -114,6 +119,13 @@ class Place:
         version = int(tombstone.get("created_version", {"N": "1"})["N"])
         created = Creation(int(tombstone["id"]["N"]), time, self._token, version)
         return customer(new_item(self._new, created))
+
+
+def places(new: Sequence[NewCustomer], request: RequestName | None, table: Table) -> dict[int, Place]:
+    """Return the places of a request's customers, by their index. For the parameters see `CustomerStore.create`."""
+    token = secrets.token_urlsafe(12) if request is None else f"{request.name}:{request.payload}"
+    salts = salt_of(table)
+    return {index: Place(index, row, token, request, salts) for index, row in enumerate(new)}
 
 
 def tell_apart(places: Sequence[Place]) -> None:

@@ -7,9 +7,9 @@ from typing import Final
 from customers.fields import FIELDS
 
 REQUIRED: Final = tuple(field.name for field in FIELDS if field.required)
-OPTIONAL: Final = tuple(field.name for field in FIELDS if not field.required)
+OPTIONAL: Final = tuple(field.name for field in FIELDS if not field.required and field.kind != "dict")
 """An empty cell in one of these is null."""
-NAMES: Final = frozenset(field.name for field in FIELDS)
+NAMES: Final = frozenset(REQUIRED + OPTIONAL)
 INTEGERS: Final = frozenset(field.name for field in FIELDS if field.kind == "int")
 """A cell in one of these is a number; in any other, text."""
 
