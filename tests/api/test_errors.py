@@ -194,16 +194,14 @@ def test_an_unknown_path_is_not_found(client: httpx.Client, method: str, path: s
 )
 def test_a_method_that_a_path_lacks_is_refused(client: httpx.Client, method: str, path: str) -> None:
     for spelling in (path.rstrip("/"), path.rstrip("/") + "/"):
-        response = client.request(method, spelling)
-        assert response.status_code in {404, 405}
-        expected = "/problems/not-found" if response.status_code == 404 else "/problems/method-not-allowed"
-        assert_problem(response, response.status_code, problem_type=expected)
+        # API Gateway knows no other answer here than for an unknown path: the contract's 405 is for gateways that do.
+        assert_problem(client.request(method, spelling), 404)
 
 
 @pytest.mark.parametrize("path", ["/api/customers/1", "/api/customers/", "/api/customers/group/1/"])
 def test_head_is_refused_without_a_body(client: httpx.Client, path: str) -> None:
     response = client.head(path)
-    assert response.status_code in {404, 405}
+    assert response.status_code == 404
     assert response.content == b""
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.headers["X-Request-Id"]

@@ -317,9 +317,7 @@ def test_another_charset_is_not_guessed_at(client: httpx.Client, group: int) -> 
     for charset in ("utf-16", "iso-8859-1"):
         body = json.dumps(customer_body(group, first_name="Jörg"), ensure_ascii=False).encode(charset)
         headers = {"Content-Type": f"application/json; charset={charset}"}
-        response = client.post(COLLECTION, content=body, headers=headers)
-        assert response.status_code in {400, 415}
-        assert_problem(response, response.status_code)
+        assert_problem(client.post(COLLECTION, content=body, headers=headers), 415)
 
 
 # Fields

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -98,6 +99,18 @@ def test_a_customers_life_is_told_without_the_customer(
         {**new, "version": 3},
     ]
     assert not [word for word in PERSONAL if word in json.dumps(events, ensure_ascii=False)]
+
+
+def test_an_event_has_the_time_of_its_change_however_late_it_is_told(
+    cloud: ImportCloud, store: CustomerStore, changes_of: Callable[[int], list[dict[str, Any]]]
+) -> None:
+    (jane,) = store.create([JANE])
+    (record,) = changes_of(jane["id"])
+    changed = datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)
+    record["dynamodb"]["ApproximateCreationDateTime"] = changed.timestamp()
+    assert publish(cloud, [record]) == []
+    (event,) = cloud.events()
+    assert datetime.fromisoformat(event["time"]) == changed
 
 
 def test_the_customer_is_told_only_when_the_parameter_says_so(
