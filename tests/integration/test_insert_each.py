@@ -144,7 +144,8 @@ class Busy:
         asked: Any
         ((table, asked),) = arguments["RequestItems"].items()
         first, *others = asked["Keys"]
-        answer = self._client.batch_get_item(RequestItems={table: {**asked, "Keys": [first]}})
+        only: Any = {table: {**asked, "Keys": [first]}}
+        answer = self._client.batch_get_item(RequestItems=only)
         return {**answer, "UnprocessedKeys": {table: {**asked, "Keys": others}} if others else {}}
 
 
