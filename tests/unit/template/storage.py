@@ -57,7 +57,7 @@ def whatever_holds_rows_of_an_import_is_erased_in_time(template: Template) -> It
     if template["Parameters"]["BackupDays"]["MaxValue"] != _ERASED:
         yield "backups are kept for longer than is promised"
     files, reports, parts = (_days(template, folder)[1] for folder in (_FOLDER, "reports/", "parts/"))
-    if f"| `ImportFileDays` after it was put ({files})" not in OPERATIONS:
+    if f"| `ImportFileDays` ({files})" not in OPERATIONS:
         yield f"the erasure table does not say {files} days of files"
     if f"| `ReportDays` ({reports}), {parts} days |" not in OPERATIONS:
         yield f"the erasure table does not say {reports} days of reports, and {parts} of their parts"
