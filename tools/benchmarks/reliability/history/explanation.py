@@ -92,7 +92,7 @@ def _lost(action: Action, actions: Sequence[Action]) -> _Mending:
 
 
 def _came_back(action: Action, actions: Sequence[Action]) -> _Mending:
-    if action.effect == "read" and action.operation.shown and action.start > _gone(actions):
+    if action.effect == "read" and action.operation.shown and action.operation.start > _gone(actions):
         yield "deleted customer came back", []
 
 
