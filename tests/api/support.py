@@ -30,11 +30,13 @@ SORTS: Final = ("id", "first_name", "last_name", "email", "age", "created_at")
 ORDERS: Final = ("asc", "desc")
 SHOWN: Final = (
     "id",
+    "external_id",
     "first_name",
     "last_name",
     "email",
     "group_id",
     "age",
+    "metadata",
     "created_at",
     "updated_at",
     "version",

@@ -44,7 +44,7 @@ def test_a_browser_is_told_what_a_page_may_send(shared: httpx.Client, path: str,
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers[SHARED] == origin
     assert answer.headers["Vary"] == "Origin"
-    assert {"GET", "POST", "PATCH", "DELETE"} == set(answer.headers["Access-Control-Allow-Methods"].split(", "))
+    assert {"GET", "POST", "PUT", "PATCH", "DELETE"} == set(answer.headers["Access-Control-Allow-Methods"].split(", "))
     allowed = set(answer.headers["Access-Control-Allow-Headers"].lower().split(", "))
     assert {"authorization", "content-type", "idempotency-key", "if-match", "if-none-match"} <= allowed
 

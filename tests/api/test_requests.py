@@ -213,8 +213,7 @@ def test_json_that_is_no_object_is_refused(client: httpx.Client, body: str) -> N
         client.patch("/api/customers/1", content=body, headers=headers),
     ):
         (error,) = assert_problem(response, 400)["errors"]
-        assert error["pointer"] == "#"
-        assert error["code"] in {"wrong_type", "invalid_json"}
+        assert (error["pointer"], error["code"]) == ("#", "wrong_type")
 
 
 @pytest.mark.parametrize("digits", [17, 20, 400, 5000, 100_000])
@@ -317,9 +316,7 @@ def test_another_charset_is_not_guessed_at(client: httpx.Client, group: int) -> 
     for charset in ("utf-16", "iso-8859-1"):
         body = json.dumps(customer_body(group, first_name="Jörg"), ensure_ascii=False).encode(charset)
         headers = {"Content-Type": f"application/json; charset={charset}"}
-        response = client.post(COLLECTION, content=body, headers=headers)
-        assert response.status_code in {400, 415}
-        assert_problem(response, response.status_code)
+        assert_problem(client.post(COLLECTION, content=body, headers=headers), 415)
 
 
 # Fields
@@ -679,10 +676,20 @@ def test_no_body_at_all_is_refused(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["GET", "GET /api/customers/1", "GET  HTTP/1.1", "GET /api/customers/1 HTTP/9.9", "\x00"]
+    ("line", "status"),
+    [
+        ("GET", 400),
+        ("GET  HTTP/1.1", 400),
+        ("\x00", 400),
+        # A version that is missing or unknown is read like the one that it is not.
+        ("GET /api/customers/1", 404),
+        ("GET /api/customers/1 HTTP/9.9", 404),
+    ],
 )
-def test_what_is_no_http_gets_no_customer_and_breaks_nothing(service: Service, client: httpx.Client, line: str) -> None:
-    assert 400 <= send_raw(service, line).status < 510
+def test_what_is_no_http_gets_no_customer_and_breaks_nothing(
+    service: Service, client: httpx.Client, line: str, status: int
+) -> None:
+    assert send_raw(service, line).status == status
     assert_problem(client.get("/api/customers/1"), 404)
 
 

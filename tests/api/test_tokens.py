@@ -124,6 +124,24 @@ def test_a_rotated_token_is_refused_once_its_overlap_has_ended_and_its_successor
     assert _listed(cached_service, old)["state"] == "revoked"
 
 
+@pytest.mark.parametrize("scopes", ["read", "write", "delete", "read,delete"])
+def test_the_successor_of_a_token_may_do_what_the_token_might_and_nothing_else(
+    cached_service: Service, scopes: str
+) -> None:
+    old = _make(cached_service, scopes=scopes)
+    new, _ = _rotate(cached_service, old)
+    assert _listed(cached_service, new)["scopes"] == [f"customers:{scope}" for scope in sorted(scopes.split(","))]
+    for call, scope in ((READ, "read"), (WRITE, "write"), (DELETE, "delete")):
+        assert _status(cached_service, new, call) == (404 if scope in scopes.split(",") else 403)
+
+
+def test_the_successor_of_a_narrowed_token_has_what_was_left_of_it(cached_service: Service) -> None:
+    old = _make(cached_service)
+    assert _customers(cached_service, "token", "narrow", _id(old), "--scopes", "read").returncode == 0
+    new, _ = _rotate(cached_service, old)
+    assert _listed(cached_service, new)["scopes"] == ["customers:read"]
+
+
 def test_a_token_rotated_without_an_overlap_ends_at_once(cached_service: Service) -> None:
     old = _make(cached_service)
     _, end = _rotate(cached_service, old, "--overlap", "0s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 import schemathesis
@@ -41,9 +41,12 @@ def filter_failure(_context: HookContext, failure: Failure, case: Case[Any], res
             return True
 
 
+DEMANDED: Final = frozenset({"invalid_cursor", "invalid_email", "not_together", "does_not_match_path", "too_short"})
+"""What a schema cannot say: a cursor cannot be made up, nor an address guessed, and some parameters exclude others."""
+
+
 def _is_demanded(error: dict[str, str], body: object) -> bool:
-    # A cursor cannot be made up.
-    if error["code"] == "invalid_cursor":
+    if error["code"] in DEMANDED and (error["code"] == "does_not_match_path" or "pointer" not in error):
         return True
     # 1.0 is an integer to JSON Schema, and none to the contract.
     value = _at(error["pointer"], body) if "pointer" in error else None

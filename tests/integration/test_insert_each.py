@@ -125,3 +125,40 @@ def test_an_id_that_is_anothers_is_drawn_again(dynamodb: DynamoDBClient) -> None
         assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
     assert CustomerStore(dynamodb, "CustomersTable").get(request.id(2, 1))["age"] == 2
     dynamodb.delete_item(TableName="CustomersTable", Key={"id": stranger["id"]})
+
+
+class Busy:
+    """A client that leaves all but one key of each question unanswered, while it may."""
+
+    def __init__(self, client: DynamoDBClient, times: int) -> None:
+        self._client = client
+        self._times = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def batch_get_item(self, **arguments: Any) -> Any:
+        if self._times == 0:
+            return self._client.batch_get_item(**arguments)
+        self._times -= 1
+        asked: Any
+        ((table, asked),) = arguments["RequestItems"].items()
+        first, *others = asked["Keys"]
+        only: Any = {table: {**asked, "Keys": [first]}}
+        answer = self._client.batch_get_item(RequestItems=only)
+        return {**answer, "UnprocessedKeys": {table: {**asked, "Keys": others}} if others else {}}
+
+
+def test_rows_about_which_the_table_does_not_answer_at_once_are_asked_for_again(dynamodb: DynamoDBClient) -> None:
+    store, request, rows = BulkStore(dynamodb, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(130)
+    store.insert_each(request, rows, SINCE)
+    # If they were given up, rows that were written would be reported as rejected, and imported again.
+    assert BulkStore(Busy(dynamodb, 9), "CustomersTable").created_by(request, [*rows, 999]) == set(rows)  # type: ignore[arg-type]
+    again = BulkStore(Busy(dynamodb, 9), "CustomersTable")  # type: ignore[arg-type]
+    assert again.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
+
+
+def test_a_table_that_never_answers_about_all_rows_is_unavailable(dynamodb: DynamoDBClient) -> None:
+    store, request = BulkStore(Busy(dynamodb, 10_000), "CustomersTable"), RequestName(uuid4().hex, "")  # type: ignore[arg-type]
+    with pytest.raises(StoreUnavailableError):
+        store.created_by(request, range(1, 60))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from customers.logs import logger
 from customers.store.customers import CustomerStore
@@ -100,6 +102,18 @@ def test_a_customers_life_is_told_without_the_customer(
     assert not [word for word in PERSONAL if word in json.dumps(events, ensure_ascii=False)]
 
 
+def test_an_event_has_the_time_of_its_change_however_late_it_is_told(
+    cloud: ImportCloud, store: CustomerStore, changes_of: Callable[[int], list[dict[str, Any]]]
+) -> None:
+    (jane,) = store.create([JANE])
+    (record,) = changes_of(jane["id"])
+    changed = datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)
+    record["dynamodb"]["ApproximateCreationDateTime"] = changed.timestamp()
+    assert publish(cloud, [record]) == []
+    (event,) = cloud.events()
+    assert datetime.fromisoformat(event["time"]) == changed
+
+
 def test_the_customer_is_told_only_when_the_parameter_says_so(
     cloud: ImportCloud,
     store: CustomerStore,
@@ -164,6 +178,38 @@ def test_a_bus_that_does_not_answer_fails_the_batch_without_a_word_about_the_cus
     assert cloud.events() == []
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [line["message"] for line in lines] == ["changes refused"]
+    assert not [word for word in PERSONAL if word in log.getvalue()]
+
+
+def test_a_refusal_is_logged_by_its_code_and_never_by_its_text(
+    cloud: ImportCloud,
+    store: CustomerStore,
+    changes_of: Callable[[int], list[dict[str, Any]]],
+    log: io.StringIO,
+) -> None:
+    (jane,) = store.create([JANE])
+    records = changes_of(jane["id"])
+    why = "Jané Secret <jane@secret.example> is no good"
+
+    def refuse(parsed: dict[str, Any], **_: object) -> None:
+        parsed["Entries"][0] = {"ErrorCode": "InternalFailure", "ErrorMessage": why}
+
+    def fail(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "ValidationException", "Message": why}}, "PutEvents")
+
+    hooks = cloud.apps["PublishChanges"].bus.meta.events
+    for event, fault in (("after-call.events.PutEvents", refuse), ("before-call.events.PutEvents", fail)):
+        hooks.register(event, fault, unique_id="fault")
+        try:
+            assert publish(cloud, records) == [records[0]["dynamodb"]["SequenceNumber"]]
+        finally:
+            hooks.unregister(event, unique_id="fault")
+    cloud.events()
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line["error"] for line in lines if line["message"] == "changes refused"] == [
+        "InternalFailure",
+        "ClientError",
+    ]
     assert not [word for word in PERSONAL if word in log.getvalue()]
 
 

@@ -258,6 +258,19 @@ def test_a_deleted_customer_that_comes_back_is_found() -> None:
     assert scene.names(CREATED) == ["deleted customer came back"]
 
 
+def test_a_customer_created_anew_by_a_request_that_is_repeated_after_its_deletion_is_found() -> None:
+    for outcome in (200, 503):
+        scene = Scene()
+        scene.post(None, key="k")
+        scene.get(CREATED)
+        scene.delete(outcome)
+        scene.get(None)
+        anew = {**CREATED, "created_at": "2026-01-01T00:00:00.009Z", "updated_at": "2026-01-01T00:00:00.009Z"}
+        scene.add("list", 200, {"customers": [anew]}, (20, 21))
+        scene.post(anew, key="k", at=(19, 22))
+        assert scene.names(anew) == ["deleted customer came back"]
+
+
 def test_a_change_of_a_deleted_customer_is_found() -> None:
     scene = Scene()
     scene.post()

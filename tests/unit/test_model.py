@@ -233,16 +233,23 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
     assert (error["pointer"], error["code"]) == ("#", "invalid_json")
 
 
-@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 5000, "1." + "0" * 5000, "1e-400", "9" * 400, "1E2"])
-def test_a_number_of_any_size_is_refused_where_an_integer_up_to_150_is_due(number: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "told_of_it"),
+    [
+        ("1" * 5000, "# invalid_json"),
+        ("1e400", "#/age wrong_type"),
+        ("-1e400", "#/age wrong_type"),
+        ("1." + "0" * 5000, "#/age wrong_type"),
+        ("1e-400", "#/age wrong_type"),
+        ("1E2", "#/age wrong_type"),
+        ("9" * 400, "#/age too_large"),
+        ("-" + "9" * 400, "#/age too_small"),
+    ],
+)
+def test_a_number_of_any_size_is_refused_where_an_integer_up_to_150_is_due(number: str, told_of_it: str) -> None:
     body = json.dumps({**JOHN, "age": 0}).replace('"age": 0', f'"age": {number}').encode()
     value, errors = json_or_errors(body)
-    if errors:
-        assert errors == ["# invalid_json"]
-    else:
-        (error,) = errors_of(model.new_customer, value)
-        assert error["pointer"] == "#/age"
-        assert error["code"] in {"wrong_type", "too_large", "too_small"}
+    assert (errors or told(errors_of(model.new_customer, value))) == [told_of_it]
 
 
 class Mutation(NamedTuple):
@@ -472,7 +479,7 @@ def test_an_email_is_valid_where_the_library_says_so_and_keeps_its_local_part(ad
     wanted = judged(address)
     if wanted is None or len(address) > 254:
         (error,) = errors_of(model.changes, patch)
-        assert error["code"] in {"invalid_email", "too_long"}
+        assert error["code"] == ("too_long" if len(address.strip()) > 254 else "invalid_email")
         return
     local, _, domain = str(model.changes(patch)["email"]).rpartition("@")
     assert local == address.rpartition("@")[0]

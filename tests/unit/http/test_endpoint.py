@@ -505,6 +505,21 @@ def test_the_unforeseen_is_500_and_its_text_is_neither_shown_nor_logged(
     assert any("handle" in frame for frame in logged["frames"])
 
 
+@pytest.mark.parametrize("kind", [StoreUnavailableError, OutcomeUnknownError])
+def test_why_the_store_is_unavailable_is_logged_by_its_kind_and_not_by_its_text(
+    kind: type[StoreUnavailableError], log: io.StringIO
+) -> None:
+    error = kind("john.doe@example.com in CustomersTable")
+    error.__cause__ = ConnectionError("john.doe@example.com in a cause")
+    answer = answer_to(error)
+    assert answer["statusCode"] == 503
+    (logged,) = (line for line in map(json.loads, log.getvalue().splitlines()) if line["level"] == "WARNING")
+    assert logged["cause"] == "ConnectionError"
+    for secret in ("john", "example.com", "CustomersTable"):
+        assert secret not in answer["body"]
+        assert secret not in log.getvalue()
+
+
 def test_a_call_is_logged_once_without_what_it_was_about(log: io.StringIO) -> None:
     answer_to(response=Response(200, CUSTOMER))
     lines = [json.loads(line) for line in log.getvalue().splitlines()]

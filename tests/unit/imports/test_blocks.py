@@ -27,7 +27,7 @@ def test_a_zip_bomb_is_cut_off_in_constant_memory(line: bytes, monkeypatch: pyte
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert reader.broken is not None
-    assert reader.broken.code in {"gzip_expands", "row_too_long"}
+    assert reader.broken.code == "gzip_expands"
     assert rows == reader.broken.row - 1
     assert peak < 4_000_000
 

@@ -159,6 +159,7 @@ def running_service(
         sys.executable,
         "-m",
         program,
+        "--quiet",
         *arguments,
         "--parameter",
         "ThrottleRate=100000",

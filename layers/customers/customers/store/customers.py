@@ -91,7 +91,8 @@ class CustomerStore:
         outcomes: dict[int, Customer | Taken] = {}
         while open_ := [place for index, place in waiting.items() if index not in outcomes]:
             tell_apart(open_)
-            refusals = self._insert([place.put() for place in open_])
+            time = now()
+            refusals = self._insert([place.put(time) for place in open_])
             if all(met is None for met in refusals):
                 outcomes |= {place.index: customer(place.item) for place in open_}
                 break

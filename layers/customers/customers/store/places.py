@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from customers.errors import KeyReusedError
 from customers.store.external_ids import NEVER, pass_over, salt_of
 from customers.store.identity import random_id
-from customers.store.items import Creation, creation_of, customer, is_customer, new_item, now
+from customers.store.items import Creation, creation_of, customer, is_customer, new_item
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,11 +59,11 @@ class Place:
         """The id that it tries next."""
         self.item: dict[str, AttributeValueTypeDef] = {}
 
-    def put(self) -> dict[str, Any]:
-        """Return the write that creates the customer at its current id; `item` is what it writes."""
+    def put(self, time: str) -> dict[str, Any]:
+        """Return the write that creates the customer at its id; `item` is what it writes."""
         version = int(self._tombstone["version"]["N"]) + 1 if self._tombstone else 1
         passed_over = self._passed_over or self._tombstone.get("passed_over")
-        creation = Creation(self.id, now(), self._token, version, self._key_hash, passed_over)
+        creation = Creation(self.id, time, self._token, version, self._key_hash, passed_over)
         self.item = new_item(self._new, creation)
         if not self._tombstone:
             return {"Item": self.item, "ConditionExpression": "attribute_not_exists(id)"}

@@ -92,7 +92,8 @@ def _lost(action: Action, actions: Sequence[Action]) -> _Mending:
 
 
 def _came_back(action: Action, actions: Sequence[Action]) -> _Mending:
-    if action.effect == "read" and action.operation.shown and action.start > _gone(actions):
+    seen_again = any(other.operation.shown and other.operation.start > _gone(actions) for other in actions)
+    if action.effect == "read" and action.operation.shown and seen_again:
         yield "deleted customer came back", []
 
 
@@ -106,8 +107,9 @@ def _acknowledged_deletes(actions: Sequence[Action]) -> list[Action]:
 
 
 def _gone(actions: Sequence[Action]) -> float:
-    """Return when a deletion was first acknowledged."""
-    return min((delete.end for delete in _acknowledged_deletes(actions)), default=math.inf)
+    """Return when a client first knew that the customer was deleted: its deletion was acknowledged, or it got a 404."""
+    missed = [action for action in actions if action.operation.status == 404]
+    return min((action.end for action in (*missed, *_acknowledged_deletes(actions))), default=math.inf)
 
 
 def _first_impossible_end(actions: Sequence[Action]) -> float:

@@ -1,0 +1,133 @@
+"""What was written is seen at once, however far DynamoDB's replicas lag behind: only pages of groups may be late.
+
+The engine has no replicas. Here it answers every read that is not strongly consistent with the table as it was before
+the first write, which is what a replica may do:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.ReadConsistency.html
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+
+from customers.aws import dynamodb as dynamodb_module
+from customers.errors import NotFoundError
+from customers.imports.files.rows import Layout
+from customers.imports.store import Counts, ImportStore
+from customers.store.bulk import BulkStore
+from customers.store.customers import CustomerStore
+from customers.store.identity import RequestName
+from customers.store.pages import PageStore
+from customers.store.tokens import TokenStore
+from customers.tokens import SCOPES, new_token, token_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from botocore.awsrequest import AWSPreparedRequest
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from customers.customer import NewCustomer
+
+EMPTY: Final[dict[str, dict[str, Any]]] = {
+    "GetItem": {},
+    "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
+    "Query": {"Items": [], "Count": 0, "ScannedCount": 0},
+    "Scan": {"Items": [], "Count": 0, "ScannedCount": 0},
+}
+
+
+class _Body:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._data
+
+
+def answer_from_a_replica(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+    """Answer a read that is not strongly consistent from a replica that has seen no write."""
+    target: Any = request.headers["X-Amz-Target"]
+    operation = (target.decode() if isinstance(target, bytes) else target).rpartition(".")[2]
+    body: Any = request.body
+    asked = json.loads(body)
+    parts = asked["RequestItems"].values() if operation == "BatchGetItem" else [asked]
+    if operation not in EMPTY or all(part.get("ConsistentRead") for part in parts):
+        return None
+    headers = HTTPHeaders()
+    headers["Content-Type"] = "application/x-amz-json-1.0"
+    return AWSResponse(request.url, 200, headers, _Body(json.dumps(EMPTY[operation]).encode()))
+
+
+@pytest.fixture
+def client(engine: str, monkeypatch: pytest.MonkeyPatch) -> DynamoDBClient:
+    """Return the functions' own client, of tables whose replicas lag behind."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    client = dynamodb_module.client()
+    client.meta.events.register("before-send.dynamodb", answer_from_a_replica)  # type: ignore[arg-type]
+    return client
+
+
+def john() -> NewCustomer:
+    group_id = random.randrange(1, 2**53)
+    return {"first_name": "John", "last_name": "Doe", "email": "john.doe@example.com", "group_id": group_id}
+
+
+def test_the_replicas_lag_behind(client: DynamoDBClient) -> None:
+    store = CustomerStore(client, "CustomersTable")
+    (customer,) = store.create([john()])
+    key: Any = {"id": {"N": str(customer["id"])}}
+    assert "Item" not in client.get_item(TableName="CustomersTable", Key=key)
+    page = PageStore(client, "CustomersTable").group(customer["group_id"], "id", descending=False, limit=1, after=None)
+    assert page.customers == []
+
+
+def test_a_customer_is_read_as_it_was_last_written(client: DynamoDBClient) -> None:
+    store = CustomerStore(client, "CustomersTable")
+    (customer,) = store.create([john()])
+    assert store.get(customer["id"]) == customer
+    changed = store.update(customer["id"], {"age": 7}, None)
+    assert store.get(customer["id"]) == changed
+    store.delete(customer["id"], None)
+    with pytest.raises(NotFoundError):
+        store.get(customer["id"])
+
+
+def test_a_token_is_valid_as_soon_as_it_is_made_and_refused_as_soon_as_it_is_revoked(client: DynamoDBClient) -> None:
+    store, hashed = TokenStore(client, "TokensTable"), token_hash(new_token())
+    store.put(hashed, SCOPES, "a test", None)
+    record = store.get(hashed)
+    assert record is not None
+    assert record.valid_at(time.time())
+    assert hashed in {record.token_hash for record in store.all()}
+    store.end(hashed, int(time.time()))
+    record = store.get(hashed)
+    assert record is not None
+    assert not record.valid_at(time.time())
+
+
+def test_an_import_sees_what_its_other_functions_have_just_kept(client: DynamoDBClient) -> None:
+    store, import_id = ImportStore(client, "ImportsTable"), uuid4().hex
+    begun = store.begin(import_id, {"message_id": import_id}, import_id, planned=1)
+    assert store.begin(import_id, {"message_id": import_id}, import_id, planned=1) == begun == store.get(import_id)
+    store.book(import_id, 1, Layout("json_lines"), Counts(1, 0, 1), "parts/1")
+    assert store.is_booked(import_id, 1)
+    assert list(store.parts(import_id)) == ["parts/1"]
+    assert store.get(import_id).counts == Counts(1, 0, 1)
+    assert import_id in {known.import_id for known in store.all()}
+
+
+def test_the_rows_of_an_import_are_found_by_whoever_repeats_it(client: DynamoDBClient) -> None:
+    store, request = BulkStore(client, "CustomersTable"), RequestName(uuid4().hex, "")
+    store.insert_each(request, {1: john(), 2: john()}, "2020-01-01T00:00:00.000Z")
+    assert store.created_by(request, [1, 2, 3]) == {1, 2}

@@ -1,0 +1,88 @@
+"""What the store keeps of a customer beside its fields, and how it goes on where DynamoDB ends a page."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from customers.store import customers as module
+from customers.store.customers import CustomerStore
+from customers.store.identity import RequestName
+from customers.store.pages import PageStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from customers.customer import Changes, NewCustomer
+
+LATER = "2999-12-31T23:59:59.999Z"
+
+
+def new(**changes: object) -> NewCustomer:
+    customer = {"first_name": "John", "last_name": "Doe", "email": "john@example.com", "group_id": 1, "age": 42}
+    return {**customer, **changes}  # type: ignore[typeddict-item]  # the test's own fields
+
+
+@pytest.fixture
+def store(dynamodb: DynamoDBClient) -> CustomerStore:
+    return CustomerStore(dynamodb, "CustomersTable")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"first_name": "Jane"},
+        {"last_name": "Roe"},
+        {"email": "j@example.com"},
+        {"group_id": 2},
+        {"age": 7},
+        {"age": None},
+    ],
+)
+def test_every_change_is_dated_and_counted_and_the_creation_keeps_its_date(
+    changes: Changes, store: CustomerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = store.create([new()])
+    monkeypatch.setattr(module, "now", lambda: LATER)
+    after = store.update(before["id"], changes, None)
+    assert after == {**before, **changes, "updated_at": LATER, "version": 2}
+    assert store.get(before["id"]) == after
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_customers_are_dated_when_they_are_created(
+    count: int, store: CustomerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "now", lambda: LATER)
+    for request in (None, RequestName(f"{random.getrandbits(256):064x}", "asked")):
+        created = store.create([new()] * count, request)
+        assert {(each["created_at"], each["updated_at"], each["version"]) for each in created} == {(LATER, LATER, 1)}
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("sort", ["id", "last_name"])
+def test_a_page_that_dynamodb_ends_at_a_megabyte_leads_to_the_rest(
+    sort: str,
+    descending: bool,  # noqa: FBT001
+    store: CustomerStore,
+    dynamodb: DynamoDBClient,
+) -> None:
+    pages = PageStore(dynamodb, "CustomersTable")
+    group_id, name = random.randrange(1, 2**53), "\U00010348" * 100
+    email = f"{'j' * 64}@{'.'.join(['e' * 61] * 3)}.com"
+    rows = [new(group_id=group_id, first_name=name, last_name=name, email=email) for _ in range(100)]
+    created = {customer["id"] for _ in range(10) for customer in store.create(rows)}
+    found: list[int] = []
+    sizes: list[int] = []
+    position = None
+    while position is not None or not sizes:
+        page = pages.group(group_id, sort, descending=descending, limit=1000, after=position)
+        sizes.append(len(page.customers))
+        found += [customer["id"] for customer in page.customers]
+        position = page.next_position
+    # The first page is full before it has what was asked for.
+    assert 0 < sizes[0] < 1000
+    assert len(found) == len(set(found))
+    assert set(found) == created

@@ -1,0 +1,224 @@
+"""What AWS refuses, cuts short or leaves undone in an otherwise good answer is noticed, and costs an import no row."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from customers.imports import chunks as chunks_module
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.import_cloud import ImportCloud
+
+pytestmark = pytest.mark.cloud
+
+MOST_ENTRIES = 10
+MOST_BYTES = 256 * 1024
+"""Of a message, and of all in a batch. SQS takes 1 MiB since August 2025; a queue made before keeps its own limit.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+"""
+DAY = 86_400
+
+
+def _new_group() -> int:
+    return random.randrange(1, 2**53)
+
+
+def _lines(group_id: int, size: int) -> bytes:
+    row = {"first_name": "Jo", "last_name": "Doe", "email": "jo@example.com", "group_id": group_id}
+    return b"".join(json.dumps({**row, "age": number % 100}).encode() + b"\n" for number in range(size))
+
+
+def _incompressible(length: int) -> str:
+    letters = [letter for letter in map(chr, range(0x20, 0x7F)) if letter not in '"\\']
+    return "".join(random.choices(letters, k=length))
+
+
+class Queues:
+    """The planner's queues, of which some refuse what is sent; they keep every batch that they were given."""
+
+    def __init__(self, client: Any, refuses: Callable[[str], bool] = lambda _: False) -> None:
+        self._client = client
+        self._refuses = refuses
+        self.batches: list[list[str]] = []
+        self.refused = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def send_message_batch(self, **arguments: Any) -> Any:
+        entries = arguments["Entries"]
+        self.batches.append([entry["MessageBody"] for entry in entries])
+        good = [entry for entry in entries if not self._refuses(entry["MessageBody"])]
+        bad = [entry for entry in entries if entry not in good]
+        self.refused += len(bad)
+        answer = self._client.send_message_batch(**{**arguments, "Entries": good}) if good else {"Successful": []}
+        # AWS leaves the list out where it is empty.
+        failed = [{"Id": entry["Id"], "SenderFault": False, "Code": "InternalError"} for entry in bad]
+        return {**answer, **({"Failed": failed} if failed else {})}
+
+
+def _queues(
+    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch, refuses: Callable[[str], bool] = lambda _: False
+) -> Queues:
+    planner = cloud.apps["PlanImport"]
+    queues = Queues(planner.queues, refuses)
+    monkeypatch.setattr(planner, "queues", queues)
+    return queues
+
+
+def _assert_complete(cloud: ImportCloud, name: str, group_id: int, rows: int) -> None:
+    summary = cloud.summary(name)
+    assert (summary["status"], summary["rows"], summary["created"]) == ("completed", rows, rows)
+    assert len(cloud.group(group_id)) == rows
+
+
+@pytest.mark.parametrize("refused", [{1}, {2, 3}, set(range(1, 12))])
+def test_chunks_that_the_queue_refuses_in_a_batch_are_sent_again(
+    refused: set[int], cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    monkeypatch.setattr(chunks_module, "_ROWS", 20)
+    queues = _queues(cloud, monkeypatch, lambda message: json.loads(message)["chunk"] in refused)
+    cloud.put(f"imports/{name}", _lines(group_id, 220))
+    cloud.run()
+    assert queues.refused == len(refused)
+    _assert_complete(cloud, name, group_id, 220)
+
+
+def test_a_chunk_that_the_queue_refuses_again_fails_the_plan_which_is_repeated(
+    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    monkeypatch.setattr(chunks_module, "_ROWS", 20)
+    cloud.put(f"imports/{name}", _lines(group_id, 100))
+    (plan,) = cloud.take("PlanQueue")
+    with monkeypatch.context() as patch:
+        queues = _queues(cloud, patch, lambda message: json.loads(message)["chunk"] == 3)
+
+        def refuse(**_: object) -> None:
+            raise RuntimeError
+
+        patch.setattr(queues, "send_message", refuse)
+        assert not cloud.invoke(plan)[0]
+    cloud.deliver(plan)
+    cloud.run()
+    _assert_complete(cloud, name, group_id, 100)
+
+
+@pytest.mark.parametrize(("rows", "row_bytes"), [(250, 60), (200, 6_000), (20, 60_000)])
+def test_what_is_sent_is_within_the_limits_of_sqs(
+    rows: int, row_bytes: int, cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The rows' names are too long for customers, and random, so that they hardly shrink.
+    name = str(uuid4())
+    queues = _queues(cloud, monkeypatch)
+    monkeypatch.setattr(chunks_module, "_ROWS", 20)
+    lines = [json.dumps({"first_name": _incompressible(row_bytes)}) for _ in range(rows)]
+    cloud.put(f"imports/{name}", "\n".join(lines).encode())
+    cloud.run()
+    assert cloud.summary(name)["rejected"] == rows
+    assert sum(len(batch) for batch in queues.batches) >= MOST_ENTRIES
+    for batch in queues.batches:
+        sizes = [len(message.encode()) for message in batch]
+        assert len(batch) <= MOST_ENTRIES
+        assert max(sizes) <= MOST_BYTES
+        assert sum(sizes) <= MOST_BYTES
+
+
+class RefusingBus:
+    """A bus that answers so many times that it took no event."""
+
+    def __init__(self, bus: Any, times: int) -> None:
+        self._bus = bus
+        self._times = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+    def put_events(self, **arguments: Any) -> Any:
+        if self._times:
+            self._times -= 1
+            return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "later"}]}
+        return self._bus.put_events(**arguments)
+
+
+@pytest.mark.parametrize("source", ["file", "message"])
+def test_an_event_that_the_bus_refuses_is_put_again(
+    source: str, cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for app in ("PlanImport", "ImportCustomers"):
+        imports = cloud.apps[app].imports
+        monkeypatch.setattr(imports, "_bus", RefusingBus(imports._bus, 2))  # noqa: SLF001 (what it puts events on)
+    group_id, name = _new_group(), str(uuid4())
+    if source == "file":
+        cloud.put(f"imports/{name}", _lines(group_id, 3))
+    else:
+        cloud.send(_lines(group_id, 1).decode())
+    cloud.run()
+    assert [event["detail-type"] for event in cloud.events()] == ["Import started", "Import completed"]
+    assert len(cloud.group(group_id)) == (3 if source == "file" else 1)
+
+
+def test_a_plan_that_died_at_the_very_end_of_its_file_is_completed(
+    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its successor asks S3 for what comes after the last byte, which is an error there.
+    group_id, name = _new_group(), str(uuid4())
+    planner = cloud.apps["PlanImport"]
+    data = _lines(group_id, 60)
+    cloud.put(f"imports/{name}", data)
+    (plan,) = cloud.take("PlanQueue")
+
+    def die(*_: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chunks_module, "_ROWS", 20)
+        patch.setattr(planner, "CHUNKS_BETWEEN_POSITIONS", 1)
+        patch.setattr(planner.imports.store, "plan", die)
+        assert not cloud.invoke(plan)[0]
+    asked: list[str | None] = []
+    planner.imports.bucket._client.meta.events.register(  # noqa: SLF001 (what it asks)
+        "provide-client-params.s3.GetObject", lambda params, **_: asked.append(params.get("Range")), unique_id="asked"
+    )
+    try:
+        cloud.deliver(plan)
+    finally:
+        planner.imports.bucket._client.meta.events.unregister(  # noqa: SLF001
+            "provide-client-params.s3.GetObject", unique_id="asked"
+        )
+    assert asked == [f"bytes={len(data)}-"]
+    cloud.run()
+    _assert_complete(cloud, name, group_id, 60)
+
+
+def test_what_is_known_of_a_chunk_is_kept_for_thirty_days_and_a_files_import_for_ever(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    cloud.put(f"imports/{name}", _lines(group_id, 3))
+    message_id = cloud.send(_lines(group_id, 1).decode())
+    cloud.run()
+    expiry = cloud.dynamodb.describe_time_to_live(TableName="ImportsTable")["TimeToLiveDescription"]["AttributeName"]
+    chunks = []
+    for folder in (name, f"messages/{message_id}"):
+        import_id = cloud.summary(folder)["import_id"]
+        items = cloud.dynamodb.query(
+            TableName="ImportsTable",
+            KeyConditionExpression="import_id = :import_id",
+            ExpressionAttributeValues={":import_id": {"S": import_id}},
+        )["Items"]
+        own, *booked = items
+        # Its content is recognized however much later it is put again; a message never comes again after 14 days.
+        assert (expiry in own) == (folder != name)
+        chunks += booked + ([own] if folder != name else [])
+    assert len(chunks) == 3
+    for item in chunks:
+        assert 0 <= 30 * DAY - (int(item[expiry]["N"]) - time.time()) < 600

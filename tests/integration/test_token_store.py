@@ -1,0 +1,126 @@
+"""Tokens in their table: a revocation stays, and what fails beside a look-up refuses nobody."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
+
+from customers.store.tokens import TokenStore
+from customers.tokens import SCOPES, new_token, token_hash, token_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from tests.conftest import Handler
+
+SOON = 1_000
+
+
+@pytest.fixture
+def store(dynamodb: DynamoDBClient) -> TokenStore:
+    return TokenStore(dynamodb, "TokensTable")
+
+
+@pytest.fixture
+def hashed(store: TokenStore) -> str:
+    """Return the hash of a token that is valid for long."""
+    hashed = token_hash(new_token())
+    store.put(hashed, SCOPES, "a test", int(time.time()) + 1_000 * SOON)
+    return hashed
+
+
+def ends_of(store: TokenStore, hashed: str) -> int | None:
+    record = store.get(hashed)
+    assert record is not None
+    return record.revoked_at
+
+
+def test_a_revocation_is_not_put_off_by_a_later_end(store: TokenStore, hashed: str) -> None:
+    now = int(time.time())
+    store.end(hashed, now)
+    store.end(hashed, now + SOON)
+    record = store.get(hashed)
+    assert record is not None
+    assert record.revoked_at == now
+    assert not record.valid_at(now)
+    assert not record.valid_at(now + SOON - 1)
+
+
+def test_an_end_that_lies_ahead_is_brought_forward_by_a_revocation(store: TokenStore, hashed: str) -> None:
+    now = int(time.time())
+    store.end(hashed, now + SOON)
+    store.end(hashed, now)
+    assert ends_of(store, hashed) == now
+
+
+def test_nothing_brings_a_token_into_being_but_its_creation(store: TokenStore) -> None:
+    hashed = token_hash(new_token())
+    store.end(hashed, int(time.time()))
+    store.mark_used(hashed, "2026-11-25")
+    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+        store.take_away(hashed, SCOPES[:1])
+    assert store.get(hashed) is None
+
+
+FAILURES: dict[str, Exception] = {
+    "throttled": ClientError(
+        {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
+        "UpdateItem",
+    ),
+    "server error": ClientError(
+        {"Error": {"Code": "InternalServerError"}, "ResponseMetadata": {"HTTPStatusCode": 500}},  # type: ignore[typeddict-item]
+        "UpdateItem",
+    ),
+    "no permission": ClientError(
+        {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
+        "UpdateItem",
+    ),
+    "no response": ReadTimeoutError(endpoint_url="store"),
+    "connection closed": ConnectionClosedError(endpoint_url="store"),
+    "no connection": EndpointConnectionError(endpoint_url="store"),
+}
+
+
+@pytest.fixture
+def authorize(function: Callable[[str], Handler], monkeypatch: pytest.MonkeyPatch) -> Handler:
+    """Return the authorizer, which does not pause between its tries."""
+    monkeypatch.setattr("customers.aws.dynamodb.time.sleep", lambda _: None)
+    return function("Authorize")
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_token_whose_use_cannot_be_noted_is_valid_all_the_same(
+    failure: str, store: TokenStore, authorize: Handler
+) -> None:
+    token = new_token()
+    store.put(token_hash(token), SCOPES, "a test", None)
+    event: dict[str, Any] = {
+        "type": "TOKEN",
+        "authorizationToken": token,
+        "methodArn": "arn:aws:execute-api:us-east-1:123456789012:a/prod/GET/api/customers/1",
+    }
+    tried: list[None] = []
+
+    def fail(**_: object) -> None:
+        tried.append(None)
+        raise FAILURES[failure]
+
+    hooks = authorize.__globals__["store"]._client.meta.events  # noqa: SLF001
+    hooks.register_first("before-call.dynamodb.UpdateItem", fail, unique_id="fail")
+    try:
+        answer = authorize(event, None)
+    finally:
+        hooks.unregister("before-call.dynamodb.UpdateItem", unique_id="fail")
+    assert tried
+    assert answer["principalId"] == token_id(token_hash(token))
+    assert answer["policyDocument"]["Statement"][0]["Effect"] == "Allow"
+    # And the next call notes it.
+    authorize(event, None)
+    record = store.get(token_hash(token))
+    assert record is not None
+    assert record.last_used_on is not None

@@ -1,0 +1,105 @@
+"""Rules for what is stored: it is forgotten when it should be, and not before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from customers.imports.bucket import _FOLDER
+from customers.imports.store import _KEPT
+from tests.unit.template.reading import DAY, OPERATIONS, resources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.template.reading import Rule, Template
+
+_LATE: Final = 2
+"""Days after which DynamoDB has deleted what has expired.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
+"""
+_ERASED: Final = 35
+"""Days after which nothing is left of a customer who was deleted (docs/operations.md)."""
+_EXPIRING: Final = {"AnswersTable": "expiration", "ImportsTable": "expires_at"}
+"""What holds the second at which an item expires: `test_exactly_once.py` and `test_imports.py` see the items."""
+
+
+def what_expires_is_deleted(template: Template) -> Iterator[str]:
+    """An answer holds customers who may have been deleted since; imports' chunks are of no use after a month."""
+    for name, properties in resources(template, "AWS::DynamoDB::Table").items():
+        declared = properties.get("TimeToLiveSpecification", {})
+        attribute = declared.get("AttributeName") if declared.get("Enabled") is True else None
+        if attribute != _EXPIRING.get(name):
+            yield f"{name}: items expire by {attribute}"
+
+
+def _rules(template: Template) -> dict[str, Any]:
+    """Return the bucket's rules that hold, by the folder that they are for."""
+    (bucket,) = resources(template, "AWS::S3::Bucket").values()
+    rules = bucket.get("LifecycleConfiguration", {}).get("Rules", [])
+    return {rule.get("Prefix", ""): rule for rule in rules if rule.get("Status") == "Enabled"}
+
+
+def _days(template: Template, folder: str) -> tuple[int, int]:
+    """Return the least and the usual number of days for which a folder's files are kept; 0 for no end."""
+    value = _rules(template).get(folder, {}).get("ExpirationInDays", 0)
+    if isinstance(value, int):
+        return value, value
+    parameter = template["Parameters"].get(value["Ref"], {})
+    return parameter.get("MinValue", 0), parameter.get("Default", 0)
+
+
+def whatever_holds_rows_of_an_import_is_erased_in_time(template: Template) -> Iterator[str]:
+    """The erasure table promises the days after which nothing is left, with the defaults."""
+    for folder in (_FOLDER, "reports/", "parts/"):
+        if not 0 < _days(template, folder)[1] <= _ERASED:
+            yield f"{folder} is erased after {_days(template, folder)[1]} days"
+    if template["Parameters"]["BackupDays"]["MaxValue"] != _ERASED:
+        yield "backups are kept for longer than is promised"
+    files, reports, parts = (_days(template, folder)[1] for folder in (_FOLDER, "reports/", "parts/"))
+    if f"| `ImportFileDays` ({files})" not in OPERATIONS:
+        yield f"the erasure table does not say {files} days of files"
+    if f"| `ReportDays` ({reports}), {parts} days |" not in OPERATIONS:
+        yield f"the erasure table does not say {reports} days of reports, and {parts} of their parts"
+
+
+def a_file_and_its_report_outlive_the_messages_about_them(template: Template) -> Iterator[str]:
+    """A file may wait in its queue, and a chunk as a dead letter, for all the time that a queue keeps messages. Whoever
+    wants them gone sooner may have them gone on the next day."""
+    longest = max(queue["MessageRetentionPeriod"] for queue in resources(template, "AWS::SQS::Queue").values())
+    for folder in (_FOLDER, "reports/"):
+        if not longest < _days(template, folder)[0] * DAY <= longest + DAY:
+            yield f"{folder} may be erased after {_days(template, folder)[0]} days"
+
+
+def rejected_rows_are_kept_as_long_as_their_import_may_be_reported_again(template: Template) -> Iterator[str]:
+    """The table of imports says where they are until it has forgotten the chunk; then no report needs them."""
+    if _days(template, "parts/")[0] < _KEPT.days + _LATE:
+        yield f"parts/ is erased after {_days(template, 'parts/')[0]} days"
+
+
+def an_upload_that_was_not_completed_is_removed(template: Template) -> Iterator[str]:
+    """Its parts hold rows, are in no listing, and no function uploads for a day, the least that S3 can be told."""
+    days = _rules(template).get("", {}).get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
+    if days != 1:
+        yield f"uploads are removed after {days} days"
+
+
+def the_data_key_is_rotated(template: Template) -> Iterator[str]:
+    """Whoever has its own key has it renewed each year.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html
+    """
+    for name, properties in resources(template, "AWS::KMS::Key").items():
+        if properties.get("EnableKeyRotation") is not True:
+            yield f"{name} is never rotated"
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    what_expires_is_deleted,
+    whatever_holds_rows_of_an_import_is_erased_in_time,
+    a_file_and_its_report_outlive_the_messages_about_them,
+    rejected_rows_are_kept_as_long_as_their_import_may_be_reported_again,
+    an_upload_that_was_not_completed_is_removed,
+    the_data_key_is_rotated,
+)

@@ -1,0 +1,109 @@
+"""Rules for the functions' time limits: long enough for what may take longest, short enough for whoever waits."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+from customers.aws import clients, dynamodb
+from customers.aws.dynamodb import _FIRST_PAUSE, _TRIES
+from customers.imports.chunks import _ROWS
+from customers.store import bulk
+from tests.unit.template.reading import events, resources, time_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.template.reading import Rule, Template
+
+_GATEWAY: Final = 29
+"""Seconds after which API Gateway answers 504.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+"""
+_LAMBDA: Final = 900
+"""Seconds, the most that Lambda lets a function run.
+
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
+
+# botocore-stubs know no member of it.
+STORE: Final[Any] = dynamodb._CONFIG  # noqa: SLF001
+OTHERS: Final[Any] = clients._CONFIG  # noqa: SLF001
+
+_TRY: Final = STORE.connect_timeout + STORE.read_timeout
+_PAUSES: Final = sum(_FIRST_PAUSE * 2**tried for tried in range(_TRIES - 1))
+_CALL: Final = _TRIES * _TRY + _PAUSES
+"""A call of the store that is repeated, at its slowest."""
+_WRITE: Final = (_TRIES - 1) * STORE.connect_timeout + _PAUSES + _TRY
+"""A write that is not repeated once it may have been carried out: connections are refused, then no response comes."""
+
+SLOWEST: Final = {
+    "GetCustomer": _CALL,
+    "ListGroup": _CALL,
+    "DeleteCustomer": _WRITE,
+    # Without a response, they look whether the row shows the write.
+    "UpdateCustomer": _WRITE + _CALL,
+    # With an Idempotency-Key, it takes back afterwards that the request runs.
+    "CreateCustomers": _WRITE + _CALL + _CALL,
+    # It looks the token up, and notes that it was used.
+    "Authorize": _CALL + _CALL,
+    "Preflight": 0.0,
+}
+"""Seconds that the calls of a function behind the gateway may take together, when the store does not respond."""
+
+
+def a_call_ends_in_its_function_and_not_at_the_gateway(template: Template) -> Iterator[str]:
+    """A slow store is a 503 with Retry-After from the function, never a 504 that says nothing."""
+    behind = {name for name, event in events(template) if event["Type"] == "Api"}
+    for api in resources(template, "AWS::Serverless::Api").values():
+        behind |= {each["FunctionArn"]["Fn::GetAtt"][0] for each in api["Auth"]["Authorizers"].values()}
+    if behind != SLOWEST.keys():
+        yield f"nobody knows how long these may take: {behind ^ SLOWEST.keys()}"
+    for name in behind & SLOWEST.keys():
+        limit = time_limit(template, name)
+        if not SLOWEST[name] < limit < _GATEWAY:
+            yield f"{name} ends after {limit} s, not between {SLOWEST[name]:.1f} and {_GATEWAY}"
+
+
+def a_plan_runs_as_long_as_lambda_lets_it(template: Template) -> Iterator[str]:
+    """A packed file is read from its start each time that its plan goes on: short runs might never get further."""
+    if time_limit(template, "PlanImport") != _LAMBDA:
+        yield "PlanImport could run longer"
+
+
+def a_chunk_gets_in_while_the_table_refuses_most_of_it(template: Template) -> Iterator[str]:
+    """A busy table has room for four rows of each batch. The pauses between are half their longest on average."""
+    batches = ceil(_ROWS / 4)
+    if time_limit(template, "ImportCustomers") < batches * bulk._LONGEST_PAUSE / 2:  # noqa: SLF001
+        yield "ImportCustomers ends before its chunk is in"
+
+
+def what_could_not_be_imported_is_booked_while_the_table_refuses(template: Template) -> Iterator[str]:
+    """`close_import` is the last to handle a chunk, and looks at all of its rows, by batches that may be refused."""
+    pauses = [
+        min(bulk._LONGEST_PAUSE, bulk._FIRST_PAUSE * 2**tried)  # noqa: SLF001
+        for tried in range(1, bulk._TRIES)  # noqa: SLF001
+    ]
+    if time_limit(template, "CloseImport") < ceil(_ROWS / bulk._KEYS) * sum(pauses):  # noqa: SLF001
+        yield "CloseImport ends before the store gives up"
+
+
+def a_bus_that_does_not_respond_is_reported_by_the_function(template: Template) -> Iterator[str]:
+    """A function that times out reports nothing: all its changes come again. And it is done in time to try again
+    before anybody is called."""
+    tries = OTHERS.retries["total_max_attempts"]
+    # The standard mode waits up to 1, 2, 4 … seconds, 20 at most.
+    slowest = tries * (OTHERS.connect_timeout + OTHERS.read_timeout) + sum(min(2**n, 20) for n in range(tries - 1))
+    alarm = resources(template, "AWS::CloudWatch::Alarm")["LateEventsAlarm"]
+    if not slowest < time_limit(template, "PublishChanges") <= alarm["Threshold"] / 1000 / 2:
+        yield "PublishChanges has no time, or takes the time of its repetition"
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    a_call_ends_in_its_function_and_not_at_the_gateway,
+    a_plan_runs_as_long_as_lambda_lets_it,
+    a_chunk_gets_in_while_the_table_refuses_most_of_it,
+    what_could_not_be_imported_is_booked_while_the_table_refuses,
+    a_bus_that_does_not_respond_is_reported_by_the_function,
+)
