@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from customers.store.tokens import TokenStore
-from customers.tokens import SCOPES, new_token, token_hash
+from customers.tokens import SCOPES, new_token, token_hash, token_id
 from tests.api.support import any_group
 from tests.conftest import dynamodb_client
 from tests.published import published
@@ -31,10 +31,13 @@ class Tables(NamedTuple):
     tokens: str
     url: str
 
-    def new_token(self, scopes: Sequence[str] = SCOPES, *, expires_at: int | None = None) -> str:
+    def new_token(
+        self, scopes: Sequence[str] = SCOPES, *, expires_at: int | None = None, replaces: str | None = None
+    ) -> str:
         """Make a token."""
         token = new_token()
-        TokenStore(self.client, self.tokens).put(token_hash(token), scopes, "a test", expires_at)
+        first = None if replaces is None else token_id(token_hash(replaces))
+        TokenStore(self.client, self.tokens).put(token_hash(token), scopes, "a test", expires_at, first)
         return token
 
     def revoke(self, token: str, second: int) -> None:

@@ -62,6 +62,8 @@ class SampleStore:
     ) -> tuple[Customer, bool]:
         """Return the sample customer with other fields, or a new one."""
         if external_id != EXTERNAL_ID:
+            if exists:
+                raise VersionMismatchError(None)
             return _stored(new, _OTHER_ID), True
         if exists is False:
             raise VersionMismatchError(1)
