@@ -111,7 +111,7 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@$(UV_COMPILE) $(ARGS) requirements/dev.in -o requirements/dev.txt
 	@$(UV_COMPILE) $(ARGS) requirements/checkov.in -o requirements/checkov.txt
 	@$(UV_COMPILE) $(ARGS) requirements/ministack.in -o requirements/ministack.txt
-	@$(UV_COMPILE) $(ARGS) requirements/mutants.in -c requirements/dev.txt -o requirements/mutants.txt
+	@$(UV_COMPILE) $(ARGS) requirements/mutants.in -o requirements/mutants.txt
 	@$(UV_COMPILE) $(ARGS) requirements/run.in -c requirements/dev.txt -o requirements/run.txt
 	@$(UV_COMPILE) $(ARGS) layers/customers/requirements.in -c requirements/dev.txt -o layers/customers/requirements.txt
 	@for folder in tools/benchmarks tools/benchmarks/peers/boto3 tools/benchmarks/peers/fastapi tools/benchmarks/peers/flask tools/benchmarks/peers/powertools; do \

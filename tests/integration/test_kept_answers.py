@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -51,6 +54,16 @@ class Answers:
         assert self.post(*arguments)["statusCode"] == status
         made = [item for name, item in self.records().items() if name not in before]
         return sorted(made, key=lambda item: "data" in item)
+
+    @contextmanager
+    def hook(self, event: str, handler: Callable[..., None]) -> Iterator[None]:
+        """Call a handler at an event of the function's own client while the block runs."""
+        events = inspect.unwrap(self._handler).__globals__["client"].meta.events
+        events.register_first(event, handler, unique_id="hook")
+        try:
+            yield
+        finally:
+            events.unregister(event, unique_id="hook")
 
     def set(self, record: Json, name: str, value: Json) -> None:
         self._client.update_item(
@@ -140,3 +153,22 @@ def test_two_answers_to_the_same_request_are_not_kept_in_the_same_way(answers: A
     second = answers.records()[first["id"]["S"]]
     assert is_replayed(answers.post(key, ""))
     assert second["data"]["S"] != first["data"]["S"]
+
+
+def test_a_request_that_was_throttled_does_not_take_the_record_of_one_that_still_runs_for_its_own(
+    answers: Answers,
+) -> None:
+    key = str(uuid4())
+    record = answers.made_by(key, "John")[-1]
+    answers.set(record, "status", {"S": "INPROGRESS"})
+    answers.set(record, "in_progress_expiration", {"N": str(int((time.time() + MINUTE) * 1000))})
+    throttled: list[None] = []
+
+    def throttle(**_: object) -> None:
+        if not throttled:
+            throttled.append(None)
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "PutItem")
+
+    with answers.hook("before-call.dynamodb.PutItem", throttle):
+        assert answers.post(key, "John")["statusCode"] == 409
+    assert throttled
