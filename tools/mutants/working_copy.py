@@ -17,7 +17,7 @@ def make_copy(folder: Path) -> None:
     """Copy what git knows and what is new, in the form that mutmut needs.
 
     - The layer lies in `src`, because mutmut derives a module's name from its path.
-    - A handler is wrapped after its definition, because mutmut leaves decorated functions as they are.
+    - A handler is decorated after its definition, because mutmut leaves decorated functions as they are.
 
     Parameters
     ----------
@@ -41,14 +41,15 @@ def make_copy(folder: Path) -> None:
     # Some tests read the layer's files, and start processes that run them.
     (folder / "layers/customers/customers").symlink_to("../../src/customers")
     for app in folder.glob("functions/*/app.py"):
-        app.write_text(_undecorated(app.read_text(encoding="utf-8")), encoding="utf-8")
+        app.write_text(undecorated(app.read_text(encoding="utf-8")), encoding="utf-8")
     _configure(folder / "pyproject.toml")
     (folder / "mutants").mkdir()
     for parent in (folder, folder / "mutants"):
         (parent / "node_modules").symlink_to(ROOT / "node_modules")
 
 
-def _undecorated(source: str) -> str:
+def undecorated(source: str) -> str:
+    """Return a function's source in which the handler is decorated after its definition."""
     return _DECORATED.sub(
         lambda found: f"def handle({found[2].rstrip()}\n\n\nlambda_handler = {found[1]}(handle)\n\n\n", source
     )
