@@ -54,6 +54,10 @@ check: .venv/.dev-ready .venv/checkov/.ready tools/lint/node_modules/.ready ## L
 fuzz: .venv/.dev-ready node_modules/.ready ## Fuzz the service by its contract, 20,000 requests (ARGS='--max-examples 100' for a short run, ARGS='--seed 7' to repeat one)
 	@.venv/bin/python -m tests.fuzz $(ARGS)
 
+.PHONY: mutants
+mutants: .venv/.mutants-ready node_modules/.ready ## Break the code in 500 small ways, and see whether the tests notice (ARGS='--sample 50')
+	@PYTHONPATH=$(CURDIR)/.venv/mutants .venv/bin/python -m tools.mutants $(ARGS)
+
 .PHONY: docs
 docs: .venv/.run-ready node_modules/.ready ## Write the reference page as files to build/docs (API=https://… is what it calls)
 	@.venv/bin/python -m local.reference build/docs $(if $(API),--api $(API))
@@ -107,6 +111,7 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@$(UV_COMPILE) $(ARGS) requirements/dev.in -o requirements/dev.txt
 	@$(UV_COMPILE) $(ARGS) requirements/checkov.in -o requirements/checkov.txt
 	@$(UV_COMPILE) $(ARGS) requirements/ministack.in -o requirements/ministack.txt
+	@$(UV_COMPILE) $(ARGS) requirements/mutants.in -o requirements/mutants.txt
 	@$(UV_COMPILE) $(ARGS) requirements/run.in -c requirements/dev.txt -o requirements/run.txt
 	@$(UV_COMPILE) $(ARGS) layers/customers/requirements.in -c requirements/dev.txt -o layers/customers/requirements.txt
 	@for folder in tools/benchmarks tools/benchmarks/peers/boto3 tools/benchmarks/peers/fastapi tools/benchmarks/peers/flask tools/benchmarks/peers/powertools; do \
@@ -137,7 +142,7 @@ endef
 export NO_NPM NO_PYTHON NO_VENV
 
 # npm is looked for first, so that nothing is installed where it is missing.
-WITH_NPM := run docs test check fuzz screenshot bench bench-http bench-pages bench-writes bench-imports reliability
+WITH_NPM := run docs test check fuzz mutants screenshot bench bench-http bench-pages bench-writes bench-imports reliability
 .venv/pyvenv.cfg: | $(if $(filter $(WITH_NPM),$(MAKECMDGOALS)),npm)
 	@for name in $(PYTHON) python3; do \
 		"$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && python=$$name && break; done; \
@@ -182,6 +187,13 @@ WITH_NPM := run docs test check fuzz screenshot bench bench-http bench-pages ben
 	@echo "installing Lambda's runtime client (first time only)"
 	@rm -rf .venv/lambda-runtime
 	@$(PIP) tools/benchmarks/requirements.txt --target .venv/lambda-runtime
+	@touch $@
+
+# Beside the tests' packages, in the same versions: mutmut runs the tests in its own process.
+.venv/.mutants-ready: requirements/mutants.txt | .venv/.dev-ready
+	@echo "installing mutmut (first time only)"
+	@rm -rf .venv/mutants
+	@$(PIP) requirements/mutants.txt --target .venv/mutants
 	@touch $@
 
 node_modules/.ready: package.json

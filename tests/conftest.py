@@ -236,7 +236,9 @@ def function(engine: str, stack: Stack) -> Iterator[Callable[[str], Handler]]:
                 patch.setenv(key, "test")
             patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
             patch.setenv("AWS_LAMBDA_FUNCTION_NAME", name)
-            spec = importlib.util.spec_from_file_location(f"app_{name}", declared.code / "app.py")
+            spec = importlib.util.spec_from_file_location(
+                f"functions.{declared.code.name}.app", declared.code / "app.py"
+            )
             assert spec is not None
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import uuid4
 
 import boto3
 import pytest
@@ -224,7 +223,7 @@ def _load(stack: Stack, name: str, endpoints: dict[str, str], urls: dict[str, st
         for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(key, "test")
         patch.setenv("AWS_DEFAULT_REGION", REGION)
-        spec = importlib.util.spec_from_file_location(f"app_{name}_{uuid4().hex}", declared.code / "app.py")
+        spec = importlib.util.spec_from_file_location(f"functions.{declared.code.name}.app", declared.code / "app.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

@@ -69,6 +69,7 @@ def test_each_response_of_the_gateway_is_a_problem_with_its_own_status(stack: St
     problem = json.loads(response.body)
     assert problem["status"] == response.status
     assert problem["instance"] == "/api/customers"
+    assert problem["type"].removeprefix("/problems/").replace("-", " ") in problem["title"].lower()
     assert {("Content-Type", "application/problem+json"), ("X-Request-Id", "r1")} <= set(response.headers)
 
 

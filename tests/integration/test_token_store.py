@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ def test_a_token_whose_use_cannot_be_noted_is_valid_all_the_same(
         tried.append(None)
         raise FAILURES[failure]
 
-    hooks = authorize.__globals__["store"]._client.meta.events  # noqa: SLF001
+    hooks = inspect.unwrap(authorize).__globals__["store"]._client.meta.events  # noqa: SLF001
     hooks.register_first("before-call.dynamodb.UpdateItem", fail, unique_id="fail")
     try:
         answer = authorize(event, None)

@@ -1,0 +1,106 @@
+"""`make mutants`: mutate the layer and the functions with mutmut, and say how many mutants the tests notice.
+
+A random sample, the same for the same seed and code. Survivors are shown; `accepted.toml` says why some are right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from tools.mutants.accepted import AcceptedSurvivors, Survivor, change_in
+from tools.mutants.working_copy import ROOT, make_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COPY: Final = ROOT / "build" / "mutants"
+_MUTMUT: Final = (sys.executable, "-c", "from mutmut.__main__ import cli; cli()")
+_FIRST: Final = "customers.tokens.x__checksum__mutmut_1"
+"""Any mutant: to test one, mutmut makes them all, and measures the tests."""
+_NOTICED: Final = frozenset({"killed", "timeout", "segfault"})
+_WANTED: Final = 0.9
+
+
+def main() -> int:
+    """Test a sample of mutants.
+
+    Returns
+    -------
+    int
+        The exit code: 1 if too few are noticed, or a survivor has no reason.
+    """
+    parser = argparse.ArgumentParser(prog="mutants", description="Counts how many small faults the tests notice.")
+    parser.add_argument("--sample", type=int, default=500, help="how many mutants to test (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=16, help="which ones (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=120, help="when to stop (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="at once (default: %(default)s)")
+    parser.add_argument("--keep", action="store_true", help="keep the last working copy and its results")
+    parser.add_argument("function", nargs="*", default=["*"], help="only mutants of these modules or functions")
+    options = parser.parse_args()
+    os.nice(15)
+    ends = time.monotonic() + options.minutes * 60
+    if not options.keep:
+        print("copying the project", flush=True)
+        make_copy(_COPY)
+        print("making the mutants, and measuring the tests (minutes)", flush=True)
+        _mutmut("run", "--max-children", "1", _FIRST, ends=ends)
+    known = [name for name in sorted(_results()) if any(fnmatch.fnmatch(name, one) for one in options.function)]
+    sample = random.Random(options.seed).sample(known, min(options.sample, len(known)))  # noqa: S311 (no secret)
+    print(f"testing {len(sample)} of {len(known)} mutants", flush=True)
+    _mutmut("run", "--max-children", str(options.processes), *sample, ends=ends)
+    return _report(sample)
+
+
+def _mutmut(*arguments: str, ends: float) -> None:
+    """Run mutmut with its progress on the terminal, and stop it when the time is over."""
+    with subprocess.Popen([*_MUTMUT, *arguments], cwd=_COPY) as process:
+        try:
+            process.wait(max(0, ends - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            print("\nthe time is over", flush=True)
+            process.terminate()
+            return
+    if process.returncode:
+        sys.exit(process.returncode)
+
+
+def _output(*arguments: str) -> str:
+    return subprocess.run([*_MUTMUT, *arguments], cwd=_COPY, check=True, capture_output=True, text=True).stdout
+
+
+def _results() -> dict[str, str]:
+    """Return what became of each mutant."""
+    lines = (line.strip().rpartition(": ") for line in _output("results", "--all", "true").splitlines())
+    return {name: status for name, _, status in lines if name}
+
+
+def _report(sample: Sequence[str]) -> int:
+    results = _results()
+    tested = [name for name in sample if results[name] != "not checked"]
+    counts = Counter(results[name] for name in tested)
+    accepted, unexplained = AcceptedSurvivors(), 0
+    for name in tested:
+        if results[name] in _NOTICED:
+            continue
+        survivor = Survivor(name, change_in(_output("show", name)))
+        reason = accepted.reason(survivor)
+        unexplained += reason is None
+        print(f"{'accepted' if reason else 'NO REASON'}: {name} ({results[name]})\n    {survivor.change}")
+        print(f"    {reason or 'write a test that notices it, or a reason in tools/mutants/accepted.toml'}")
+    noticed = sum(counts[status] for status in _NOTICED)
+    score = noticed / len(tested) if tested else 0.0
+    print(f"{noticed} of {len(tested)} mutants noticed ({score:.1%}), {len(tested) - noticed} survived", end=", ")
+    print(f"{unexplained} of them without a reason: {dict(counts)}")
+    return 0 if tested and score >= _WANTED and not unexplained else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
