@@ -53,6 +53,14 @@ class FileDelivery(NamedTuple):
         return import_identity("file", self.bucket, self.key, self.etag)
 
 
+class OpenedFile(NamedTuple):
+    """A file that is being read."""
+
+    stream: ByteStream
+    metadata: Mapping[str, str]
+    """What was said about it when it was put there: `x-amz-meta-…`. Nothing if it is read from its end."""
+
+
 class ImportBucket:
     """The bucket, by its client and its name."""
 
@@ -60,7 +68,7 @@ class ImportBucket:
         self._client = client
         self.name = bucket
 
-    def open(self, key: str, etag: str, start: int) -> ByteStream:
+    def open(self, key: str, etag: str, start: int) -> OpenedFile:
         """Open a file from a byte on, if it still has the content of an ETag.
 
         Raises
@@ -75,11 +83,11 @@ class ImportBucket:
             code = error.response["Error"]["Code"]
             if code == "InvalidRange":
                 # The position is exactly the end of the file.
-                return _Nothing()
+                return OpenedFile(_Nothing(), {})
             if code in _GONE:
                 raise FileGoneError from error
             raise
-        return answer["Body"]
+        return OpenedFile(answer["Body"], answer["Metadata"])
 
     def write_part(self, import_id: str, chunk: int, lines: bytes) -> str:
         """Store the rejected rows of a chunk until the report is written, and return their key.

@@ -298,18 +298,13 @@ def _import(item: Mapping[str, Any]) -> Import:
         source=value("source"),
         delivery=item["delivery"]["S"],
         started_at=item["started_at"]["S"],
-        position=position and Position(_layout(position[0]), *position[1:]),
+        position=position and Position(Layout.of_json(position[0]), *position[1:]),
         sent=number("sent"),
         planned=number("planned") if "planned" in item else None,
         broken=broken and Break(*broken),
-        layout=layout and _layout(layout),
+        layout=layout and Layout.of_json(layout),
         booked=number("booked"),
         counts=Counts(number("created"), number("already_there"), number("rejected")),
         # Once it was a mere flag.
         told=int(item["finished"].get("N", number("booked"))) if "finished" in item else None,
     )
-
-
-def _layout(value: list[Any]) -> Layout:
-    kind, columns, delimiter = value
-    return Layout(kind, tuple(columns), delimiter)
