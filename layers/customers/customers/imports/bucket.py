@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from customers.imports.files.blocks import ByteStream
 
 _FOLDER: Final = "imports/"
+_SHOWN_DIGITS: Final = 16
+_LONGEST_NAME: Final = 1024 - len("reports//") - _SHOWN_DIGITS - len("/rejected.jsonl")
+"""S3 allows keys of 1,024 bytes in UTF-8."""
 _UPLOAD_PART_BYTES: Final = 8 * 1024 * 1024
 """S3's limits: at most 10,000 parts, each of at least 5 MB but the last."""
 _GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "404", "412"})
@@ -134,7 +137,9 @@ def report_folder(import_id: str, source: Mapping[str, str]) -> str:
     """Return where an import's report is. Other contents of the same file have their reports next to it."""
     if "message_id" in source:
         return f"reports/messages/{source['message_id']}/"
-    return f"reports/{source['key'].removeprefix(_FOLDER)}/{import_id[:16]}/"
+    # A key may be so long that its report's would be too long. The import's identity still tells the folders apart.
+    name = source["key"].removeprefix(_FOLDER).encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return f"reports/{name}/{import_id[:_SHOWN_DIGITS]}/"
 
 
 class _Nothing:

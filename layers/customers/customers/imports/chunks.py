@@ -92,6 +92,7 @@ def cuts(reader: RowReader) -> Iterator[Cut]:
     """
     rows: list[Row] = []
     size = first_end = end = 0
+    reached = reader.offset
     for row in reader.steps():
         offset = reader.offset
         if rows and offset - first_end > _SPAN:
@@ -103,7 +104,8 @@ def cuts(reader: RowReader) -> Iterator[Cut]:
             end = offset
             rows.append(row)
             size += len(row.original)
-        if len(rows) == _ROWS or size >= _BYTES or not rows:
+        if len(rows) == _ROWS or size >= _BYTES or (not rows and offset > reached):
+            reached = offset
             yield Cut(rows, reader.position_at(offset, reader.rows))
             rows, size = [], 0
     if rows:

@@ -159,7 +159,8 @@ class ImportStore:
         self._set(
             known,
             {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}},
-            "attribute_not_exists(planned) AND (attribute_not_exists(sent) OR sent < :sent)",
+            # The same number again: the file has had no row since.
+            "attribute_not_exists(planned) AND (attribute_not_exists(sent) OR sent <= :sent)",
         )
 
     def plan(self, known: Import, chunks: int, broken: Break | None) -> None:

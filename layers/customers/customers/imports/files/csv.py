@@ -24,6 +24,7 @@ _DELIMITER_LINE: Final = re.compile(rb'"?sep=([^"\r\n\x80-\xff])"?', re.IGNORECA
 _SHOWN_COLUMNS: Final = 5
 _SHOWN_CHARACTERS: Final = 50
 """Of a column's name."""
+_NEEDS_QUOTES: Final = re.compile(r'["\r\n]|\A\s|\s\Z')
 _SPACE_BESIDE_QUOTES: Final = re.compile(r'[ \t]"|"[ \t]')
 _NOT_BLANK_UNLESS_QUOTED: Final = re.compile(rb'[^",;\t \r\n]')
 
@@ -270,9 +271,10 @@ def _invalid_csv() -> InvalidError:
 
 def record(values: Iterable[str | None], delimiter: str) -> str:
     """Return cells as a record, with its line end. None is an empty cell; an empty text is quoted."""
-    special = re.compile(rf'[{re.escape(delimiter)}"\r\n]|^\s|\s$|^$')
-    texts = (
-        "" if value is None else '"' + value.replace('"', '""') + '"' if special.search(value) else value
-        for value in values
-    )
-    return delimiter.join(texts) + "\r\n"
+    return delimiter.join("" if value is None else _quoted(value, delimiter) for value in values) + "\r\n"
+
+
+def _quoted(value: str, delimiter: str) -> str:
+    if value and delimiter not in value and _NEEDS_QUOTES.search(value) is None:
+        return value
+    return '"' + value.replace('"', '""') + '"'

@@ -142,12 +142,12 @@ class _CsvValues:
             found = self._of_length(found, "")
         return {name: convert(found[index]) for index, name, convert in self._fields}
 
-    def _of_length[Cell: str | None](self, found: list[Cell], empty: Cell) -> list[Cell]:
-        """Return as many cells as the header has: spreadsheets leave out empty cells at the end of a row, or add some."""
+    def _of_length[Cell: (str, str | None)](self, found: list[Cell], empty: Cell) -> list[Cell]:
+        """Return as many cells as the header has: spreadsheets leave out empty ones at the end, or add some."""
         if any(cell and not cell.isspace() for cell in found[self._count :]):
             detail = f"Must have at most {self._count} cells, as the header has; has {len(found)}."
             raise InvalidError([FieldError(pointer="#", code="wrong_cell_count", detail=detail)])
-        return found + [empty] * (self._count - len(found))
+        return found[: self._count] + [empty] * (self._count - len(found))
 
 
 def _optional_text(cell: str) -> str | None:
