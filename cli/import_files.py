@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _LOOK_EVERY: Final = 0.25
 """Seconds between two looks at how far it is."""
 _SUMMARY: Final = "summary.json"
+_LINE_BREAKS: Final = re.compile(r"[\r\n]+")
 
 
 class _FilesOrStatus(click.Command):
@@ -137,7 +139,8 @@ class _FileImport:
 
     def finish(self) -> dict[str, Any]:
         """Upload the file and wait for the summary."""
-        key = f"imports/{self.file.name}"
+        # A line break in the file's name would make a key that not every tool can handle.
+        key = f"imports/{_LINE_BREAKS.sub(' ', self.file.name)}"
         terminal = console(stderr=True)
         with Progress(
             TextColumn("{task.description}", markup=False),

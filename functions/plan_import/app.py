@@ -13,6 +13,7 @@ from customers.imports.bucket import FileDelivery, FileGoneError
 from customers.imports.chunks import Chunk, ChunkSender, cuts
 from customers.imports.files.mapping import ColumnMapping, MappingError
 from customers.imports.files.reader import RowReader
+from customers.imports.files.rows import WRONG_MAPPING
 from customers.imports.run import Imports
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _cut(file: FileDelivery, known: Import, context: Any) -> bool:  # noqa: ANN4
         imports.stop(known, "gone", "The file was deleted or replaced before it was read.")
         return True
     except MappingError as error:
-        imports.stop(known, "wrong_mapping", error.detail)
+        imports.stop(known, WRONG_MAPPING, error.detail)
         return True
     reader = RowReader(opened.stream, known.position, mapping)
     sender = ChunkSender(queues, CHUNK_QUEUE_URL)

@@ -33,6 +33,8 @@ _TEMPORARY: Final = re.compile(
     r"\..*|~\$.*|#.*#|.*(?:~|\.(?:tmp|part|partial|filepart|crdownload|download|swp|bak))", re.DOTALL | re.IGNORECASE
 )
 """Names that editors, browsers and file transfers use for files of their own, and for those not yet whole."""
+_LONGEST_KEY: Final = 1024
+"""Bytes, as S3 has it."""
 # In parts, one after another, so that no file is ever in memory as a whole.
 _TRANSFER: Final = TransferConfig(multipart_threshold=8 * 1024 * 1024, use_threads=False)
 
@@ -121,10 +123,8 @@ class ImportBucketFolder(Poller):
             # A file that is still being written changes again, or has a writer.
             if now - since < _QUIET or _is_written(self._folder / _INBOX / name):
                 continue
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                self._say_once(f"{name!r} cannot be imported: its name is not UTF-8")
+            if (reason := _unusable(f"{_INBOX}/{name}")) is not None:
+                self._say_once(f"{name!r} cannot be imported: its name {reason}. Rename it.")
             else:
                 try:
                     path = str(self._folder / _INBOX / name)
@@ -169,6 +169,17 @@ class ImportBucketFolder(Poller):
         if text not in self._said:
             self._said.add(text)
             self._say(text)
+
+
+def _unusable(key: str) -> str | None:
+    """Return why a file's name cannot be the key of an object; None if it can."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    if size > _LONGEST_KEY:
+        return f"has more than {_LONGEST_KEY - len(f'{_INBOX}/')} bytes, with its folders"
+    return "has a line break" if "\n" in key or "\r" in key else None
 
 
 def _is_written(file: Path) -> bool:

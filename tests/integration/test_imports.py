@@ -95,7 +95,7 @@ def test_a_file_of_every_form_becomes_the_same_customers(
     assert [event["detail-type"] for event in cloud.events()] == ["Import started", "Import completed"]
 
 
-@pytest.mark.parametrize("name", ["line\nbreak\r\n.csv", "ü" * 503 + "é/", "x" * 1015])
+@pytest.mark.parametrize("name", ["ü" * 503 + "é/", "x" * 1015, "tab\there"])
 def test_a_file_gets_its_report_whatever_its_name(name: str, cloud: ImportCloud) -> None:
     group_id, name = _new_group(), f"{uuid4()}{name}"[:1015].encode()[:1015].decode(errors="ignore")
     cloud.put(f"imports/{name}", _csv([*_rows(group_id, 1), {"first_name": "only"}]))
@@ -536,7 +536,7 @@ def test_a_file_that_is_gone_half_way_keeps_its_place_and_its_form(
     cloud.deliver(plan)
     cloud.deliver(first)
     assert (cloud.summary(name)["broken"]["code"], cloud.summary(name)["broken"]["row"]) == ("gone", 51)
-    assert cloud.reports(name)["rejected.csv"].startswith(b"import_row,import_errors,first_name")
+    assert cloud.reports(name)["rejected.csv"].startswith(b"\xef\xbb\xbfimport_row,import_errors,first_name")
 
 
 def test_what_was_lost_of_an_import_comes_again_with_its_file(cloud: ImportCloud) -> None:
@@ -568,7 +568,7 @@ def test_a_broken_file_put_again_still_says_why_but_quotes_nothing(cloud: Import
         cloud.run()
         detail = cloud.summary(name)["broken"]["detail"]
         assert detail.startswith("The CSV header must name first_name, last_name, email, group_id and may name age")
-        assert ("secretname" in detail) == (put == 0)
+        assert ("SecretName" in detail) == (put == 0)
 
 
 def test_no_event_and_no_log_line_shows_a_person(cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch) -> None:

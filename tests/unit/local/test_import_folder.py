@@ -1,32 +1,38 @@
-"""The inbox on the laptop: which files it takes, and when. The bucket is moto's; only the clock is the test's."""
+"""The inbox on the laptop: which files it takes, and when, by a clock that the test moves."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import Any, cast
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from local.events import import_bucket
 from local.events.import_bucket import ImportBucketFolder
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
-    from mypy_boto3_s3 import S3Client
+class Bucket:
+    """Takes objects; it has no reports. The real one is in `tests/integration/test_local_events.py`."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def upload_file(self, path: str, _bucket: str, key: str, **_: Any) -> None:
+        self.objects[key.removeprefix("imports/")] = Path(path).read_bytes()
+
+    def get_paginator(self, _operation: str) -> Any:
+        return SimpleNamespace(paginate=lambda **_: [{}])
 
 
 class Inbox:
     """The folder, looked at twice a second by a clock that the test moves."""
 
-    def __init__(self, path: Path, s3: S3Client) -> None:
+    def __init__(self, path: Path) -> None:
         self.seconds = 0.0
         self.path = path / "imports"
-        self._s3 = s3
-        self._folder = ImportBucketFolder(path, s3, "bucket")
+        self._bucket = cast("Any", Bucket())
+        self._folder = ImportBucketFolder(path, self._bucket, "bucket")
 
     def wait(self, seconds: float) -> None:
         end = self.seconds + seconds
@@ -35,22 +41,15 @@ class Inbox:
             self._folder._look()  # noqa: SLF001 (its thread would wait for real)
 
     def uploaded(self) -> dict[str, bytes]:
-        listed = self._s3.list_objects_v2(Bucket="bucket").get("Contents", [])
-        keys = [item["Key"] for item in listed]
-        return {
-            key.removeprefix("imports/"): self._s3.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys
-        }
+        return dict(self._bucket.objects)
 
 
 @pytest.fixture
-def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
+def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inbox:
     monkeypatch.setattr(import_bucket, "_INTERVAL", 0)
-    with mock_aws():
-        s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
-        s3.create_bucket(Bucket="bucket")
-        found = Inbox(tmp_path, s3)
-        monkeypatch.setattr(import_bucket, "time", SimpleNamespace(monotonic=lambda: found.seconds))
-        yield found
+    found = Inbox(tmp_path)
+    monkeypatch.setattr(import_bucket, "time", SimpleNamespace(monotonic=lambda: found.seconds))
+    return found
 
 
 def test_a_file_is_taken_once_it_has_been_unchanged_for_three_seconds(inbox: Inbox) -> None:
@@ -114,3 +113,25 @@ def test_a_temporary_file_is_taken_under_the_name_it_gets_in_the_end(inbox: Inbo
     (inbox.path / "c.csv.part").rename(inbox.path / "c.csv")
     inbox.wait(5)
     assert inbox.uploaded() == {"c.csv": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("line\nbreak.csv", "has a line break"),
+        ("line\rbreak.csv", "has a line break"),
+        ("/".join(["folder" * 30] * 6) + "/c.csv", "more than 1016 bytes"),
+        ("caf\udce9.csv", "is not UTF-8"),
+    ],
+)
+def test_a_file_whose_name_cannot_be_a_key_is_named_once_and_the_others_go_on(
+    name: str, reason: str, inbox: Inbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for one in (name, "z.csv"):
+        (inbox.path / one).parent.mkdir(parents=True, exist_ok=True)
+        (inbox.path / one).write_bytes(b"x")
+    inbox.wait(6)
+    assert inbox.uploaded() == {"z.csv": b"x"}
+    said = capsys.readouterr().err
+    assert said.count("cannot be imported") == said.count("\n") == 1
+    assert reason in said

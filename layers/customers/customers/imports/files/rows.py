@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 MAX_ROW_BYTES: Final = 64 * 1024
 """Eight times a customer with the longest fields, every character escaped."""
 WRONG_HEADER: Final = "wrong_header"
+WRONG_MAPPING: Final = "wrong_mapping"
+_WITHOUT_QUOTES: Final = {
+    WRONG_HEADER: f"{HEADER_RULE}.",
+    WRONG_MAPPING: "What the file's own metadata says about its columns cannot be followed.",
+}
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 Format = Literal["csv", "json_lines", "json_array", "json_object"]
@@ -69,7 +74,7 @@ class Break(NamedTuple):
 
     def unquoting(self) -> Break:
         """Return the break without what it quotes from the file."""
-        return self._replace(detail=f"{HEADER_RULE}.") if self.code == WRONG_HEADER else self
+        return self._replace(detail=_WITHOUT_QUOTES.get(self.code, self.detail))
 
 
 class BrokenError(CustomersError):
