@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import time
@@ -13,11 +14,13 @@ import click
 from click.shell_completion import CompletionItem
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from cli.import_preview import preview_files
 from cli.import_status import short_id, status
 from cli.import_summary import summary_text
 from cli.target import find_target, stack_option
 from cli.terminal import console, printable
 from customers.imports.bucket import FileDelivery, report_folder
+from customers.imports.files.mapping import ColumnMapping, MappingError, mapping_metadata
 from customers.imports.store import ImportStore
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 _LOOK_EVERY: Final = 0.25
 """Seconds between two looks at how far it is."""
 _SUMMARY: Final = "summary.json"
+_LINE_BREAKS: Final = re.compile(r"[\r\n]+")
 
 
 class _FilesOrStatus(click.Command):
@@ -71,23 +75,44 @@ def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: 
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     shell_complete=_complete,
 )
+@click.option("--map", "mapped", metavar="COLUMN=FIELD", multiple=True, help="Which field a column of the file is.")
+@click.option("--ignore", "ignored", metavar="COLUMN", multiple=True, help="Leave out a column of the file.")
 @click.option("--json", "as_json", is_flag=True, help="Print each summary as a line of JSON, for programs.")
+@click.option("--dry-run", is_flag=True, help="Read and check the files here, and write nothing.")
 @stack_option
-def import_files(files: tuple[Path, ...], stack: str | None, *, as_json: bool) -> None:
+def import_files(  # noqa: PLR0913 (a parameter for each option)
+    files: tuple[Path, ...],
+    mapped: tuple[str, ...],
+    ignored: tuple[str, ...],
+    stack: str | None,
+    *,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
     """Import files of customers.
 
     A file is CSV, JSON Lines or JSON, each also as gzip. Files are imported one after another. Each ends with a
     summary: what became of its rows, which were rejected and why, and where those are, to be corrected and imported
     again. The exit code is 1 if rows were rejected or a file is broken.
 
+    A column that is not a field makes the file an error, unless you say which field it is (--map Mail=email, or
+    --map Plan=metadata.plan) or leave it out (--ignore Notes). With --dry-run, nothing is written: see how the columns
+    are understood, and what is wrong with which rows.
+
     Interrupting the command does not stop an import that has begun: `customers import status` shows how far it is. A
     file that is called status is ./status.
     """
+    try:
+        mapping = ColumnMapping.of_words(mapped, ignored)
+    except MappingError as error:
+        raise click.UsageError(error.detail) from None
+    if dry_run:
+        raise SystemExit(0 if preview_files(files, mapping, as_json=as_json) else 1)
     target = find_target(stack)
     signal.signal(signal.SIGTERM, _terminate)
     complete = True
     for number, file in enumerate(files, 1):
-        running = _FileImport(target, file)
+        running = _FileImport(target, file, mapping_metadata(mapped, ignored))
         try:
             summary = running.finish()
         except KeyboardInterrupt as interrupt:
@@ -103,8 +128,9 @@ def import_files(files: tuple[Path, ...], stack: str | None, *, as_json: bool) -
 class _FileImport:
     """The import of one file."""
 
-    def __init__(self, target: Target, file: Path) -> None:
+    def __init__(self, target: Target, file: Path, metadata: Mapping[str, str]) -> None:
         self.file = file
+        self._metadata = metadata
         self.import_id: str | None = None
         """Known once the file is in the bucket."""
         self._target = target
@@ -113,7 +139,8 @@ class _FileImport:
 
     def finish(self) -> dict[str, Any]:
         """Upload the file and wait for the summary."""
-        key = f"imports/{self.file.name}"
+        # A line break in the file's name would make a key that not every tool can handle.
+        key = f"imports/{_LINE_BREAKS.sub(' ', self.file.name)}"
         terminal = console(stderr=True)
         with Progress(
             TextColumn("{task.description}", markup=False),
@@ -146,7 +173,11 @@ class _FileImport:
         task = progress.add_task(f"uploading {name}", total=self.file.stat().st_size, rows="bytes")
         before = self._summaries(key)
         self._target.s3.upload_file(
-            str(self.file), self._bucket, key, Callback=lambda count: progress.advance(task, count)
+            str(self.file),
+            self._bucket,
+            key,
+            ExtraArgs={"Metadata": self._metadata},
+            Callback=lambda count: progress.advance(task, count),
         )
         etag = self._target.s3.head_object(Bucket=self._bucket, Key=key)["ETag"]
         self.import_id = FileDelivery(self._bucket, key, etag.strip('"'), "").import_id

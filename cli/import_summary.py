@@ -11,9 +11,10 @@ from cli.terminal import printable
 from customers.imports.files.columns import ERRORS_COLUMN, ROW_COLUMN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cli.target import Target
+    from customers.errors import FieldError
 
 _SHOWN_ROWS: Final = 10
 _WHOLE_ROW: Final = "row"
@@ -65,11 +66,16 @@ def _rejected_rows(report: TextIO) -> Iterator[str]:
     if not first.startswith(ROW_COLUMN):
         for line in (first, *report):
             row = json.loads(line)
-            fields = [((error.get("pointer") or "#")[2:], error["detail"]) for error in row[ERRORS_COLUMN]]
-            yield _told(row[ROW_COLUMN], "; ".join(f"{field or _WHOLE_ROW}: {detail}" for field, detail in fields))
+            yield row_text(row[ROW_COLUMN], row[ERRORS_COLUMN])
         return
     for number, errors, *_ in csv.reader(report, delimiter=first[len(ROW_COLUMN)]):
         yield _told(number, errors)
+
+
+def row_text(number: int, errors: Iterable[FieldError]) -> str:
+    """Return what is wrong with a row, such as `row 2, email: Must be a valid email address.`."""
+    fields = [((error.get("pointer") or "#")[2:], error["detail"]) for error in errors]
+    return _told(number, "; ".join(f"{field or _WHOLE_ROW}: {detail}" for field, detail in fields))
 
 
 def _told(number: object, errors: str) -> str:

@@ -10,8 +10,10 @@ import customers.aws.cold_start
 from customers.aws import clients
 from customers.aws.queues import consumer, send_again
 from customers.imports.bucket import FileDelivery, FileGoneError
-from customers.imports.chunks import ChunkSender, chunks
+from customers.imports.chunks import Chunk, ChunkSender, cuts
+from customers.imports.files.mapping import ColumnMapping, MappingError
 from customers.imports.files.reader import RowReader
+from customers.imports.files.rows import WRONG_MAPPING
 from customers.imports.run import Imports
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ CHUNK_QUEUE_URL: Final = os.environ["CHUNK_QUEUE_URL"]
 PLAN_QUEUE_URL: Final = os.environ["PLAN_QUEUE_URL"]
 ENOUGH_MILLISECONDS: Final = 300_000
 """For sending the last chunks and handing over. Each takes two minutes if SQS does not respond."""
-CHUNKS_BETWEEN_POSITIONS: Final = 20
+BYTES_BETWEEN_POSITIONS: Final = 2_000_000
+"""Of the file, decompressed: some twenty chunks."""
 
 
 @consumer
@@ -46,21 +49,26 @@ def _cut(file: FileDelivery, known: Import, context: Any) -> bool:  # noqa: ANN4
     """Send the file's chunks from the saved position, and return whether all are sent."""
     start = 0 if known.position is None or known.position.packed else known.position.offset
     try:
-        stream = imports.bucket.open(file.key, file.etag, start)
+        opened = imports.bucket.open(file.key, file.etag, start)
+        mapping = ColumnMapping.of_metadata(opened.metadata)
     except FileGoneError:
         imports.stop(known, "gone", "The file was deleted or replaced before it was read.")
         return True
-    reader = RowReader(stream, known.position)
+    except MappingError as error:
+        imports.stop(known, WRONG_MAPPING, error.detail)
+        return True
+    reader = RowReader(opened.stream, known.position, mapping)
     sender = ChunkSender(queues, CHUNK_QUEUE_URL)
-    sent = known.sent
-    for chunk in chunks(reader, file.import_id, known.started_at, known.sent):
-        sender.add(chunk)
-        sent = chunk.number
+    sent, kept = known.sent, 0 if known.position is None else known.position.offset
+    for rows, position in cuts(reader):
+        if rows:
+            sent += 1
+            sender.add(Chunk(file.import_id, sent, position.layout, known.started_at, rows))
         low = context.get_remaining_time_in_millis() < ENOUGH_MILLISECONDS
-        if low or sent % CHUNKS_BETWEEN_POSITIONS == 0:
+        if low or position.offset - kept >= BYTES_BETWEEN_POSITIONS:
             sender.flush()
-            assert reader.position is not None  # noqa: S101 (for the type checker)
-            imports.store.keep_position(known, reader.position, sent)
+            imports.store.keep_position(known, position, sent)
+            kept = position.offset
         if low:
             return False
     sender.flush()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import sys
 import threading
+import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -25,6 +27,14 @@ _INBOX: Final = "imports"
 _REPORTS: Final = "reports"
 _INTERVAL: Final = 0.5
 """Seconds between two looks."""
+_QUIET: Final = 3.0
+"""Seconds that a file must stay unchanged before it is uploaded: many programs write one in several pieces."""
+_TEMPORARY: Final = re.compile(
+    r"\..*|~\$.*|#.*#|.*(?:~|\.(?:tmp|part|partial|filepart|crdownload|download|swp|bak))", re.DOTALL | re.IGNORECASE
+)
+"""Names that editors, browsers and file transfers use for files of their own, and for those not yet whole."""
+_LONGEST_KEY: Final = 1024
+"""Bytes, as S3 has it."""
 # In parts, one after another, so that no file is ever in memory as a whole.
 _TRANSFER: Final = TransferConfig(multipart_threshold=8 * 1024 * 1024, use_threads=False)
 
@@ -35,6 +45,14 @@ class _State(NamedTuple):
     size: int
     modified_ns: int
     inode: int
+
+
+class _Seen(NamedTuple):
+    """A file as the last look found it."""
+
+    state: _State
+    since: float
+    """When it was first found like this, on the monotonic clock."""
 
 
 class ImportBucketFolder(Poller):
@@ -58,7 +76,7 @@ class ImportBucketFolder(Poller):
         self._folder = folder
         self._s3 = s3
         self._bucket = bucket
-        self._seen: dict[str, _State] = {}
+        self._seen: dict[str, _Seen] = {}
         self._mirrored: dict[str, str] = {}
         self._said: set[str] = set()
         for name in (_INBOX, _REPORTS):
@@ -92,19 +110,21 @@ class ImportBucketFolder(Poller):
                 continue
 
     def _upload_what_is_new(self) -> None:
-        found = dict(_files(self._folder / _INBOX))
-        before, self._seen = self._seen, found
-        self._uploaded = {name: state for name, state in self._uploaded.items() if name in found}
-        for name, state in found.items():
+        now = time.monotonic()
+        before = self._seen
+        self._seen = {
+            name: before[name] if name in before and before[name].state == state else _Seen(state, now)
+            for name, state in _files(self._folder / _INBOX)
+        }
+        self._uploaded = {name: state for name, state in self._uploaded.items() if name in self._seen}
+        for name, (state, since) in self._seen.items():
             if self._uploaded.get(name) == state or self._closing.is_set():
                 continue
-            # A file that is still being written looks different at the next look, or has a writer.
-            if before.get(name) != state or _is_written(self._folder / _INBOX / name):
+            # A file that is still being written changes again, or has a writer.
+            if now - since < _QUIET or _is_written(self._folder / _INBOX / name):
                 continue
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                self._say_once(f"{name!r} cannot be imported: its name is not UTF-8")
+            if (reason := _unusable(f"{_INBOX}/{name}")) is not None:
+                self._say_once(f"{name!r} cannot be imported: its name {reason}. Rename it.")
             else:
                 try:
                     path = str(self._folder / _INBOX / name)
@@ -151,6 +171,17 @@ class ImportBucketFolder(Poller):
             self._say(text)
 
 
+def _unusable(key: str) -> str | None:
+    """Return why a file's name cannot be the key of an object; None if it can."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    if size > _LONGEST_KEY:
+        return f"has more than {_LONGEST_KEY - len(f'{_INBOX}/')} bytes, with its folders"
+    return "has a line break" if "\n" in key or "\r" in key else None
+
+
 def _is_written(file: Path) -> bool:
     """Whether a process has a file open to write to it; where the system cannot say so, no."""
     if sys.platform != "linux":
@@ -171,12 +202,12 @@ def _is_written(file: Path) -> bool:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, _State]]:
-    """Return the files below a folder by their relative names; not hidden ones, which programs write for themselves."""
+    """Return the files below a folder by their relative names; not those that programs write for themselves."""
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if _TEMPORARY.fullmatch(name) is None]
         for name in names:
             path = Path(parent, name)
-            if name.startswith(".") or not path.is_file():
+            if _TEMPORARY.fullmatch(name) is not None or not path.is_file():
                 continue
             try:
                 status = path.stat()

@@ -59,7 +59,7 @@ def test_a_file_is_imported_once_and_its_bad_rows_mended(
 
     rejected = service.data / "import-bucket" / summary["rejected_rows"]
     wait_until(rejected.exists)
-    (row,) = csv.DictReader(io.StringIO(rejected.read_text()))
+    (row,) = csv.DictReader(io.StringIO(rejected.read_text("utf-8-sig")))
     assert row["import_row"] == "101"
     for field in ("first_name", "email", "age"):
         assert field in row["import_errors"]

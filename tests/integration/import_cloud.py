@@ -121,8 +121,8 @@ class ImportCloud:
         names = ("PlanImport", "ImportCustomers", "CloseImport", "PublishChanges")
         self.apps = {name: _load(stack, name, endpoints, self._urls) for name in names}
 
-    def put(self, key: str, data: bytes) -> None:
-        self.s3.put_object(Bucket=BUCKET, Key=key, Body=data)
+    def put(self, key: str, data: bytes, metadata: dict[str, str] | None = None) -> None:
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=data, Metadata=metadata or {})
 
     def send(self, body: str) -> str:
         return str(self.sqs.send_message(QueueUrl=self._urls["ImportQueue"], MessageBody=body)["MessageId"])

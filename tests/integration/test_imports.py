@@ -95,6 +95,53 @@ def test_a_file_of_every_form_becomes_the_same_customers(
     assert [event["detail-type"] for event in cloud.events()] == ["Import started", "Import completed"]
 
 
+@pytest.mark.parametrize("name", ["ü" * 503 + "é/", "x" * 1015, "tab\there"])
+def test_a_file_gets_its_report_whatever_its_name(name: str, cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), f"{uuid4()}{name}"[:1015].encode()[:1015].decode(errors="ignore")
+    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 1), {"first_name": "only"}]))
+    cloud.run()
+    summary = cloud.summary(name[:100])
+    assert (summary["source"]["key"], *_counts(summary)) == (f"imports/{name}", 1, 0, 1)
+    assert len(summary["summary"].encode()) <= len(summary["rejected_rows"].encode()) <= 1024
+
+
+def test_the_columns_of_a_file_are_what_its_metadata_says(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    data = (
+        _csv(_rows(group_id, 120)).replace(b"email,", b"Mail,Notes,", 1).replace(b"@example.com,", b"@example.com,x,")
+    )
+    cloud.put(f"imports/{name}", data, {"map": "Mail=email", "ignore": "Notes"})
+    cloud.run()
+    assert _counts(cloud.summary(name)) == (120, 0, 0)
+    cloud.put(f"imports/{name}-wrong", data, {"map": "Mail=mail"})
+    cloud.run()
+    broken = cloud.summary(f"{name}-wrong")["broken"]
+    assert (broken["row"], broken["code"]) == (1, "wrong_mapping")
+    assert "'Mail=mail'" in broken["detail"]
+
+
+def test_a_plan_looks_at_the_clock_by_bytes_and_goes_on_where_it_was(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    good = _csv(_rows(group_id, 2)).splitlines(keepends=True)
+    cloud.put(f"imports/{name}", b"".join([*good[:2], b",,,,\r\n" * 2_000_000, *good[2:]]))
+    cloud.milliseconds = 1000
+    (plan,) = cloud.take("PlanQueue")
+    offsets = []
+    for _ in range(200):
+        cloud.deliver(plan)
+        known = cloud.apps["PlanImport"].imports.store.all()[0]
+        if known.planned is not None:
+            break
+        assert known.position is not None
+        offsets.append(known.position.offset)
+        (plan,) = cloud.take("PlanQueue")
+    assert offsets == sorted(set(offsets)), "each run gets further"
+    assert len(offsets) > 5
+    cloud.milliseconds = 900_000
+    cloud.run()
+    assert _counts(cloud.summary(name)) == (2, 0, 0)
+
+
 @pytest.mark.parametrize("form", ["csv", "semicolons", "lines", "array"])
 def test_bad_rows_are_reported_as_a_file_that_can_be_mended_and_dropped_in_again(form: str, cloud: ImportCloud) -> None:
     group_id, name = _new_group(), str(uuid4())
@@ -120,7 +167,7 @@ def test_bad_rows_are_reported_as_a_file_that_can_be_mended_and_dropped_in_again
 
 def test_the_same_content_dropped_again_creates_nothing_and_says_so(cloud: ImportCloud) -> None:
     group_id, name = _new_group(), str(uuid4())
-    data = _csv([*_rows(group_id, 70), {"first_name": ""}])
+    data = _csv([*_rows(group_id, 70), {"first_name": "only"}])
     cloud.put(f"imports/{name}", data)
     cloud.run()
     assert _counts(cloud.summary(name)) == (70, 0, 1)
@@ -219,7 +266,7 @@ def test_every_function_may_die_at_every_call(when: str, cloud: ImportCloud) -> 
     while died:
         died = False
         group_id, name = _new_group(), str(uuid4())
-        cloud.put(f"imports/{name}", gzip.compress(_csv([*_rows(group_id, 70), {"first_name": ""}])))
+        cloud.put(f"imports/{name}", gzip.compress(_csv([*_rows(group_id, 70), {"first_name": "only"}])))
         message_id = cloud.send(json.dumps({"customers": [*_rows(group_id, 30), {}]}))
         for queue in ("PlanQueue", "ChunkQueue", "ImportQueue"):
             for message in cloud.take(queue):
@@ -242,7 +289,7 @@ def test_every_function_may_die_at_every_call(when: str, cloud: ImportCloud) -> 
 
 def test_the_same_deliveries_at_once_count_once(cloud: ImportCloud) -> None:
     group_id, name = _new_group(), str(uuid4())
-    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": ""}]))
+    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": "only"}]))
     (plan,) = cloud.take("PlanQueue")
     handler = cloud.apps["ImportCustomers"].lambda_handler
     with ThreadPoolExecutor(8) as threads:
@@ -258,7 +305,7 @@ def test_the_same_deliveries_at_once_count_once(cloud: ImportCloud) -> None:
 
 def test_chunks_may_come_in_any_order_and_late(cloud: ImportCloud) -> None:
     group_id, name = _new_group(), str(uuid4())
-    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": ""}]))
+    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": "only"}]))
     (plan,) = cloud.take("PlanQueue")
     cloud.deliver(plan)
     first, *others = cloud.take("ChunkQueue")
@@ -273,7 +320,7 @@ def test_chunks_may_come_in_any_order_and_late(cloud: ImportCloud) -> None:
 
 def test_a_third_of_the_statements_throttled_costs_no_row(cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     group_id, name = _new_group(), str(uuid4())
-    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": ""}]))
+    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": "only"}]))
     store = cloud.apps["ImportCustomers"].store
     insert = store._execute  # noqa: SLF001 (where the answers come in)
     throttled: list[bool] = []
@@ -425,7 +472,7 @@ def _planned_in_part(
     cloud.put(f"imports/{name}", data)
     (plan,) = cloud.take("PlanQueue")
     with monkeypatch.context() as patch:
-        patch.setattr(planner, "CHUNKS_BETWEEN_POSITIONS", 1)
+        patch.setattr(planner, "BYTES_BETWEEN_POSITIONS", 1)
         patch.setattr(chunks_module, "_BATCH", 1)
         patch.setattr(planner.imports.store, "plan", _die)
         keep, kept = planner.imports.store.keep_position, list[None]()
@@ -484,17 +531,17 @@ def test_a_file_that_is_gone_half_way_keeps_its_place_and_its_form(
     cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = str(uuid4())
-    plan, (first, *_) = _planned_in_part(cloud, monkeypatch, name, _csv([{"first_name": ""}] * 130))
+    plan, (first, *_) = _planned_in_part(cloud, monkeypatch, name, _csv([{"first_name": "only"}] * 130))
     cloud.s3.delete_object(Bucket=BUCKET, Key=f"imports/{name}")
     cloud.deliver(plan)
     cloud.deliver(first)
     assert (cloud.summary(name)["broken"]["code"], cloud.summary(name)["broken"]["row"]) == ("gone", 51)
-    assert cloud.reports(name)["rejected.csv"].startswith(b"import_row,import_errors,first_name")
+    assert cloud.reports(name)["rejected.csv"].startswith(b"\xef\xbb\xbfimport_row,import_errors,first_name")
 
 
 def test_what_was_lost_of_an_import_comes_again_with_its_file(cloud: ImportCloud) -> None:
     group_id, name = _new_group(), str(uuid4())
-    data = _csv([{"first_name": ""}, *_rows(group_id, 259)])
+    data = _csv([{"first_name": "only"}, *_rows(group_id, 259)])
     cloud.put(f"imports/{name}", data)
     (plan,) = cloud.take("PlanQueue")
     cloud.deliver(plan)
@@ -521,7 +568,7 @@ def test_a_broken_file_put_again_still_says_why_but_quotes_nothing(cloud: Import
         cloud.run()
         detail = cloud.summary(name)["broken"]["detail"]
         assert detail.startswith("The CSV header must name first_name, last_name, email, group_id and may name ")
-        assert ("secretname" in detail) == (put == 0)
+        assert ("SecretName" in detail) == (put == 0)
 
 
 def test_no_event_and_no_log_line_shows_a_person(cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from customers import model
 from customers.errors import InvalidError
 from customers.imports.files.report import report_line
 from customers.imports.files.rows import Layout, Row
-from customers.imports.files.values import parse_row
+from customers.imports.files.values import RowParser
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
@@ -126,7 +125,7 @@ def test_what_a_report_adds_to_a_row_is_no_formula(hostile: str) -> None:
     cell = '"' + hostile.replace('"', '""') + '"'
     original = ",".join([cell] * 5).encode()
     with pytest.raises(InvalidError) as refused:
-        model.new_customer(parse_row(layout, original))
+        RowParser(layout).parse(original)
     line = report_line(layout, Row(7, original), refused.value.errors)
     number, told, *rest = next(csv.reader([line.decode()]))
     assert number == "7"

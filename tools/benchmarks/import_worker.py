@@ -17,7 +17,7 @@ from statistics import median
 
 import boto3
 
-from customers.imports.chunks import Chunk, chunks
+from customers.imports.chunks import Chunk, cuts
 from customers.imports.files.reader import RowReader
 from local.services.aws import Services
 from local.services.engine import Engine
@@ -72,7 +72,9 @@ def _measure(data: bytes) -> int:
     for number in range(ROUNDS):
         known = imports.store.begin(f"{number:064x}", {"bucket": "b", "key": f"imports/{number}"}, "d")
         messages = [
-            chunk.message() for chunk in chunks(RowReader(io.BytesIO(data)), known.import_id, known.started_at, 0)
+            Chunk(known.import_id, index, position.layout, known.started_at, rows).message()
+            for index, (rows, position) in enumerate(cuts(RowReader(io.BytesIO(data))), 1)
+            if rows
         ]
         start = time.process_time()
         for message in messages:

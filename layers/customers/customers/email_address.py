@@ -31,8 +31,11 @@ def canonical(address: str) -> str:
 
 def _check_closely(address: str) -> None:
     # Imported late, because few requests need it, and every cold start would pay for it.
-    import email_validator  # noqa: PLC0415
     from pydantic_core import PydanticCustomError  # noqa: PLC0415
+
+    if "@" not in address:
+        raise PydanticCustomError("invalid_email", "not an address")
+    import email_validator  # noqa: PLC0415
 
     # We do not judge whether mail reaches an address, so the names reserved for tests are valid (RFC 2606).
     email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()

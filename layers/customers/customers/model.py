@@ -317,11 +317,16 @@ def _field_error(error: ErrorDetails, pointer: str) -> FieldError:
     code, detail = _CODES.get(kind, ("wrong_type", "Has the wrong type."))
     if kind == "string_pattern_mismatch":
         code, detail = _PATTERNS.get(error["ctx"]["pattern"], (code, detail))
-    return FieldError(pointer=where, code=code, detail=detail.format_map(error.get("ctx", {})))
+    if "{" in detail:
+        detail = detail.format_map(error["ctx"])
+    return FieldError(pointer=where, code=code, detail=detail)
 
 
 def _pointer(base: str, location: tuple[int | str, ...]) -> str:
     """Extend a JSON pointer in its form as a URI fragment (RFC 6901, section 6)."""
+    if len(location) == 1 and location[0] in _FIELDS:
+        # Nearly always. The names of fields need no escaping.
+        return f"{base}/{location[0]}"
     steps = (str(step).replace("~", "~0").replace("/", "~1") for step in location)
     # A name may contain a lone surrogate, which has no form in UTF-8.
     return "/".join([base, *(quote(step, safe="~", errors="backslashreplace") for step in steps)])

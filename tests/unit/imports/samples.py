@@ -8,12 +8,14 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from customers.imports.files.mapping import AS_NAMED
 from customers.imports.files.reader import RowReader
-from customers.imports.files.values import parse_row
+from customers.imports.files.values import RowParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from customers.imports.files.mapping import ColumnMapping
     from customers.imports.files.rows import Row
 
 NAMES = ["first_name", "last_name", "email", "group_id", "age"]
@@ -75,14 +77,14 @@ class Slow(io.RawIOBase):
         return self._stream.read(min(size, self._most))
 
 
-def read(data: bytes) -> tuple[RowReader, list[Row]]:
-    reader = RowReader(io.BytesIO(data))
+def read(data: bytes, mapping: ColumnMapping | None = None) -> tuple[RowReader, list[Row]]:
+    reader = RowReader(io.BytesIO(data), mapping=mapping or AS_NAMED)
     return reader, list(reader)
 
 
 def values(reader: RowReader, rows: list[Row]) -> list[Any]:
     assert reader.layout is not None
-    return [parse_row(reader.layout, row.original) for row in rows]
+    return [RowParser(reader.layout).value(row.original) for row in rows]
 
 
 HEAD = b"first_name,last_name,email,group_id,age\n"

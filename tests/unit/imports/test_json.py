@@ -8,7 +8,7 @@ import pytest
 
 from customers import model
 from customers.errors import InvalidError
-from customers.imports.files.values import parse_row
+from customers.imports.files.values import RowParser
 from tests.unit.imports.samples import ITEM, read
 
 NO_ELEMENT: dict[str, bytes] = {
@@ -67,7 +67,7 @@ def test_an_element_that_is_not_an_object_is_a_bad_row_and_the_others_are_read(s
     assert [row.original for row in rows] == [ITEM, scalar, ITEM]
     assert reader.layout is not None
     with pytest.raises(InvalidError):
-        model.new_customer(parse_row(reader.layout, scalar))
+        model.new_customer(RowParser(reader.layout).value(scalar))
 
 
 @pytest.mark.parametrize("element", [b'{"a":"}]\\\\\\"{"}', b'[{"a":["]"]},{}]', b'"\\\\"', b'""', b'{"a":"\n"}'])

@@ -6,7 +6,7 @@ import pytest
 
 from customers.errors import InvalidError
 from customers.imports.files.rows import MAX_ROW_BYTES
-from customers.imports.files.values import parse_row
+from customers.imports.files.values import RowParser
 from tests.unit.imports.samples import GOOD, HEAD, ITEM, read
 
 STARTS = {"csv": (HEAD, GOOD), "json lines": (ITEM + b"\n", ITEM + b"\n")}
@@ -24,7 +24,7 @@ def test_a_line_that_is_blank_as_far_as_a_row_may_go_is_a_row_if_anything_follow
         assert len(rows) == len(before) + 1 + bool(end)
         assert reader.layout is not None
         with pytest.raises(InvalidError) as raised:
-            parse_row(reader.layout, rows[len(before)].original)
+            RowParser(reader.layout).value(rows[len(before)].original)
         assert [error["code"] for error in raised.value.errors] == ["row_too_long"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from customers.errors import FieldError, InvalidError
 from customers.imports.files.report import report_header, report_line
 from customers.imports.files.rows import Layout, Row
-from customers.imports.files.values import parse_row
+from customers.imports.files.values import RowParser
 from tests.unit.imports.samples import CUSTOMERS, FORMS, GOOD, HEAD, read, values
 
 
@@ -45,9 +45,9 @@ def test_a_row_without_an_end_ends_in_the_report(bad: bytes) -> None:
     assert len(report) < 2000
     assert bad[:1000].replace(b'"', b'""') in report
     assert again.layout is not None
-    assert parse_row(again.layout, found[1].original) == parse_row(reader.layout, rows[1].original)
+    assert RowParser(again.layout).value(found[1].original) == RowParser(reader.layout).value(rows[1].original)
     with pytest.raises(InvalidError):
-        parse_row(again.layout, found[0].original)
+        RowParser(again.layout).parse(found[0].original)
 
 
 def test_a_row_whose_quotes_stay_open_is_in_the_report_whole() -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from customers.imports.files.blocks import ByteStream
 
 _FOLDER: Final = "imports/"
+_SHOWN_DIGITS: Final = 16
+_LONGEST_NAME: Final = 1024 - len("reports//") - _SHOWN_DIGITS - len("/rejected.jsonl")
+"""S3 allows keys of 1,024 bytes in UTF-8."""
 _UPLOAD_PART_BYTES: Final = 8 * 1024 * 1024
 """S3's limits: at most 10,000 parts, each of at least 5 MB but the last."""
 _GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "404", "412"})
@@ -53,6 +56,14 @@ class FileDelivery(NamedTuple):
         return import_identity("file", self.bucket, self.key, self.etag)
 
 
+class OpenedFile(NamedTuple):
+    """A file that is being read."""
+
+    stream: ByteStream
+    metadata: Mapping[str, str]
+    """What was said about it when it was put there: `x-amz-meta-…`. Nothing if it is read from its end."""
+
+
 class ImportBucket:
     """The bucket, by its client and its name."""
 
@@ -60,7 +71,7 @@ class ImportBucket:
         self._client = client
         self.name = bucket
 
-    def open(self, key: str, etag: str, start: int) -> ByteStream:
+    def open(self, key: str, etag: str, start: int) -> OpenedFile:
         """Open a file from a byte on, if it still has the content of an ETag.
 
         Raises
@@ -75,11 +86,11 @@ class ImportBucket:
             code = error.response["Error"]["Code"]
             if code == "InvalidRange":
                 # The position is exactly the end of the file.
-                return _Nothing()
+                return OpenedFile(_Nothing(), {})
             if code in _GONE:
                 raise FileGoneError from error
             raise
-        return answer["Body"]
+        return OpenedFile(answer["Body"], answer["Metadata"])
 
     def write_part(self, import_id: str, chunk: int, lines: bytes) -> str:
         """Store the rejected rows of a chunk until the report is written, and return their key.
@@ -126,7 +137,9 @@ def report_folder(import_id: str, source: Mapping[str, str]) -> str:
     """Return where an import's report is. Other contents of the same file have their reports next to it."""
     if "message_id" in source:
         return f"reports/messages/{source['message_id']}/"
-    return f"reports/{source['key'].removeprefix(_FOLDER)}/{import_id[:16]}/"
+    # A key may be so long that its report's would be too long. The import's identity still tells the folders apart.
+    name = source["key"].removeprefix(_FOLDER).encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return f"reports/{name}/{import_id[:_SHOWN_DIGITS]}/"
 
 
 class _Nothing:

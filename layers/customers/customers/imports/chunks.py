@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from customers.imports.files.reader import RowReader
+    from customers.imports.files.rows import Position
 
-# Where chunks begin depends on these two, so a change renumbers the chunks of an import that is being cut. Wait until
+# Where chunks begin depends on these three, so a change renumbers the chunks of an import that is being cut. Wait until
 # the queue of files is empty before you deploy it or roll it back (docs/runbook.md).
 _ROWS: Final = 1000
 _BYTES: Final = 100_000
 """Even with one more row of 64 KB, not compressible and in base 85, it fits into a message of 256 KB."""
+_SPAN: Final = 8 * 1024 * 1024
+"""Of the file, from the end of a chunk's first row to the end of its last one: blank lines are not read for ever."""
 _BATCH: Final = 10
 _BATCH_BYTES: Final = 250_000
 _LENGTH: Final = struct.Struct(">I")
@@ -58,7 +61,6 @@ class Chunk(NamedTuple):
         """Read a message."""
         message: dict[str, Any] = json.loads(text)
         packed = zlib.decompress(base64.b85decode(message["rows"]))
-        kind, columns, delimiter = message["layout"]
         rows: list[Row] = []
         at = 0
         while at < len(packed):
@@ -66,34 +68,48 @@ class Chunk(NamedTuple):
             at += _LENGTH.size
             rows.append(Row(message["first_row"] + len(rows), packed[at : at + length]))
             at += length
-        layout = Layout(kind, tuple(columns), delimiter)
+        layout = Layout.of_json(message["layout"])
         return cls(message["import_id"], message["chunk"], layout, message["started_at"], rows)
 
 
-def chunks(reader: RowReader, import_id: str, started_at: str, after: int) -> Iterator[Chunk]:
+class Cut(NamedTuple):
+    """A step through a file: the rows of the next chunk, or none if the file has no row for a while."""
+
+    rows: list[Row]
+    position: Position
+    """Where the next step begins."""
+
+
+def cuts(reader: RowReader) -> Iterator[Cut]:
     """Cut a file into chunks. Where they begin depends only on the file, so a repetition yields the same chunks.
+
+    A step takes a bounded time, whatever the file is, so that after each one the caller can look at the clock.
 
     Parameters
     ----------
     reader
-        The file. After each chunk its position is the chunk's end.
-    import_id, started_at
-        The import.
-    after
-        The number of the chunk before the first one.
+        The file.
     """
-    number, rows, size = after, [], 0
-    for row in reader:
-        rows.append(row)
-        size += len(row.original)
-        if len(rows) == _ROWS or size >= _BYTES:
-            number += 1
-            assert reader.layout is not None  # noqa: S101 (for the type checker)
-            yield Chunk(import_id, number, reader.layout, started_at, rows)
+    rows: list[Row] = []
+    size = first_end = end = 0
+    reached = reader.offset
+    for row in reader.steps():
+        offset = reader.offset
+        if rows and offset - first_end > _SPAN:
+            # Whatever comes next is too far from the chunk's first row to belong to it.
+            yield Cut(rows, reader.position_at(end, rows[-1].number))
+            rows, size = [], 0
+        if row is not None:
+            first_end = first_end if rows else offset
+            end = offset
+            rows.append(row)
+            size += len(row.original)
+        if len(rows) == _ROWS or size >= _BYTES or (not rows and offset > reached):
+            reached = offset
+            yield Cut(rows, reader.position_at(offset, reader.rows))
             rows, size = [], 0
     if rows:
-        assert reader.layout is not None  # noqa: S101 (for the type checker)
-        yield Chunk(import_id, number + 1, reader.layout, started_at, rows)
+        yield Cut(rows, reader.position_at(end, reader.rows))
 
 
 class ChunkSender:

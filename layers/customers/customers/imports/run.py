@@ -17,12 +17,11 @@ from customers.imports.bucket import ImportBucket, import_identity
 from customers.imports.chunks import Chunk
 from customers.imports.files.report import report_header, report_line
 from customers.imports.files.rows import Break, Layout, Row
-from customers.imports.files.values import parse_row
+from customers.imports.files.values import RowParser
 from customers.imports.messages import customers_in
 from customers.imports.store import Counts, Import, ImportStore
 from customers.imports.summary import Summary
 from customers.logs import count, logger
-from customers.model import new_customer
 from customers.store.identity import RequestName
 
 if TYPE_CHECKING:
@@ -91,9 +90,10 @@ class Imports:
     def write_customers(self, chunk: Chunk, customers: BulkStore) -> None:
         """Check the rows of a chunk, write the valid ones, report the others, and book the chunk."""
         good, lines = {}, []
+        parser = RowParser(chunk.layout)
         for row in chunk.rows:
             try:
-                good[row.number] = new_customer(parse_row(chunk.layout, row.original))
+                good[row.number] = parser.parse(row.original).customer
             except InvalidError as error:
                 lines.append(report_line(chunk.layout, row, error.errors))
         if not chunk.rows or self.store.is_booked(chunk.import_id, chunk.number):

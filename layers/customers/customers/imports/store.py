@@ -159,7 +159,8 @@ class ImportStore:
         self._set(
             known,
             {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}},
-            "attribute_not_exists(planned) AND (attribute_not_exists(sent) OR sent < :sent)",
+            # The same number again: the file has had no row since.
+            "attribute_not_exists(planned) AND (attribute_not_exists(sent) OR sent <= :sent)",
         )
 
     def plan(self, known: Import, chunks: int, broken: Break | None) -> None:
@@ -298,18 +299,13 @@ def _import(item: Mapping[str, Any]) -> Import:
         source=value("source"),
         delivery=item["delivery"]["S"],
         started_at=item["started_at"]["S"],
-        position=position and Position(_layout(position[0]), *position[1:]),
+        position=position and Position(Layout.of_json(position[0]), *position[1:]),
         sent=number("sent"),
         planned=number("planned") if "planned" in item else None,
         broken=broken and Break(*broken),
-        layout=layout and _layout(layout),
+        layout=layout and Layout.of_json(layout),
         booked=number("booked"),
         counts=Counts(number("created"), number("already_there"), number("rejected")),
         # Once it was a mere flag.
         told=int(item["finished"].get("N", number("booked"))) if "finished" in item else None,
     )
-
-
-def _layout(value: list[Any]) -> Layout:
-    kind, columns, delimiter = value
-    return Layout(kind, tuple(columns), delimiter)

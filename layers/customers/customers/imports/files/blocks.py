@@ -7,7 +7,7 @@ import zlib
 from contextlib import suppress
 from typing import Final, Protocol
 
-from customers.imports.files.rows import MAX_ROW_BYTES, BrokenError, RowTooLongError
+from customers.imports.files.rows import MAX_ROW_BYTES, BrokenError
 
 _BLOCK_BYTES: Final = 256 * 1024
 _MAX_EXPANSION: Final = 250
@@ -176,29 +176,14 @@ class Buffer:
         self.at = end = start + length
         return self.data[start:end]
 
-    def line_length(self, skipped: int = 0) -> int:
-        """Return the length up to the end of a line, including its line feed, which only the last line may lack.
+    def rest(self) -> bytes:
+        """Return all that is held from the reader's position on."""
+        return self.data[self.at :]
 
-        Parameters
-        ----------
-        skipped
-            Bytes to skip before searching the line feed: those of earlier lines of the same row.
-
-        Raises
-        ------
-        RowTooLongError
-            It is longer than a row may be.
-        """
-        while (end := self.data.find(b"\n", self.at + skipped)) < 0:
-            skipped = len(self.data) - self.at
-            if skipped > MAX_ROW_BYTES:
-                raise RowTooLongError
-            if not self.fill():
-                return skipped
-        length = end - self.at
-        if length > MAX_ROW_BYTES:
-            raise RowTooLongError
-        return length + 1
+    def cut_off_unfinished_line(self) -> None:
+        """Drop what is held after the last line end."""
+        end = max(self.data.rfind(b"\n"), self.data.rfind(b"\r")) + 1
+        self.data = self.data[: max(end, self.at)]
 
     def pass_space(self) -> bool:
         """Skip white space, and return whether anything follows it."""

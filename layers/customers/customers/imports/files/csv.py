@@ -3,145 +3,214 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
-from typing import TYPE_CHECKING, Final
+import shlex
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from customers.errors import FieldError, InvalidError
-from customers.imports.files.columns import ADDED, HEADER_RULE, INTEGERS, NAMES, OPTIONAL, REQUIRED
-from customers.imports.files.rows import WRONG_HEADER, BrokenError, Layout, RowTooLongError
+from customers.imports.files.columns import HEADER_RULE, LEFT_OUT, REQUIRED
+from customers.imports.files.rows import BYTE_ORDER_MARK, WRONG_HEADER, BrokenError, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from customers.imports.files.blocks import Buffer
+    from customers.imports.files.lines import Window
+    from customers.imports.files.mapping import ColumnMapping
 
 _DELIMITERS: Final = (",", ";", "\t")
+_DELIMITER_LINE: Final = re.compile(rb'"?sep=([^"\r\n\x80-\xff])"?', re.IGNORECASE)
+"""Excel's own first line, which names the delimiter."""
 _SHOWN_COLUMNS: Final = 5
 _SHOWN_CHARACTERS: Final = 50
 """Of a column's name."""
-_CONVERTED: Final = INTEGERS.union(OPTIONAL)
-_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+_NEEDS_QUOTES: Final = re.compile(r'["\r\n]|\A\s|\s\Z')
+_SPACE_BESIDE_QUOTES: Final = re.compile(r'[ \t]"|"[ \t]')
+_NOT_BLANK_UNLESS_QUOTED: Final = re.compile(rb'[^",;\t \r\n]')
 
 
-def read_header(line: bytes) -> Layout:
-    """Read the header. Its names may be in any order and case.
+class Header(NamedTuple):
+    """A header, read."""
+
+    layout: Layout
+    names: tuple[str, ...]
+    """The columns as the file calls them."""
+
+
+def delimiter_named(line: bytes) -> str | None:
+    """Return the delimiter that a line `sep=;` names; None if it is no such line."""
+    found = _DELIMITER_LINE.fullmatch(line)
+    return None if found is None else found[1].decode()
+
+
+def may_be_header(line: bytes) -> bool:
+    """Whether a line has any name in it: it is neither blank nor only delimiters."""
+    return _NOT_BLANK_UNLESS_QUOTED.search(line) is not None
+
+
+def read_header(line: bytes, delimiter: str | None, mapping: ColumnMapping) -> Header:
+    """Read the header. Its names may be in any order and spelling.
+
+    Parameters
+    ----------
+    line
+        The header, without its line end.
+    delimiter
+        What separates its names; None to find out.
+    mapping
+        What the caller says about the columns.
 
     Raises
     ------
     BrokenError
         It is not a header of customers.
     """
-    layouts = []
-    for delimiter in _DELIMITERS:
+    found = []
+    for one in _DELIMITERS if delimiter is None else (delimiter,):
         try:
-            names = tuple(name.strip().lower() for name in cells(line, delimiter))
+            names = tuple(name.strip().strip("\ufeff") for name in cells(line, one))
         except InvalidError:
             continue
-        layouts.append(Layout("csv", names, delimiter))
-    if not layouts:
-        raise BrokenError("not_text", "The first line is neither a CSV header in UTF-8 nor JSON.")
-    layout = max(layouts, key=lambda layout: len(NAMES.intersection(layout.columns)))
-    if reasons := _wrong_with(layout.columns):
-        raise BrokenError(WRONG_HEADER, f"{HEADER_RULE}: it {'; it '.join(reasons)}.")
-    return layout
+        # What comes after the last name holds no data.
+        while names and not names[-1] and mapping.column("") is None:
+            names = names[:-1]
+        found.append((names, [mapping.column(name) for name in names], one))
+    if not found:
+        raise _unreadable(line, delimiter or ",")
+    names, columns, used = max(found, key=lambda each: sum(1 for column in each[1] if column))
+    if reasons := _wrong_with(names, columns):
+        raise BrokenError(WRONG_HEADER, f"{HEADER_RULE}: it {'; it '.join(reasons)}.{_advice(names, columns)}")
+    return Header(Layout("csv", tuple(column or LEFT_OUT for column in columns), used), names)
 
 
-def _wrong_with(columns: tuple[str, ...]) -> list[str]:
-    known = [name for name in columns if name in NAMES]
-    missing = [name for name in REQUIRED if name not in known]
-    unknown = [name for name in columns if name not in NAMES and name not in ADDED]
-    repeated = sorted({name for name in known if known.count(name) > 1})
+def _unreadable(line: bytes, delimiter: str) -> BrokenError:
+    """Return why a first line cannot be a header, although it is a line of text."""
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return BrokenError(
+            "not_text",
+            "The first line is not UTF-8. If the file comes from Excel or an older program, it is probably in "
+            "Windows-1252: save it as “CSV UTF-8”, or convert it to UTF-8.",
+        )
+    if CsvForm(delimiter).is_open_after(line):
+        return BrokenError(
+            WRONG_HEADER,
+            f"{HEADER_RULE}: it has a line break, or a quotation mark that is not closed. Write all names on one line.",
+        )
+    return BrokenError("not_text", "The first line is neither a CSV header nor JSON.")
+
+
+def _wrong_with(names: tuple[str, ...], columns: list[str | None]) -> list[str]:
+    known = [column for column in columns if column]
+    lists = {
+        "lacks": [name for name in REQUIRED if name not in known],
+        "has the unknown": [name for name, column in zip(names, columns, strict=True) if column is None],
+        "repeats": sorted({name for name in known if known.count(name) > 1}),
+    }
     return [
-        f"{text} {', '.join(repr(name[:_SHOWN_CHARACTERS]) for name in names[:_SHOWN_COLUMNS])}"
-        + (f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else "")
-        for text, names in (("lacks", missing), ("has the unknown", unknown), ("repeats", repeated))
-        if names
+        f"{text} {', '.join(repr(name[:_SHOWN_CHARACTERS]) for name in found[:_SHOWN_COLUMNS])}"
+        + (f" and {len(found) - _SHOWN_COLUMNS} more" if len(found) > _SHOWN_COLUMNS else "")
+        for text, found in lists.items()
+        if found
     ]
 
 
-def record_length(buffer: Buffer, delimiter: bytes) -> int:
-    """Return the length of the next record with its line end: one line, or more if quoted cells contain line feeds.
-
-    If a quotation mark is never closed, only the line that opens it is bad, so the record is that line.
-
-    Raises
-    ------
-    RowTooLongError
-        Its first line is longer than a row may be.
-    BrokenError
-        The file is damaged.
-    """
-    first = length = buffer.line_length()
-    start = buffer.at
-    if buffer.data.find(b'"', start, start + first) < 0:
-        return first
-    inside = ends_in_quotes(buffer.data[start : start + first], delimiter)
-    while inside:
-        try:
-            further = buffer.line_length(length)
-        except RowTooLongError:
-            return first
-        if further == length:
-            return first
-        inside = ends_in_quotes(buffer.data[buffer.at + length : buffer.at + further], delimiter, inside=True)
-        length = further
-    return length
+def _advice(names: tuple[str, ...], columns: list[str | None]) -> str:
+    """Return what to do about the first column that is unknown; nothing if none is."""
+    unknown = next((name for name, column in zip(names, columns, strict=True) if column is None), None)
+    if unknown is None:
+        return ""
+    name = unknown[:_SHOWN_CHARACTERS]
+    return (
+        f" To say which field the column {name!r} is: --map {shlex.quote(f'{name}=FIELD')}; to leave it out: --ignore "
+        f"{shlex.quote(name)} (for a file put into the bucket directly, x-amz-meta-map and x-amz-meta-ignore)."
+    )
 
 
-def ends_in_quotes(line: bytes, delimiter: bytes, *, inside: bool = False) -> bool:
-    """Whether a quoted cell is open at the end of a line. A quotation mark that does not begin a cell is text.
+class CsvForm:
+    """Where records of CSV end, for `lines.read_rows`: each is a line, or more if quoted cells contain line ends.
+
+    If a quotation mark is never closed within the length of a row, only the line that opens it is bad, so the record
+    is that line. Between a delimiter and a quotation mark there may be spaces.
 
     Parameters
     ----------
-    line, delimiter
-        The line, and what separates its cells.
-    inside
-        Whether a quoted cell is open at its start.
+    delimiter
+        What separates the cells.
     """
-    at = 0
-    if not inside and line.startswith(b'"'):
-        inside, at = True, 1
-    while True:
-        if inside:
-            end = line.find(b'"', at)
-            if end < 0:
-                return True
-            doubled = line[end + 1 : end + 2] == b'"'
-            inside, at = doubled, end + 1 + doubled
-        else:
-            opened = line.find(delimiter + b'"', at)
-            if opened < 0:
-                return False
-            inside, at = True, opened + 2
+
+    def __init__(self, delimiter: str) -> None:
+        self._delimiter = delimiter
+        self.blank = b" \t\r\n" + delimiter.encode()
+        self._not_plain = self.blank + BYTE_ORDER_MARK[:1]
+        sign, space = re.escape(delimiter.encode()), _space(delimiter).encode()
+        # All quantifiers are possessive: no byte is tried twice.
+        cell = rb'(?:%b*+"(?:[^"]++|"")*+"[^%b]*+|(?!%b*+")[^%b]*+)' % (space, sign, space, sign)
+        self._cells = re.compile(rb"%b(?:%b%b)*+" % (cell, sign, cell))
+        self._cells_after_quotes = re.compile(rb'(?:[^"]++|"")*+"[^%b]*+(?:%b%b)*+' % (sign, sign, cell))
+        self._window: Window | None = None
+        self._inside_from = 0
+        self._inside_to = 0
+
+    def is_plain(self, line: bytes) -> bool:
+        """Whether a line is a record of its own for certain: it has no quotation marks, and does not begin blank."""
+        return b'"' not in line and line[0] not in self._not_plain
+
+    def is_blank(self, row: bytes) -> bool:
+        """Whether a record has only empty cells, which may be quoted."""
+        if row.strip(self.blank + b'"'):
+            return False
+        try:
+            return not any(cell.strip() for cell in cells(row, self._delimiter))
+        except InvalidError:
+            return False
+
+    def is_open_after(self, line: bytes) -> bool:
+        """Whether a quoted cell is open at the end of a record's first line."""
+        found = self._cells.match(line)
+        return found is None or found.end() < len(line)
+
+    def line_count(self, window: Window, first: int) -> int | None:
+        """Return the number of lines of a record, at least 1; None if it depends on lines that the window lacks."""
+        line = window.lines[first]
+        while line.startswith(BYTE_ORDER_MARK):
+            line = line[len(BYTE_ORDER_MARK) :]
+        if b'"' not in line or not self.is_open_after(line):
+            return 1
+        end = window.end_within(first)
+        closing = self._closing(window, first + 1, end)
+        if closing < end:
+            return closing - first + 1
+        return None if end == len(window.lines) and window.may_continue(first) else 1
+
+    def _closing(self, window: Window, first: int, end: int) -> int:
+        """Return the first line from `first` on that closes a quoted cell; `end` if none does before.
+
+        No line is searched twice, however many quotation marks open before it: what was searched in vain is
+        remembered.
+        """
+        if window is not self._window or not self._inside_from <= first <= self._inside_to:
+            self._window, self._inside_from, self._inside_to = window, first, first
+        while self._inside_to < end and not self._closes(window.lines[self._inside_to]):
+            self._inside_to += 1
+        return min(self._inside_to, end)
+
+    def _closes(self, line: bytes) -> bool:
+        """Whether no quoted cell is open at the end of a line, if one is open at its start."""
+        found = self._cells_after_quotes.match(line)
+        return found is not None and found.end() == len(line)
 
 
-def parse(layout: Layout, original: bytes) -> dict[str, str | int | None]:
-    """Return a record as an object, without what a report added to it.
-
-    Raises
-    ------
-    InvalidError
-        It is not CSV in UTF-8, or does not have as many cells as the header.
-    """
-    found = cells(original, layout.delimiter)
-    if len(found) != len(layout.columns):
-        detail = f"Must have {len(layout.columns)} cells, as the header has; has {len(found)}."
-        raise InvalidError([FieldError(pointer="#", code="wrong_cell_count", detail=detail)])
-    return {
-        name: _converted(name, cell) if name in _CONVERTED else cell
-        for name, cell in zip(layout.columns, found, strict=True)
-        if name not in ADDED
-    }
+def _space(delimiter: str) -> str:
+    return "[ ]" if delimiter == "\t" else "[ \\t]"
 
 
-def _converted(name: str, cell: str) -> str | int | None:
-    if name in OPTIONAL and not cell.strip():
-        return None
-    if name in INTEGERS and _INTEGER.fullmatch(cell.strip()):
-        return int(cell)
-    # The model reports what is wrong with it.
-    return cell
+@lru_cache
+def _cell(delimiter: str) -> re.Pattern[str]:
+    """Return the pattern of a cell: what is quoted in it, or else its text, and whether it is the last one."""
+    sign, space = re.escape(delimiter), _space(delimiter)
+    return re.compile(rf'(?:{space}*+"((?:[^"]++|"")*+)"{space}*+|((?!{space}*+")[^{sign}]*+))(?:{sign}|(\Z))')
 
 
 def cells(record: bytes, delimiter: str) -> list[str]:
@@ -152,19 +221,60 @@ def cells(record: bytes, delimiter: str) -> list[str]:
     InvalidError
         It is not CSV in UTF-8.
     """
-    try:
-        text = record.decode()
-    except UnicodeDecodeError:
-        raise InvalidError([FieldError(pointer="#", code="not_utf8", detail="Must be UTF-8.")]) from None
+    text = _decoded(record)
+    if '"' in text and _SPACE_BESIDE_QUOTES.search(text):
+        return [cell or "" for cell in _cells_beside_space(text, delimiter)]
     try:
         return next(csv.reader([text], delimiter=delimiter, strict=True), [])
     except csv.Error:
-        detail = "Quotation marks must enclose a whole cell, and be doubled within it."
-        raise InvalidError([FieldError(pointer="#", code="invalid_csv", detail=detail)]) from None
+        raise _invalid_csv() from None
 
 
-def record(values: Iterable[str], delimiter: str) -> str:
-    """Return cells as a record, with its line end."""
-    text = io.StringIO()
-    csv.writer(text, delimiter=delimiter).writerow(values)
-    return text.getvalue()
+def cells_or_none(record: bytes, delimiter: str) -> list[str | None]:
+    """Return the cells of a record; None for an empty one, unless it is quoted.
+
+    Raises
+    ------
+    InvalidError
+        It is not CSV in UTF-8.
+    """
+    return _cells_beside_space(_decoded(record), delimiter)
+
+
+def _decoded(record: bytes) -> str:
+    try:
+        return record.decode()
+    except UnicodeDecodeError:
+        detail = "Must be UTF-8. If the file comes from Excel, save it as “CSV UTF-8”."
+        raise InvalidError([FieldError(pointer="#", code="not_utf8", detail=detail)]) from None
+
+
+def _cells_beside_space(text: str, delimiter: str) -> list[str | None]:
+    """Return the cells of a record. Unlike `csv`, it takes spaces before and after quotation marks."""
+    pattern, at = _cell(delimiter), 0
+    found: list[str | None] = []
+    while True:
+        one = pattern.match(text, at)
+        if one is None:
+            raise _invalid_csv()
+        quoted, plain, is_last = one.groups()
+        found.append(plain or None if quoted is None else quoted.replace('""', '"'))
+        if is_last is not None:
+            return found
+        at = one.end()
+
+
+def _invalid_csv() -> InvalidError:
+    detail = "Quotation marks must enclose a whole cell, and be doubled within it."
+    return InvalidError([FieldError(pointer="#", code="invalid_csv", detail=detail)])
+
+
+def record(values: Iterable[str | None], delimiter: str) -> str:
+    """Return cells as a record, with its line end. None is an empty cell; an empty text is quoted."""
+    return delimiter.join("" if value is None else _quoted(value, delimiter) for value in values) + "\r\n"
+
+
+def _quoted(value: str, delimiter: str) -> str:
+    if value and delimiter not in value and _NEEDS_QUOTES.search(value) is None:
+        return value
+    return '"' + value.replace('"', '""') + '"'

@@ -1,22 +1,29 @@
-"""JSON: the elements of an array, alone or in an object, and the value of one row."""
+"""JSON: the elements of an array, alone or in an object, and where objects in JSON Lines end."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from customers.imports.files.columns import ADDED
-from customers.imports.files.rows import MAX_ROW_BYTES, BrokenError, RowTooLongError
-from customers.model import parse_json
+from customers.imports.files.columns import LEFT_OUT, METADATA, METADATA_PREFIX, squashed
+from customers.imports.files.rows import BYTE_ORDER_MARK, MAX_ROW_BYTES, BrokenError, RowTooLongError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from customers.imports.files.blocks import Buffer
+    from customers.imports.files.lines import Window
 
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _UP_TO_BRACKET: Final = re.compile(rb'(?:[^"{}\[\]]++|%s)*+[{}\[\]]' % _STRING.pattern, re.DOTALL)
 """All up to the next bracket that is not in a string, and that bracket."""
+_UP_TO_END: Final = re.compile(rb'(?:[^"]++|%s)*+\Z' % _STRING.pattern, re.DOTALL)
+_OPENING, _CLOSING = b"{}"
+_MOST_SPACE: Final = 64 * 1024 * 1024
+"""Between two elements. Whoever reads the file looks at the clock after each element only."""
+_BEFORE_ROW: Final = BYTE_ORDER_MARK + b" \t\r\n"
+_DEEPEST: Final = 8
+"""How many brackets of a row that spreads over lines may be open. A customer has two."""
 _SCALAR_END: Final = re.compile(rb"[,\]}\s]")
 _FIRST_BYTES: Final = bytes(range(ord("!"), ord("~") + 1)).translate(None, b",]}")
 """What an element may begin with: printable ASCII, like all of JSON outside of strings, and not what ends an element.
@@ -59,24 +66,13 @@ def read_elements(buffer: Buffer, *, in_object: bool, first: bool) -> Iterator[b
         raise _not_json("There must be nothing after the end of the array.")
 
 
-def parse(original: bytes) -> object:
-    """Return the value of a row, without what a report added to it.
-
-    Raises
-    ------
-    InvalidError
-        It is not JSON.
-    """
-    value = parse_json(original)
-    if isinstance(value, dict) and not ADDED.isdisjoint(value):
-        return {name: member for name, member in value.items() if name not in ADDED}
-    return value
-
-
 def _next_sign(buffer: Buffer) -> bytes:
     """Pass white space, and return the byte after it."""
+    start = buffer.offset
     if not buffer.pass_space():
         raise _cut_off()
+    if buffer.offset - start > _MOST_SPACE:
+        raise _not_json(f"There are more than {_MOST_SPACE} bytes of white space before this row.")
     return buffer.data[buffer.at : buffer.at + 1]
 
 
@@ -108,6 +104,79 @@ def _length_in(data: bytes, start: int) -> int | None:
         end = bracket.end()
         depth += 1 if data[end - 1] in b"{[" else -1
     return end - start
+
+
+class JsonLinesForm:
+    """Where objects in JSON Lines end, for `lines.read_rows`: on their line, or on a later one if they are spread out.
+
+    If an object does not end, only its first line is bad: the next one is a row of its own.
+    """
+
+    blank = b" \t\r\n"
+
+    def is_plain(self, line: bytes) -> bool:
+        """Whether a line is a row of its own for certain: an object without others in it."""
+        # If the only closing bracket is in a string, the string does not end on the line, which no JSON string does.
+        return line[0] == _OPENING and line.count(b"{") == 1 and line.count(b"}") == 1 and line.rstrip()[-1] == _CLOSING
+
+    def is_blank(self, row: bytes) -> bool:
+        """Whether a row has no content."""
+        return not row.strip(self.blank)
+
+    def line_count(self, window: Window, first: int) -> int | None:
+        """Return the number of lines of a row, at least 1; None if it depends on lines that the window lacks."""
+        if not window.lines[first].lstrip(_BEFORE_ROW).startswith(b"{"):
+            return 1
+        depth, before = 0, b":"
+        end = window.end_within(first)
+        for index in range(first, max(end, first + 1)):
+            line = window.lines[index].lstrip(_BEFORE_ROW)
+            # A new row begins on this line, unless a value is missing on the line before.
+            if line.startswith(b"{") and not before.endswith((b":", b"[")):
+                return 1
+            after = _depth_after(line, depth)
+            if after is None or after > _DEEPEST:
+                return 1
+            if after == 0:
+                return index - first + 1
+            depth, before = after, line.rstrip() or before
+        return None if end == len(window.lines) and window.may_continue(first) else 1
+
+
+def _depth_after(line: bytes, depth: int) -> int | None:
+    """Return how many brackets are open at the end of a line, 0 once all are closed; None if a string is open."""
+    at = 0
+    while (bracket := _UP_TO_BRACKET.match(line, at)) is not None:
+        at = bracket.end()
+        depth += 1 if line[at - 1] in b"{[" else -1
+        if depth == 0:
+            return 0
+    return None if _UP_TO_END.match(line, at) is None else depth
+
+
+def renamed(value: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return an object whose members have the names of the columns that the caller says they are.
+
+    Parameters
+    ----------
+    value
+        The object.
+    names
+        The caller's names, squashed, and the column that each is.
+    """
+    found: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    for name, member in value.items():
+        column = names.get(squashed(name), name)
+        if column != name and column.startswith(METADATA_PREFIX):
+            metadata[column.removeprefix(METADATA_PREFIX)] = member
+        elif column != LEFT_OUT:
+            # If that name is there too, neither may be lost: the model reports the unknown one.
+            found[name if column != name and column in value else column] = member
+    if metadata:
+        there = found.get(METADATA)
+        found[METADATA] = {**there, **metadata} if isinstance(there, dict) else metadata
+    return found
 
 
 def _not_json(detail: str) -> BrokenError:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 from customers.errors import CustomersError
 from customers.imports.files.columns import HEADER_RULE
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 MAX_ROW_BYTES: Final = 64 * 1024
 """Eight times a customer with the longest fields, every character escaped."""
 WRONG_HEADER: Final = "wrong_header"
+WRONG_MAPPING: Final = "wrong_mapping"
+_WITHOUT_QUOTES: Final = {
+    WRONG_HEADER: f"{HEADER_RULE}.",
+    WRONG_MAPPING: "What the file's own metadata says about its columns cannot be followed.",
+}
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 Format = Literal["csv", "json_lines", "json_array", "json_object"]
 
@@ -19,9 +28,17 @@ class Layout(NamedTuple):
 
     format: Format
     columns: tuple[str, ...] = ()
-    """CSV: the names in the header, trimmed and in lower case."""
+    """CSV: which column each cell is in, as `columns` names it; `LEFT_OUT` if the caller ignores it."""
     delimiter: str = ""
     """CSV: what separates the cells."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """JSON: members that the caller names otherwise, squashed, and the column that each is."""
+
+    @classmethod
+    def of_json(cls, value: Sequence[Any]) -> Self:
+        """Return a layout that was written as JSON."""
+        kind, columns, delimiter, renamed = value
+        return cls(kind, tuple(columns), delimiter, tuple((name, column) for name, column in renamed))
 
 
 class Position(NamedTuple):
@@ -40,7 +57,7 @@ class Row(NamedTuple):
     """One row as it is in the file."""
 
     number: int
-    """From 1, counting neither the header nor blank lines."""
+    """From 1, counting neither the header nor blank rows."""
     original: bytes
     """Never blank. If a line is too long, its beginning: one byte more than a row may have."""
 
@@ -57,7 +74,7 @@ class Break(NamedTuple):
 
     def unquoting(self) -> Break:
         """Return the break without what it quotes from the file."""
-        return self._replace(detail=f"{HEADER_RULE}.") if self.code == WRONG_HEADER else self
+        return self._replace(detail=_WITHOUT_QUOTES.get(self.code, self.detail))
 
 
 class BrokenError(CustomersError):
@@ -70,7 +87,7 @@ class BrokenError(CustomersError):
 
 
 class RowTooLongError(BrokenError):
-    """A row has more than `MAX_ROW_BYTES` bytes. If rows are lines, the next one can still be found."""
+    """A row has more than `MAX_ROW_BYTES` bytes, and where the next one begins cannot be told."""
 
     def __init__(self) -> None:
         super().__init__("row_too_long", f"The row has more than {MAX_ROW_BYTES} bytes.")

@@ -1,33 +1,200 @@
-"""The value of a row, as POST would have received it."""
+"""The value of a row: the customer, checked as POST would check it, and who it says it is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from customers.errors import FieldError, InvalidError
+from customers.ids import MAX_ID
 from customers.imports.files import csv, json
+from customers.imports.files.columns import (
+    ID,
+    IGNORED,
+    INTEGERS,
+    LEFT_OUT,
+    METADATA,
+    METADATA_PREFIX,
+    OPTIONAL,
+    VERSION,
+)
 from customers.imports.files.rows import MAX_ROW_BYTES
+from customers.model import new_customer, parse_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from customers.customer import NewCustomer
+    from customers.errors import RowErrorCode
     from customers.imports.files.rows import Layout
 
+_INTEGER: Final = re.compile(r"\s*(-?[0-9]{1,18})(?:\.0*)?\s*")
+"""Spreadsheets and pandas write whole numbers as 30.0 too."""
+_ID: Final = re.compile(r"(?:C-)?([0-9]{1,16})")
+"""Exports write C- before an id, because spreadsheets round long numbers."""
+_VERSION: Final = re.compile(r"([0-9]{1,16})")
 
-def parse_row(layout: Layout, original: bytes) -> object:
-    """Return the value of a row; for a customer, a `dict`.
+
+class ImportRow(NamedTuple):
+    """A row that passed every check."""
+
+    customer: NewCustomer
+    id: int | None
+    """The customer that it says it is."""
+    version: int | None
+    """The version that the customer had when the file was made."""
+
+
+class RowParser:
+    """Reads and checks the rows of a file.
 
     Parameters
     ----------
     layout
-        The format of its file.
-    original
-        The row as it is there.
-
-    Raises
-    ------
-    InvalidError
-        It cannot be read.
+        The format of the file.
     """
-    if len(original) > MAX_ROW_BYTES:
-        detail = f"Must have at most {MAX_ROW_BYTES} bytes."
-        raise InvalidError([FieldError(pointer="#", code="row_too_long", detail=detail)])
-    return csv.parse(layout, original) if layout.format == "csv" else json.parse(original)
+
+    def __init__(self, layout: Layout) -> None:
+        self._read: Callable[[bytes], object] = _CsvValues(layout) if layout.format == "csv" else _JsonValues(layout)
+
+    def value(self, original: bytes) -> object:
+        """Return the value of a row, unchecked; for a customer, a `dict`.
+
+        Raises
+        ------
+        InvalidError
+            It cannot be read.
+        """
+        if len(original) > MAX_ROW_BYTES:
+            detail = f"Must have at most {MAX_ROW_BYTES} bytes."
+            raise InvalidError([FieldError(pointer="#", code="row_too_long", detail=detail)])
+        return self._read(original)
+
+    def parse(self, original: bytes) -> ImportRow:
+        """Read and check a row, as it is in the file.
+
+        Raises
+        ------
+        InvalidError
+            With everything that is wrong with it.
+        """
+        value = self.value(original)
+        if not isinstance(value, dict) or (ID not in value and VERSION not in value):
+            return ImportRow(new_customer(value), None, None)
+        errors: list[FieldError] = []
+        of = _number(value.pop(ID, None), _ID, errors, "invalid_id")
+        version = _number(value.pop(VERSION, None), _VERSION, errors, "invalid_version")
+        try:
+            customer = new_customer(value)
+        except InvalidError as error:
+            raise InvalidError([*errors, *error.errors]) from None
+        if errors:
+            raise InvalidError(errors)
+        return ImportRow(customer, of, version)
+
+
+_NUMBER_ERRORS: Final[dict[RowErrorCode, tuple[str, str]]] = {
+    "invalid_id": (ID, "Must be a customer's id, such as C-4503599627370496 or 4503599627370496, or empty."),
+    "invalid_version": (VERSION, "Must be the customer's version, such as 3, or empty."),
+}
+
+
+def _number(value: object, pattern: re.Pattern[str], errors: list[FieldError], code: RowErrorCode) -> int | None:
+    """Return a row's id or version, None if it has none; add an error if it is neither."""
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    found = None if isinstance(value, bool) else pattern.fullmatch(str(value))
+    if found is not None and 1 <= int(found[1]) <= MAX_ID:
+        return int(found[1])
+    name, detail = _NUMBER_ERRORS[code]
+    errors.append(FieldError(pointer=f"#/{name}", code=code, detail=detail))
+    return None
+
+
+class _CsvValues:
+    """The values of CSV records."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._delimiter = layout.delimiter
+        self._count = len(layout.columns)
+        self._fields = [
+            (index, name, _converter(name))
+            for index, name in enumerate(layout.columns)
+            if name != LEFT_OUT and name not in IGNORED and not name.startswith(METADATA_PREFIX)
+        ]
+        self._metadata = [
+            (index, name.removeprefix(METADATA_PREFIX))
+            for index, name in enumerate(layout.columns)
+            if name.startswith(METADATA_PREFIX)
+        ]
+
+    def __call__(self, original: bytes) -> dict[str, object]:
+        if self._metadata:
+            entries = self._of_length(csv.cells_or_none(original, self._delimiter), None)
+            found = [cell or "" for cell in entries]
+            value: dict[str, object] = {name: convert(found[index]) for index, name, convert in self._fields}
+            value[METADATA] = {key: entries[index] for index, key in self._metadata if entries[index] is not None}
+            return value
+        found = csv.cells(original, self._delimiter)
+        if len(found) != self._count:
+            found = self._of_length(found, "")
+        return {name: convert(found[index]) for index, name, convert in self._fields}
+
+    def _of_length[Cell: (str, str | None)](self, found: list[Cell], empty: Cell) -> list[Cell]:
+        """Return as many cells as the header has: spreadsheets leave out empty ones at the end, or add some."""
+        if any(cell and not cell.isspace() for cell in found[self._count :]):
+            detail = f"Must have at most {self._count} cells, as the header has; has {len(found)}."
+            raise InvalidError([FieldError(pointer="#", code="wrong_cell_count", detail=detail)])
+        return found[: self._count] + [empty] * (self._count - len(found))
+
+
+def _optional_text(cell: str) -> str | None:
+    return cell.strip() or None
+
+
+def _integer(cell: str) -> int | str:
+    # The model reports what is wrong with any other text.
+    return cell if (found := _INTEGER.fullmatch(cell)) is None else int(found[1])
+
+
+def _optional_integer(cell: str) -> int | str | None:
+    return _integer(cell) if cell and not cell.isspace() else None
+
+
+def _converter(name: str) -> Callable[[str], object]:
+    """Return what makes a value of a cell of a column. White space around a cell is not part of it."""
+    if name in OPTIONAL or name in {ID, VERSION}:
+        return _optional_integer if name in INTEGERS else _optional_text
+    return _integer if name in INTEGERS else str.strip
+
+
+class _JsonValues:
+    """The values of JSON rows."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._names = dict(layout.renamed)
+        self._in_lines = layout.format == "json_lines"
+
+    def __call__(self, original: bytes) -> object:
+        try:
+            value = parse_json(original)
+        except InvalidError:
+            if self._in_lines and original.rstrip().endswith(b","):
+                raise InvalidError([_COMMA]) from None
+            raise
+        if not isinstance(value, dict):
+            return value
+        if self._names:
+            value = json.renamed(value, self._names)
+        if not IGNORED.isdisjoint(value):
+            return {name: member for name, member in value.items() if name not in IGNORED}
+        return value
+
+
+_COMMA: Final = FieldError(
+    pointer="#",
+    code="invalid_json",
+    detail="Must be valid JSON. The line ends in a comma: remove it, or make the file an array by enclosing it in [ ].",
+)
