@@ -69,8 +69,8 @@ def governed() -> list[Path]:
     found += [("Parameters", name, "Default") for name in TEMPLATE["Parameters"]]
     found += [("Parameters", name, "MinValue") for name in ("ImportFileDays", "ReportDays")]
     found += [("Resources", "Api", "Properties", part) for part in ("MethodSettings", "Auth")]
-    parts = ("BucketEncryption", "LifecycleConfiguration", "NotificationConfiguration")
-    found += [("Resources", "ImportBucket", "Properties", part) for part in parts]
+    bucket = ("BucketEncryption", "LifecycleConfiguration", "NotificationConfiguration")
+    found += [("Resources", "ImportBucket", "Properties", part) for part in bucket]
     found.append(("Resources", "ImportBucket", "DependsOn"))
     found.append(("Resources", "DataKey", "Properties", "EnableKeyRotation"))
     return found
