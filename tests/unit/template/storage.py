@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from customers.imports.bucket import _FOLDER
 from customers.imports.store import _KEPT
-from tests.unit.template.reading import DAY, OPERATIONS, resources
+from tests.unit.template.reading import DAY, OPERATIONS, resources, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,32 @@ def an_upload_that_was_not_completed_is_removed(template: Template) -> Iterator[
         yield f"uploads are removed after {days} days"
 
 
+def a_file_has_the_same_tag_each_time_it_is_put(template: Template) -> Iterator[str]:
+    """An import is known by its file's ETag, which is the MD5 of the content only without a KMS key.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
+    """
+    for name, properties in resources(template, "AWS::S3::Bucket").items():
+        (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        if rule["ServerSideEncryptionByDefault"] != {"SSEAlgorithm": "AES256"}:
+            yield f"{name}: encrypted by {rule}"
+
+
+def only_what_is_put_into_the_imports_folder_is_imported(template: Template) -> Iterator[str]:
+    """Reports and their parts are written into the same bucket: each would be taken for a file to import."""
+    for name, properties in resources(template, "AWS::S3::Bucket").items():
+        (told,) = properties["NotificationConfiguration"]["QueueConfigurations"]
+        if told["Filter"]["S3Key"]["Rules"] != [{"Name": "prefix", "Value": _FOLDER}]:
+            yield f"{name}: tells of {told['Filter']}"
+        if told.get("Event") != "s3:ObjectCreated:*":
+            yield f"{name}: does not tell of every way to put a file"
+        # S3 tries it when the bucket is made: https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html
+        queue, bucket = target(told.get("Queue")), template["Resources"][name]
+        policy = resources(template, "AWS::SQS::QueuePolicy").get(str(bucket.get("DependsOn")), {})
+        if policy.get("Queues") != [{"Ref": queue}]:
+            yield f"{name}: made before it may send messages to {queue}"
+
+
 def the_data_key_is_rotated(template: Template) -> Iterator[str]:
     """Whoever has its own key has it renewed each year.
 
@@ -101,5 +127,7 @@ RULES: Final[tuple[Rule, ...]] = (
     a_file_and_its_report_outlive_the_messages_about_them,
     rejected_rows_are_kept_as_long_as_their_import_may_be_reported_again,
     an_upload_that_was_not_completed_is_removed,
+    a_file_has_the_same_tag_each_time_it_is_put,
+    only_what_is_put_into_the_imports_folder_is_imported,
     the_data_key_is_rotated,
 )

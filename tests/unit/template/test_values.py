@@ -1,6 +1,6 @@
 """Each value of the template that has a reason has a rule that states it, and none can change without a rule's word.
 
-The rules are beside this file: `time_limits`, `queues`, `storage` and `alarms`. A rule never repeats a value. It says
+The rules are beside this file, a module for each kind of value. A rule never repeats a value. It says
 what must hold between values, between a value and the code, a limit of AWS, or what the documentation promises.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.unit.template import alarms, queues, storage, time_limits
+from tests.unit.template import alarms, gateway, parameters, queues, storage, time_limits
 from tests.unit.template.reading import Template, functions, read_template, resources
 
 if TYPE_CHECKING:
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 type Path = tuple[str | int, ...]
 
-RULES: Final = (*time_limits.RULES, *queues.RULES, *storage.RULES, *alarms.RULES)
+RULES: Final = (
+    *time_limits.RULES,
+    *queues.RULES,
+    *storage.RULES,
+    *alarms.RULES,
+    *gateway.RULES,
+    *parameters.RULES,
+)
 TEMPLATE: Final = read_template()
 REMOVED: Final = object()
 
@@ -42,7 +49,12 @@ def governed() -> list[Path]:
         where = ("Resources", name, "Properties")
         found += [(*where, "Timeout")] if "Timeout" in properties else []
         events = properties.get("Events", {}).items()
-        found += [(*where, "Events", event, "Properties") for event, each in events if each["Type"] != "Api"]
+        for event, each in events:
+            part = (*where, "Events", event, "Properties")
+            if each["Type"] != "Api":
+                found.append(part)
+            elif "Auth" in each["Properties"]:
+                found.append((*part, "Auth"))
     for name in resources(TEMPLATE, "AWS::SQS::Queue"):
         where = ("Resources", name, "Properties")
         found += [(*where, part) for part in TEMPLATE["Resources"][name]["Properties"] if part not in _ENCRYPTION]
@@ -54,10 +66,12 @@ def governed() -> list[Path]:
         for kind in ("AWS::CloudWatch::Alarm", "AWS::Logs::MetricFilter")
         for name in resources(TEMPLATE, kind)
     ]
-    found += [
-        ("Parameters", name, part) for name in ("ImportFileDays", "ReportDays") for part in ("Default", "MinValue")
-    ]
-    found.append(("Resources", "ImportBucket", "Properties", "LifecycleConfiguration"))
+    found += [("Parameters", name, "Default") for name in TEMPLATE["Parameters"]]
+    found += [("Parameters", name, "MinValue") for name in ("ImportFileDays", "ReportDays")]
+    found += [("Resources", "Api", "Properties", part) for part in ("MethodSettings", "Auth")]
+    bucket = ("BucketEncryption", "LifecycleConfiguration", "NotificationConfiguration")
+    found += [("Resources", "ImportBucket", "Properties", part) for part in bucket]
+    found.append(("Resources", "ImportBucket", "DependsOn"))
     found.append(("Resources", "DataKey", "Properties", "EnableKeyRotation"))
     return found
 
