@@ -94,7 +94,12 @@ IMPORTS: Final = (
         "customers.store.identity",
     }
 )
-READERS: Final = {"customers.imports.files.blocks", "customers.imports.files.lines", "customers.imports.files.reader"}
+READERS: Final = {
+    "customers.imports.files.blocks",
+    "customers.imports.files.lines",
+    "customers.imports.files.mapping",
+    "customers.imports.files.reader",
+}
 
 MAY_LOAD: Final = {
     "Authorize": STORE | {"customers.store.tokens", "customers.tokens"},

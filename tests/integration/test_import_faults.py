@@ -183,7 +183,7 @@ def test_a_plan_that_died_at_the_very_end_of_its_file_is_completed(
 
     with monkeypatch.context() as patch:
         patch.setattr(chunks_module, "_ROWS", 20)
-        patch.setattr(planner, "CHUNKS_BETWEEN_POSITIONS", 1)
+        patch.setattr(planner, "BYTES_BETWEEN_POSITIONS", 1)
         patch.setattr(planner.imports.store, "plan", die)
         assert not cloud.invoke(plan)[0]
     asked: list[str | None] = []

@@ -20,7 +20,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.
 """
 _ERASED: Final = 35
 """Days after which nothing is left of a customer who was deleted (docs/operations.md)."""
-_EXPIRING: Final = {"AnswersTable": "expiration", "ImportsTable": "expires_at"}
+_EXPIRING: Final = {"AnswersTable": "expiration", "CustomersTable": "expires_at", "ImportsTable": "expires_at"}
 """What holds the second at which an item expires: `test_exactly_once.py` and `test_imports.py` see the items."""
 
 

@@ -41,9 +41,16 @@ _WRITE: Final = (_TRIES - 1) * STORE.connect_timeout + _PAUSES + _TRY
 SLOWEST: Final = {
     "GetCustomer": _CALL,
     "ListGroup": _CALL,
-    "DeleteCustomer": _WRITE,
+    # It reads the salt first.
+    "GetExternal": _CALL + _CALL,
+    # A page of everybody takes up to three calls.
+    "FindCustomers": 3 * _CALL,
     # Without a response, they look whether the row shows the write.
-    "UpdateCustomer": _WRITE + _CALL,
+    "DeleteCustomer": _WRITE + _CALL,
+    # It reads the entries first.
+    "UpdateCustomer": _CALL + _WRITE + _CALL,
+    # It reads the salt first.
+    "PutCustomer": _CALL + _WRITE + _CALL,
     # With an Idempotency-Key, it takes back afterwards that the request runs.
     "CreateCustomers": _WRITE + _CALL + _CALL,
     # It looks the token up, and notes that it was used.
