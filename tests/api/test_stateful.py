@@ -41,11 +41,26 @@ EMAILS = st.sampled_from(["a@example.com", "A@example.com", "ab@example.com", "Ã
 AGES = st.none() | st.integers(0, 150)
 GROUPS = st.integers(0, 1)
 ROWS = st.fixed_dictionaries(
-    {"first_name": LETTERS, "last_name": LETTERS, "email": EMAILS, "group_id": GROUPS}, optional={"age": AGES}
+    {"first_name": LETTERS, "last_name": LETTERS, "email": EMAILS, "group_id": GROUPS},
+    optional={"age": AGES, "metadata": st.dictionaries(st.sampled_from("ab"), LETTERS)},
 )
+ENTRIES = st.dictionaries(st.sampled_from("abc"), st.none() | LETTERS)
+KEYS = st.integers(0, 2)
 CHANGES = st.fixed_dictionaries(
-    {}, optional={"first_name": LETTERS, "last_name": LETTERS, "email": EMAILS, "group_id": GROUPS, "age": AGES}
+    {},
+    optional={
+        "first_name": LETTERS,
+        "last_name": LETTERS,
+        "email": EMAILS,
+        "group_id": GROUPS,
+        "age": AGES,
+        "metadata": ENTRIES,
+    },
 ).filter(bool)
+
+
+NOTHING: Json = {"external_id": None, "age": None, "metadata": {}}
+"""What a customer has that was created without it."""
 
 
 class Customers(RuleBasedStateMachine):
@@ -58,6 +73,9 @@ class Customers(RuleBasedStateMachine):
     def start(self, rows: list[Json]) -> Any:
         self.groups = [any_group(), any_group()]
         self.expected: dict[int, Json] = {}
+        self.keys = [f"key-{any_group()}" for _ in range(3)]
+        self.last: dict[str, Json] = {}
+        """What a key's customer was last, deleted or not."""
         return self.create_some(rows)
 
     def _with_group(self, fields: Json) -> Json:
@@ -67,7 +85,7 @@ class Customers(RuleBasedStateMachine):
         new: int = created["id"]
         assert new not in self.expected
         given = {name: created[name] for name in ("id", "created_at", "updated_at")}
-        assert created == {"age": None, **self._with_group(row), **given, "version": 1}
+        assert created == {**NOTHING, **self._with_group(row), **given, "version": 1}
         self.expected[new] = created
         return new
 
@@ -134,11 +152,65 @@ class Customers(RuleBasedStateMachine):
         else:
             assert response.status_code == 200
             after = response.json()
+            entries = {**before["metadata"], **sent.get("metadata", {})}
+            sent = {**sent, "metadata": {name: value for name, value in entries.items() if value is not None}}
             assert after == {**before, **sent, "version": version + 1, "updated_at": after["updated_at"]}
             assert after["updated_at"] >= before["created_at"]
-            self.expected[customer_id] = after
+            self._remember(after)
             for sort in sorted(changes.keys() & set(SORTS)):
                 self._compare(after["group_id"], sort, "asc", 1000)
+
+    def _remember(self, customer: Json) -> None:
+        self.expected[customer["id"]] = customer
+        if customer["external_id"] is not None:
+            self.last[customer["external_id"]] = customer
+
+    @rule(target=known, key=KEYS, row=ROWS, again=st.booleans())
+    def put(self, key: int, row: Json, *, again: bool) -> Any:
+        path, external_id = f"/api/customers/external/{self.keys[key]}", self.keys[key]
+        last = self.last.get(external_id)
+        before = self.expected.get(last["id"]) if last else None
+        same = {name: before[name] for name in (*row, "age", "metadata")} if again and before else None
+        row = same or self._with_group(row)
+        response = self.client.put(path, json=row)
+        after = response.json()
+        fields = {**NOTHING, **row, "external_id": external_id}
+        assert {name: after[name] for name in fields} == fields
+        assert response.status_code == (200 if before else 201)
+        if before:
+            changed = any(before[name] != fields[name] for name in fields)
+            assert (after["id"], after["version"]) == (before["id"], before["version"] + changed)
+            assert after["created_at"] == before["created_at"]
+            assert changed or after == before
+        elif last:
+            # The deletion counted too.
+            assert (after["id"], after["version"]) == (last["id"], last["version"] + 2)
+            assert after["created_at"] == after["updated_at"] >= last["updated_at"]
+        else:
+            assert after["version"] == 1
+        assert self.client.get(path).json() == after
+        self._remember(after)
+        return multiple() if before else after["id"]
+
+    @rule(key=KEYS, row=ROWS)
+    def post_with_a_key_that_is_taken(self, key: int, row: Json) -> None:
+        last = self.last.get(self.keys[key])
+        if last and last["id"] in self.expected:
+            body = {**self._with_group(row), "external_id": self.keys[key]}
+            response = self.client.post(COLLECTION, json=body)
+            assert (response.status_code, response.json()["customer_id"]) == (409, last["id"])
+
+    @rule(email=EMAILS)
+    def find(self, email: str) -> None:
+        found, parameters = [], {"email": email, "limit": "1000"}
+        while True:
+            page = self.client.get(COLLECTION, params=parameters).json()
+            found += [customer for customer in page["customers"] if customer["group_id"] in self.groups]
+            if page["next_cursor"] is None:
+                break
+            parameters["cursor"] = page["next_cursor"]
+        wanted = [one for one in self.expected.values() if one["email"].casefold() == email.casefold()]
+        assert found == sorted(wanted, key=lambda customer: customer["id"])
 
     @rule(customer_id=consumes(known))
     def delete(self, customer_id: int) -> None:

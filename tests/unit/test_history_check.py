@@ -17,7 +17,9 @@ ROW: Json = {"first_name": "ann", "last_name": "w0", "email": "row1.w0@example.c
 CREATED: Json = {
     **ROW,
     "id": 1,
+    "external_id": None,
     "age": None,
+    "metadata": {},
     "version": 1,
     "created_at": "2026-01-01T00:00:00.000Z",
     "updated_at": "2026-01-01T00:00:00.000Z",

@@ -51,7 +51,16 @@ class Store:
             return 201, self.created[sent.key]
         for _ in range(2 if self._goes_wrong("created twice") else 1):
             new_id, now = self._choose.getrandbits(48) + 1, self._time()
-            new = {"age": None, **sent.rows[0], "id": new_id, "version": 1, "created_at": now, "updated_at": now}
+            new = {
+                "external_id": None,
+                "age": None,
+                "metadata": {},
+                **sent.rows[0],
+                "id": new_id,
+                "version": 1,
+                "created_at": now,
+                "updated_at": now,
+            }
             self.customers[new_id] = new
         if sent.key:
             self.created[sent.key] = new

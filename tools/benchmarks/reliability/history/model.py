@@ -107,7 +107,8 @@ def _creation(creation: Creation, customer_id: int) -> list[Action]:
     def apply(state: State) -> State | None:
         if state != NEVER_CREATED:
             return None
-        known = {"age": None, **creation.row, "id": customer_id, "version": 1}
+        absent: Json = {"external_id": None, "age": None, "metadata": {}}
+        known = {**absent, **creation.row, "id": customer_id, "version": 1}
         return State(1, _frozen({**known, **dict.fromkeys(_TIMES)}))
 
     created = Action(creation.requests[0][0], start, end, "create", apply, latest=0)
@@ -203,13 +204,14 @@ def _is_at_another_version(operation: Operation) -> Action:
 
 def _seen(state: State, shown: Json) -> State | None:
     """Return the state with the times that were shown; None if the answer shows anything else."""
-    known = dict(state.customer or ())
-    if known.keys() != shown.keys():
+    known, frozen = dict(state.customer or ()), dict(_frozen(shown))
+    if known.keys() != frozen.keys():
         return None
-    if any(value != shown[name] and not (value is None and name in _TIMES) for name, value in known.items()):
+    if any(value != frozen[name] and not (value is None and name in _TIMES) for name, value in known.items()):
         return None
     return State(state.version, _frozen(shown))
 
 
 def _frozen(customer: Json) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(customer.items()))
+    entries = {name: tuple(sorted(value.items())) for name, value in customer.items() if isinstance(value, dict)}
+    return tuple(sorted({**customer, **entries}.items()))

@@ -108,7 +108,7 @@ def read_end(reader: Client, folder: Path, operations: list[Operation]) -> Histo
 
 
 def _ids(folder: Path) -> list[int]:
-    """Return the ids of all customers, from the table itself and not through the service."""
+    """Return the ids of all customers, without tombstones, from the table itself and not through the service."""
     client = boto3.client(
         "dynamodb",
         endpoint_url=json.loads((folder / "endpoints.json").read_text())["dynamodb"],
@@ -118,7 +118,9 @@ def _ids(folder: Path) -> list[int]:
     )
     with closing(client):
         name = next(table for table in client.list_tables()["TableNames"] if table.startswith("Customers"))
-        pages = client.get_paginator("scan").paginate(TableName=name, ProjectionExpression="id")
+        pages = client.get_paginator("scan").paginate(
+            TableName=name, ProjectionExpression="id", FilterExpression="attribute_exists(customer)"
+        )
         return [int(item["id"]["N"]) for page in pages for item in page["Items"]]
 
 
