@@ -100,7 +100,7 @@ MAY_LOAD: Final = {
     "DeleteCustomer": HTTP,
     "GetCustomer": HTTP,
     "ImportCustomers": IMPORTS | ITEMS | {"customers.store.bulk"},
-    "ListGroup": HTTP | {"customers.http.cursor"},
+    "ListGroup": HTTP | {"customers.http.cursor", "customers.store.cursor_keys"},
     "PlanImport": IMPORTS | READERS,
     "PublishChanges": (STORE - {"customers.aws.dynamodb", "customers.errors"})
     | (ITEMS - {"customers.ids"})
