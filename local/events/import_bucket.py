@@ -96,7 +96,7 @@ class ImportBucketFolder(Poller):
         before, self._seen = self._seen, found
         self._uploaded = {name: state for name, state in self._uploaded.items() if name in found}
         for name, state in found.items():
-            if self._uploaded.get(name) == state or self._closing.is_set():
+            if self._uploaded.get(name) == state or self._closing.is_set() or self._leads_out(name):
                 continue
             # A file that is still being written looks different at the next look, or has a writer.
             if before.get(name) != state or _is_written(self._folder / _INBOX / name):
@@ -122,6 +122,13 @@ class ImportBucketFolder(Poller):
             # A change during the upload gives it another state, and it comes again.
             self._uploaded[name] = state
 
+    def _leads_out(self, name: str) -> bool:
+        """Whether a file is a link to one outside of the inbox, which whoever made the link may not have read."""
+        inside = _is_inside(self._folder / _INBOX / name, self._folder / _INBOX)
+        if not inside:
+            self._say_once(f"{name!r} is not imported: it is a link to a file outside of the folder. Copy that file")
+        return not inside
+
     def _fetch_reports(self) -> None:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{_REPORTS}/")
         for item in (item for page in pages for item in page.get("Contents", [])):
@@ -135,6 +142,9 @@ class ImportBucketFolder(Poller):
             # Not among the reports, where somebody may look at it before it is whole.
             partial = self._folder / ".partial"
             try:
+                if not _is_inside(target.parent, self._folder):
+                    self._say_once(f"{key} is not written: its folder is a link to another place")
+                    continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._s3.download_file(self._bucket, key, str(partial), Config=_TRANSFER)
                 partial.replace(target)
@@ -149,6 +159,11 @@ class ImportBucketFolder(Poller):
         if text not in self._said:
             self._said.add(text)
             self._say(text)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, if it is or contains a symbolic link, leads into a folder all the same."""
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _is_written(file: Path) -> bool:

@@ -111,7 +111,7 @@ def deployed(cloud: Cloud, built: Path) -> Deployed:
     architecture = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
     template = _without_refused(built / "template.yaml")
     command: list[str | Path] = ["sam", "deploy", "--template-file", template]
-    command += ["--config-file", ROOT / "samconfig.toml", "--stack-name", STACK]
+    command += ["--config-file", ROOT / "samconfig.toml", "--stack-name", STACK, "--no-confirm-changeset"]
     command += ["--parameter-overrides", f"Architecture={architecture}"]
     done = cloud.run(*command)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}{_failures(cloud)}"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from customers.imports.files.blocks import ByteStream
 
 _FOLDER: Final = "imports/"
+_MAX_KEY_BYTES: Final = 1024
+"""Of S3 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html)."""
+_LONGEST_FILE: Final = "rejected.jsonl"
 _UPLOAD_PART_BYTES: Final = 8 * 1024 * 1024
 """S3's limits: at most 10,000 parts, each of at least 5 MB but the last."""
 _GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "404", "412"})
@@ -126,7 +129,11 @@ def report_folder(import_id: str, source: Mapping[str, str]) -> str:
     """Return where an import's report is. Other contents of the same file have their reports next to it."""
     if "message_id" in source:
         return f"reports/messages/{source['message_id']}/"
-    return f"reports/{source['key'].removeprefix(_FOLDER)}/{import_id[:16]}/"
+    folder = f"/{import_id[:16]}/"
+    name = f"reports/{source['key'].removeprefix(_FOLDER)}".encode()
+    # A file whose name nearly fills a key has its report under the beginning of the name.
+    longest = _MAX_KEY_BYTES - len(f"{folder}{_LONGEST_FILE}")
+    return name[:longest].decode(errors="ignore") + folder
 
 
 class _Nothing:
