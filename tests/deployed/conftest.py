@@ -18,7 +18,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from local.services.server_process import HOST, ServerProcess, free_port
-from tests.api.support import any_group, create_list, customer_body
+from tests.api.support import any_group, create, create_list, customer_body
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -109,6 +109,9 @@ class Before(NamedTuple):
     """The stack as the last release made it, with customers in it."""
 
     customers: list[dict[str, Any]]
+    """300, all in one group."""
+    spare: dict[str, Any]
+    """One more, in another group, for a test to change."""
     resources: Mapping[str, tuple[str, str]]
     """Type and physical id of each, by logical id."""
 
@@ -123,7 +126,8 @@ def before(cloud: Cloud, built: Path) -> Before:
         customers = [
             created for start in range(0, 300, 100) for created in create_list(client, rows[start : start + 100])
         ]
-    return Before(customers, physical_resources(cloud))
+        spare = create(client, any_group())
+    return Before(customers, spare, physical_resources(cloud))
 
 
 @pytest.fixture(scope="session")

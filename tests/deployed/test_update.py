@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.api.support import group_path, path_of, walk
+from tests.api.support import path_of, walk
 from tests.deployed.conftest import physical_resources
 
 if TYPE_CHECKING:
@@ -28,12 +28,10 @@ def test_every_customer_is_there_after_the_update_in_every_order(before: Before,
 
 
 def test_a_customer_of_the_last_release_can_be_changed_and_deleted(before: Before, client: httpx.Client) -> None:
-    # The customers of the other test stay as they are.
-    body = {name: before.customers[0][name] for name in ("first_name", "last_name", "email")}
-    old = client.post("/api/customers/", json={**body, "group_id": 1}).json()
-    assert client.patch(path_of(old), json={"age": 7}).json()["version"] == 2
-    assert client.delete(path_of(old)).status_code == 200
-    assert client.get(group_path(before.customers[0]["group_id"])).status_code == 200
+    changed = client.patch(path_of(before.spare), json={"age": 7})
+    assert (changed.json()["age"], changed.json()["version"]) == (7, 2)
+    assert client.delete(path_of(before.spare), headers={"If-Match": '"2"'}).status_code == 200
+    assert client.get(path_of(before.spare)).status_code == 404
 
 
 def test_nothing_but_versions_is_replaced(before: Before, cloud: Cloud, deployed: Deployed) -> None:
