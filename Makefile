@@ -196,10 +196,10 @@ WITH_NPM := run docs test check fuzz mutants screenshot bench bench-http bench-p
 	@$(PIP) requirements/mutants.txt --target .venv/mutants
 	@touch $@
 
-node_modules/.ready: package.json
+node_modules/.ready: package.json package-lock.json
 	@command -v npm >/dev/null || { echo "$$NO_NPM" >&2; exit 1; }
 	@echo "installing the database engine and the reference page (first time only)"
-	@npm install --no-save --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
+	@npm ci --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
 	@touch $@
 
 # What the checks and the tests of the contract run on, each in the version and with the hash that the lock has.

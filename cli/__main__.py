@@ -12,6 +12,7 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004 (botocore's name)
 
 from cli.completion import completion
+from cli.cursor_key import rotate_cursor_key
 from cli.group import SuggestingGroup
 from cli.import_files import import_files
 from cli.laptop import logs, reset, status
@@ -60,6 +61,7 @@ def main() -> None:
 main.add_command(completion)
 main.add_command(import_files)
 main.add_command(token)
+main.add_command(rotate_cursor_key)
 main.add_command(status)
 main.add_command(logs)
 main.add_command(reset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _MAX_DAYS: Final = 36_500
+NEVER: Final = math.inf
+"""The value of `never`, where that is a duration."""
 
 
 class Duration(click.ParamType):
@@ -21,17 +24,22 @@ class Duration(click.ParamType):
     ----------
     zero
         Whether it may be 0.
+    never
+        Whether it may be `never`.
     """
 
     name = "duration"
 
-    def __init__(self, *, zero: bool = False) -> None:
+    def __init__(self, *, zero: bool = False, never: bool = False) -> None:
         self._zero = zero
+        self._never = never
 
-    def convert(self, value: str | int, param: Parameter | None, ctx: Context | None) -> int:
+    def convert(self, value: str | float, param: Parameter | None, ctx: Context | None) -> float:
         """Read a duration."""
-        if isinstance(value, int):
+        if not isinstance(value, str):
             return value
+        if self._never and value == "never":
+            return NEVER
         match = re.fullmatch(r"([0-9]+)([dhms])", value)
         if match is None:
             self.fail(f"{value!r} is not a duration: write 90d, 12h, 30m or 45s.", param, ctx)

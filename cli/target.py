@@ -15,6 +15,7 @@ import click
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from customers.store.cursor_keys import CursorKeys
 from customers.store.tokens import TokenStore
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class Target(NamedTuple):
     def tokens(self) -> TokenStore:
         """Return its table of tokens."""
         return TokenStore(self.dynamodb, self.outputs["TokensTableName"])
+
+    def cursor_keys(self) -> CursorKeys:
+        """Return its keys of cursors."""
+        return CursorKeys(self.dynamodb, self.outputs["AnswersTableName"])
 
     def open_text(self, key: str) -> TextIO | None:
         """Open a text in the import bucket; None if it is not there."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cli.duration import Duration
+from cli.duration import NEVER, Duration
 from cli.group import SuggestingGroup
 from cli.target import find_target, stack_option
 from cli.terminal import print_table, printable
@@ -57,16 +57,21 @@ def token() -> None:
     "--scopes", required=True, callback=_scopes, help="What it may do: read,write,delete,export or some of them."
 )
 @click.option("--label", required=True, callback=_label, help="What it is for, in your words.")
-@click.option("--expires", type=Duration(), help="How long it is valid: 90d, 12h. Default: it does not expire.")
+@click.option(
+    "--expires",
+    type=Duration(never=True),
+    default="365d",
+    show_default=True,
+    help="How long it is valid: 90d, 12h, never.",
+)
 @stack_option
-def create(scopes: tuple[str, ...], label: str, expires: int | None, stack: str | None) -> None:
+def create(scopes: tuple[str, ...], label: str, expires: float, stack: str | None) -> None:
     """Create a token and print it.
 
     It is never shown again: the service keeps only its hash.
     """
     store = find_target(stack).tokens()
-    expires_at = None if expires is None else int(time.time()) + expires
-    _give_out(store, scopes, label, expires_at)
+    _give_out(store, scopes, label, time.time() + expires)
 
 
 @token.command(name="list")
@@ -127,10 +132,12 @@ def narrow(name: str, scopes: tuple[str, ...], stack: str | None) -> None:
     help="How long the old token stays valid; 0s ends it now.",
 )
 @click.option(
-    "--expires", type=Duration(), help="How long the new token is valid. Default: as long as the old one was."
+    "--expires",
+    type=Duration(never=True),
+    help="How long the new token is valid: 90d, 12h, never. Default: as long as the old one was.",
 )
 @stack_option
-def rotate(name: str, overlap: int, expires: int | None, stack: str | None) -> None:
+def rotate(name: str, overlap: int, expires: float | None, stack: str | None) -> None:
     """Replace a token with a new one.
 
     The new one has the same scopes and label. The old one stays valid for the overlap.
@@ -144,24 +151,28 @@ def rotate(name: str, overlap: int, expires: int | None, stack: str | None) -> N
         raise click.ClickException(
             f"{name} has been rotated already and {_state(old)}. Rotate the token that replaced it, or create one."
         )
-    if expires is None and old.expires_at is not None:
-        expires = old.expires_at - old.created_at
+    if expires is None:
+        expires = NEVER if old.expires_at is None else old.expires_at - old.created_at
     # The new one first: if this stops half way, both are valid and no client is locked out.
-    expires_at = None if expires is None else now + expires
-    _give_out(store, old.scopes, old.label, expires_at, old.first_token_id)
+    _give_out(store, old.scopes, old.label, now + expires, old.first_token_id)
     store.end(old.token_hash, now + overlap)
     click.echo(f"{name} ends at {_time(int(min(_ends(old), now + overlap)))}.", err=True)
 
 
 def _give_out(
-    store: TokenStore, scopes: Sequence[str], label: str, expires_at: int | None, first_token_id: str | None = None
+    store: TokenStore, scopes: Sequence[str], label: str, ends_at: float, first_token_id: str | None = None
 ) -> None:
     made = new_token()
     hashed = token_hash(made)
+    expires_at = None if ends_at == NEVER else int(ends_at)
     store.put(hashed, scopes, label, expires_at, first_token_id)
     # The token alone goes to standard output, so that it can be piped to where it is kept.
     click.echo(made)
-    ends = "does not expire" if expires_at is None else f"expires at {_time(expires_at)}"
+    ends = (
+        "never expires: revoke it when nothing uses it any more"
+        if expires_at is None
+        else f"expires at {_time(expires_at)}"
+    )
     click.echo(f"This is token {token_id(hashed)}. It {ends}. It is not shown again.", err=True)
 
 

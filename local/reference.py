@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import mimetypes
+import re
 import shutil
 import sys
 from itertools import pairwise
@@ -30,6 +31,7 @@ mimetypes.add_type("application/yaml", ".yaml")
 _RENDERER: Final = "swagger-ui"
 # What the page loads of its renderer; the package has more.
 _RENDERER_FILES: Final = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png", "LICENSE", "NOTICE")
+_PROBLEM: Final = re.compile(r"[a-z0-9-]{1,100}")
 _SLOT: Final = "<!-- problems.md -->"
 
 
@@ -69,7 +71,7 @@ class Reference:
                 return self._files({**environ, "PATH_INFO": "/docs/index.html"}, identified)
             case ["docs", *_]:
                 return self._files(environ, identified)
-            case ["problems", name]:
+            case ["problems", name] if _PROBLEM.fullmatch(name):
                 call.path = f"/problems/{HIDDEN}"
                 return redirect(f"/docs/problems.html#{name}")(environ, identified)
             case _:

@@ -27,6 +27,9 @@ HOST: Final = "127.0.0.1"
 # refused unread is, for many clients, a broken connection in place of the answer.
 _MAX_HEADERS: Final = 256 * 1024
 _MAX_BODY: Final = 64 * 1024 * 1024
+_CONNECTIONS: Final = 1000
+_ARRIVAL: Final = 10
+"""Seconds that a request may take to arrive, and a connection may be idle."""
 _THREADS: Final = 64
 """More than all processes of the functions, so that a slow function does not keep requests from the others."""
 _DRAIN: Final = 2
@@ -103,6 +106,14 @@ def _channel_class(cloud: Cloud, lines: RequestLog) -> type[HTTPChannel]:
         task_class = _Task
         error_task_class = ErrorResponse
 
+        def handle_read(self) -> None:
+            # waitress ends a connection on which nothing happens. A few bytes now and then are not a request, so while
+            # one is arriving, the time counts from its first byte.
+            began = self.last_activity if self.request is not None else None
+            super().handle_read()
+            if began is not None and self.request is not None:
+                self.last_activity = began
+
     return Channel
 
 
@@ -129,7 +140,9 @@ class Server:
             lines.around(application),
             sockets=[listening],
             threads=_THREADS,
-            connection_limit=1000,
+            connection_limit=_CONNECTIONS,
+            channel_timeout=_ARRIVAL,
+            cleanup_interval=1,
             max_request_header_size=_MAX_HEADERS,
             max_request_body_size=_MAX_BODY,
             clear_untrusted_proxy_headers=False,

@@ -10,9 +10,11 @@ import customers.aws.cold_start
 from customers.aws import dynamodb
 from customers.email_address import MAX_LENGTH, canonical
 from customers.errors import NotFoundError
+from customers.http.cursor import CursorSealer
 from customers.http.endpoint import endpoint
 from customers.http.listing import Walk, listing, read_walk
-from customers.ids import EXTERNAL_ID
+from customers.ids import EXTERNAL_ID, MAX_ID
+from customers.store.cursor_keys import CursorKeys
 from customers.store.external_ids import ExternalIdStore
 from customers.store.pages import Page, PageStore
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 client = dynamodb.client()
 store = PageStore(client, os.environ["CUSTOMERS_TABLE"])
 keyed = ExternalIdStore(client, os.environ["CUSTOMERS_TABLE"])
+cursors = CursorSealer(CursorKeys(client, os.environ["ANSWERS_TABLE"]).read)
 
 
 @endpoint
@@ -34,9 +37,14 @@ def lambda_handler(request: Request) -> Response:
         request.refuse("external_id", "invalid_external_id", detail)
     if email is not None and external_id is not None:
         request.refuse("external_id", "not_together", "Send either email or external_id, not both.")
-    walk = read_walk(request, {"email": address, "external_id": external_id})
+    walk = read_walk(request, cursors, {"email": address, "external_id": external_id}, _is_position)
     request.check()
-    return listing(request, walk, _find(request, address, external_id, walk))
+    return listing(request, cursors, walk, _find(request, address, external_id, walk))
+
+
+def _is_position(text: str) -> bool:
+    # An id, or that of the salt, which a page may end with.
+    return text.isascii() and text.isdecimal() and int(text) <= MAX_ID
 
 
 def _address(request: Request, email: str) -> str | None:

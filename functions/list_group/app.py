@@ -10,15 +10,19 @@ import customers.aws.cold_start
 from customers.aws import dynamodb
 from customers.errors import NotFoundError
 from customers.fields import FIELDS, SORT_FIELDS
+from customers.http.cursor import CursorSealer
 from customers.http.endpoint import endpoint
 from customers.http.listing import listing, read_walk
+from customers.store.cursor_keys import CursorKeys
 from customers.store.pages import PageStore
-from customers.store.sorting import prefix_text
+from customers.store.sorting import is_position, prefix_text
 
 if TYPE_CHECKING:
     from customers.http.request import Request, Response
 
-store = PageStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])
+client = dynamodb.client()
+store = PageStore(client, os.environ["CUSTOMERS_TABLE"])
+cursors = CursorSealer(CursorKeys(client, os.environ["ANSWERS_TABLE"]).read)
 
 TEXTS: Final = tuple(field.name for field in FIELDS if field.sorts and field.kind == "str")
 
@@ -31,7 +35,8 @@ def lambda_handler(request: Request) -> Response:
     left_out = [field.name for field in FIELDS if field.on_request and not request.flag(field.name)]
     prefix = _prefix(request, sort)
     group = request.text_in_path("group_id")
-    walk = read_walk(request, {"group": group, "sort": sort, "order": order, "prefix": prefix})
+    bound = {"group": group, "sort": sort, "order": order, "prefix": prefix}
+    walk = read_walk(request, cursors, bound, lambda position: is_position(position, sort))
     request.check()
     group_id = request.id_in_path("group_id")
 
@@ -40,7 +45,7 @@ def lambda_handler(request: Request) -> Response:
         raise NotFoundError("The group has no customers.")
     for customer, name in product(page.customers, left_out):
         del customer[name]  # type: ignore[misc]  # a field's name is data here
-    return listing(request, walk, page)
+    return listing(request, cursors, walk, page)
 
 
 def _prefix(request: Request, sort: str) -> str | None:

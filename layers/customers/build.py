@@ -71,6 +71,9 @@ def install(packages: Path) -> None:
     first, *others = PLATFORMS
     _pip(first, packages)
     shutil.rmtree(packages / "bin", ignore_errors=True)
+    # They list the programs that were in `bin`, with hashes that depend on where this Python is installed.
+    for record in packages.glob("*.dist-info/RECORD"):
+        record.unlink()
     for platform in others:
         with tempfile.TemporaryDirectory() as folder:
             _pip(platform, Path(folder))

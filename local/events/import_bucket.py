@@ -118,7 +118,7 @@ class ImportBucketFolder(Poller):
         }
         self._uploaded = {name: state for name, state in self._uploaded.items() if name in self._seen}
         for name, (state, since) in self._seen.items():
-            if self._uploaded.get(name) == state or self._closing.is_set():
+            if self._uploaded.get(name) == state or self._closing.is_set() or self._leads_out(name):
                 continue
             # A file that is still being written changes again, or has a writer.
             if now - since < _QUIET or _is_written(self._folder / _INBOX / name):
@@ -142,6 +142,13 @@ class ImportBucketFolder(Poller):
             # A change during the upload gives it another state, and it comes again.
             self._uploaded[name] = state
 
+    def _leads_out(self, name: str) -> bool:
+        """Whether a file is a link to one outside of the inbox, which whoever made the link may not have read."""
+        inside = _is_inside(self._folder / _INBOX / name, self._folder / _INBOX)
+        if not inside:
+            self._say_once(f"{name!r} is not imported: it is a link to a file outside of the folder. Copy that file")
+        return not inside
+
     def _fetch_reports(self) -> None:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{_REPORTS}/")
         for item in (item for page in pages for item in page.get("Contents", [])):
@@ -155,6 +162,9 @@ class ImportBucketFolder(Poller):
             # Not among the reports, where somebody may look at it before it is whole.
             partial = self._folder / ".partial"
             try:
+                if not _is_inside(target.parent, self._folder):
+                    self._say_once(f"{key} is not written: its folder is a link to another place")
+                    continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._s3.download_file(self._bucket, key, str(partial), Config=_TRANSFER)
                 partial.replace(target)
@@ -180,6 +190,11 @@ def _unusable(key: str) -> str | None:
     if size > _LONGEST_KEY:
         return f"has more than {_LONGEST_KEY - len(f'{_INBOX}/')} bytes, with its folders"
     return "has a line break" if "\n" in key or "\r" in key else None
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, if it is or contains a symbolic link, leads into a folder all the same."""
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _is_written(file: Path) -> bool:

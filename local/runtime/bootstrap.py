@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -88,6 +89,8 @@ def main() -> None:
     threading.Thread(target=_die_with_parent, args=(_CONFIG["lifeline"],), daemon=True).start()
     _limit_memory(_CONFIG["memory_mb"])
     sys.path[:0] = _CONFIG["paths"]
+    # As Lambda does: what any library logs at this level is logged, unless the function says otherwise.
+    logging.basicConfig(level=os.environ["AWS_LAMBDA_LOG_LEVEL"], stream=sys.stdout)
     stream = socket.socket(fileno=_CONFIG["socket"])
     try:
         module, _, name = _CONFIG["handler"].rpartition(".")

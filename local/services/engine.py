@@ -78,6 +78,7 @@ def _program(packages: Path) -> Path:
     program = packages / "@dynoxide" / name / "dynoxide"
     if not program.is_file():
         raise LocalError(
-            f"the database engine @dynoxide/{name} is not installed: remove node_modules and use `make run`"
+            f"the database engine @dynoxide/{name} is not installed. Remove node_modules and use `make run`. "
+            "npm leaves the engine out if what it downloads differs from the hash in package-lock.json"
         )
     return program

@@ -49,6 +49,8 @@ def test_the_page_is_no_way_to_other_files_and_the_problem_types_lead_to_it(serv
         assert '<h2 id="not-found">' in page
         for path in ("/docs/token", "/docs/..%2ftoken", "/docs/%2e%2e/token", "/docs//etc/passwd", "/docs/swagger-ui/"):
             assert anyone.get(path).status_code == 404, path
+        for name in ("%0d%0aSet-Cookie:%20a=b", "%0a", "A", "", "%C3%A9", "a%20b", "%3Cscript%3E", "a" * 101):
+            assert anyone.get(f"/problems/{name}").status_code == 404, name
 
 
 def test_the_page_as_files_calls_the_api_it_is_told(tmp_path: Path) -> None:

@@ -208,6 +208,25 @@ def test_the_list_shows_when_a_token_was_last_used(cached_service: Service) -> N
     assert _id(token) in shown, "an id is never cut"
 
 
+def test_a_token_expires_after_a_year_unless_it_is_told_otherwise(cached_service: Service) -> None:
+    row = _listed(cached_service, _make(cached_service))
+    made, expires = (datetime.fromisoformat(row[name]) for name in ("created", "expires"))
+    assert timedelta(days=365) - timedelta(seconds=2) <= expires - made <= timedelta(days=365)
+
+
+def test_a_token_that_never_expires_says_so_and_so_does_its_successor(cached_service: Service) -> None:
+    options = ("--scopes", "read", "--label", "a test", "--expires", "never")
+    done = _customers(cached_service, "token", "create", *options)
+    assert "never expires: revoke it" in done.stderr
+    token = done.stdout.strip()
+    assert _listed(cached_service, token)["expires"] is None
+    assert _status(cached_service, token) == 404
+    new, _ = _rotate(cached_service, token)
+    assert _listed(cached_service, new)["expires"] is None
+    dated, _ = _rotate(cached_service, new, "--expires", "30d")
+    assert _listed(cached_service, dated)["expires"] is not None
+
+
 def test_the_longest_duration_and_a_scope_named_twice_are_fine(cached_service: Service) -> None:
     token = _make(cached_service, "--expires", "36500d", scopes="read,customers:read")
     row = _listed(cached_service, token)

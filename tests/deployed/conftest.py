@@ -18,7 +18,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from local.services.server_process import HOST, ServerProcess, free_port
-from tests.api.support import any_group
+from tests.api.support import any_group, create, create_list, customer_body
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -105,13 +105,43 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         server.close()
 
 
+class Before(NamedTuple):
+    """The stack as the last release made it, with customers in it."""
+
+    customers: list[dict[str, Any]]
+    """300, all in one group."""
+    spare: dict[str, Any]
+    """One more, in another group, for a test to change."""
+    resources: Mapping[str, tuple[str, str]]
+    """Type and physical id of each, by logical id."""
+
+
 @pytest.fixture(scope="session")
-def deployed(cloud: Cloud, built: Path) -> Deployed:
+def before(cloud: Cloud, built: Path) -> Before:
+    """Deploy the last release, whose template is in `last_release`, and create 300 customers."""
+    deployed = _deploy(cloud, _last_release(built))
+    group = any_group()
+    with deployed.caller(_new_token(cloud, "write")) as client:
+        rows = [customer_body(group, last_name=f"Doe {number}") for number in range(300)]
+        customers = [
+            created for start in range(0, 300, 100) for created in create_list(client, rows[start : start + 100])
+        ]
+        spare = create(client, any_group())
+    return Before(customers, spare, physical_resources(cloud))
+
+
+@pytest.fixture(scope="session")
+def deployed(cloud: Cloud, built: Path, before: Before) -> Deployed:
+    """Update that stack to what the project is now. All the tests are of the updated stack."""
+    assert len(before.customers) == 300
+    return _deploy(cloud, built / "template.yaml")
+
+
+def _deploy(cloud: Cloud, template: Path) -> Deployed:
     # The functions run on this machine's processor. All else is what `sam deploy` does by itself.
     architecture = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
-    template = _without_refused(built / "template.yaml")
-    command: list[str | Path] = ["sam", "deploy", "--template-file", template]
-    command += ["--config-file", ROOT / "samconfig.toml", "--stack-name", STACK]
+    command: list[str | Path] = ["sam", "deploy", "--template-file", _without_refused(template)]
+    command += ["--config-file", ROOT / "samconfig.toml", "--stack-name", STACK, "--no-confirm-changeset"]
     command += ["--parameter-overrides", f"Architecture={architecture}"]
     done = cloud.run(*command)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}{_failures(cloud)}"
@@ -123,13 +153,33 @@ def deployed(cloud: Cloud, built: Path) -> Deployed:
     return Deployed(outputs, f"{cloud.endpoint}/{address[2]}", {"Host": f"{address[1]}.execute-api.{HOST}"})
 
 
+def _last_release(built: Path) -> Path:
+    """Return the last release's template, with the code that is built now: only its template is kept."""
+    content = yaml_parse((ROOT / "tests" / "last_release" / "template.yaml").read_text())
+    now = yaml_parse((built / "template.yaml").read_text())["Resources"]
+    for name, resource in content["Resources"].items():
+        for place in ("CodeUri", "ContentUri"):
+            if place in resource.get("Properties", {}):
+                resource["Properties"][place] = now[name]["Properties"][place]
+    template = built / "last_release.yaml"
+    template.write_text(json.dumps(content))
+    return template
+
+
+def physical_resources(cloud: Cloud) -> dict[str, tuple[str, str]]:
+    """Return what the stack is made of: type and physical id, by logical id."""
+    pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
+    found = (each for page in pages for each in page["StackResourceSummaries"])
+    return {each["LogicalResourceId"]: (each["ResourceType"], each["PhysicalResourceId"]) for each in found}
+
+
 def _without_refused(template: Path) -> Path:
     """Leave out what the emulator refuses: alarms on more than one metric."""
     content = yaml_parse(template.read_text())
     resources = content["Resources"]
     for name in [name for name, resource in resources.items() if "Metrics" in resource.get("Properties", {})]:
         assert resources.pop(name)["Type"] == "AWS::CloudWatch::Alarm"
-    rest = template.with_name("without_refused.json")
+    rest = template.with_suffix(".without_refused.json")
     rest.write_text(json.dumps(content))
     return rest
 
@@ -153,18 +203,19 @@ def _mend_mappings(cloud: Cloud) -> None:
             )
 
 
+def _new_token(cloud: Cloud, scopes: str) -> str:
+    """Make a token with some scopes, by the command line."""
+    options = ["--scopes", scopes, "--label", "the tests", "--stack", STACK]
+    done = cloud.run(ROOT / "customers", "token", "create", *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 @pytest.fixture(scope="session")
 def new_token(cloud: Cloud, deployed: Deployed) -> Callable[[str], str]:
-    """Make a token with some scopes, by the command line."""
+    """Return what makes a token with some scopes."""
     assert deployed.outputs["TokensTableName"]
-
-    def create(scopes: str) -> str:
-        options = ["--scopes", scopes, "--label", "the tests", "--stack", STACK]
-        done = cloud.run(ROOT / "customers", "token", "create", *options)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    return create
+    return lambda scopes: _new_token(cloud, scopes)
 
 
 @pytest.fixture(scope="session")

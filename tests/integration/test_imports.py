@@ -181,6 +181,23 @@ def test_the_same_content_dropped_again_creates_nothing_and_says_so(cloud: Impor
     assert len(cloud.group(group_id)) == 69, "what was deleted stays deleted"
 
 
+@pytest.mark.parametrize("length", [991, 992, 993, 1023, 1024])
+def test_a_file_whose_name_fills_the_key_gets_its_report(cloud: ImportCloud, length: int) -> None:
+    name = f"{uuid4()}/" + "é" * 470
+    key = f"imports/{name}"
+    key += "x" * (length - len(key.encode()))
+    group_id = _new_group()
+    cloud.put(key, _csv([*_rows(group_id, 2), {"first_name": ""}]))
+    cloud.run()
+    reports = cloud.reports(name[:36])
+    assert reports.keys() == {"summary.json", "rejected.csv"}
+    assert json.loads(reports["summary.json"])["source"]["key"] == key
+    assert len(cloud.group(group_id)) == 2
+    # The emulated S3 takes longer keys than the real one.
+    listed = cloud.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"reports/{name[:36]}")["Contents"]
+    assert max(len(item["Key"].encode()) for item in listed) <= 1024
+
+
 def test_an_import_that_was_forgotten_meets_its_own_rows(cloud: ImportCloud) -> None:
     group_id, name = _new_group(), str(uuid4())
     cloud.put(f"imports/{name}", _csv(_rows(group_id, 70)))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -255,6 +259,29 @@ def test_endpoints_are_those_of_the_uncut_data_in_every_region(
     }.items():
         assert wanted[case][0][0] == endpoint
     assert json.loads(cut.stdout) == wanted
+
+
+def contents(packages: Path) -> dict[str, str]:
+    """Return the digest of every file."""
+    files = (path for path in packages.rglob("*") if path.is_file())
+    return {str(path.relative_to(packages)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_another_build_by_a_python_elsewhere_is_the_same_to_the_byte(packages: Path, tmp_path: Path) -> None:
+    python = tmp_path / "another" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys._base_executable)  # type: ignore[attr-defined]  # noqa: SLF001 (this one, outside of its environment)
+    source = shutil.copytree(LAYER, tmp_path / "source", ignore=shutil.ignore_patterns("__pycache__"))
+    answer = subprocess.run(
+        [python, "-B", "build.py", tmp_path / "layer"],
+        cwd=source,
+        env={**os.environ, "PYTHONPATH": sysconfig.get_path("purelib"), "PYTHONHASHSEED": "7"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert contents(tmp_path / "layer" / "python") == contents(packages)
 
 
 def test_it_is_built_by_the_python_that_it_is_made_for() -> None:

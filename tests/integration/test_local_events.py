@@ -442,6 +442,33 @@ def test_a_hidden_file_is_left_alone(cloud: _Cloud) -> None:
     assert not cloud.uploaded("imports/.hidden.csv")
 
 
+def test_a_link_in_the_inbox_is_not_followed_out_of_it(cloud: _Cloud, tmp_path: Path) -> None:
+    folder = cloud.data / "import-bucket" / "imports"
+    secret = tmp_path / "secret.csv"
+    secret.write_text("secret")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "inner.csv").write_text("secret")
+    (folder / "aside").mkdir()
+    (folder / "aside" / "own.csv").write_text("own")
+    (folder / "out.csv").symlink_to(secret)
+    (folder / "out-of-a-folder.csv").symlink_to("../../token")
+    (folder / "folder-out").symlink_to(tmp_path / "secrets")
+    (folder / "within.csv").symlink_to("aside/own.csv")
+    (folder / "last.csv").write_text("a")
+    _until(lambda: bool(cloud.uploaded("imports/within.csv") and cloud.uploaded("imports/last.csv")))
+    for name in ("out.csv", "out-of-a-folder.csv", "folder-out/inner.csv"):
+        assert not cloud.uploaded(f"imports/{name}"), name
+
+
+def test_a_report_is_not_written_through_a_link_to_another_folder(cloud: _Cloud, tmp_path: Path) -> None:
+    reports = cloud.data / "import-bucket" / "reports"
+    (reports / "elsewhere").symlink_to(tmp_path)
+    for key in ("reports/elsewhere/summary.json", "reports/elsewhere/deeper/summary.json", "reports/afterwards.json"):
+        cloud.s3.put_object(Bucket="importbucket", Key=key, Body=b"x")
+    _until((reports / "afterwards.json").exists)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_report_stays_in_its_folder(cloud: _Cloud) -> None:
     for key in ("reports/../../escaped", "reports/x/../../../escaped", "reports/after.json"):
         cloud.s3.put_object(Bucket="importbucket", Key=key, Body=b"x")

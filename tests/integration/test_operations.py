@@ -68,13 +68,13 @@ def test_every_alarm_goes_to_the_topic_and_says_where_the_runbook_tells_what_to_
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
         (anchor,) = re.findall(r"docs/runbook\.md#([\w-]+)$", alarm["AlarmDescription"])
         assert anchor in there, name
-    assert len(alarms) == 10
+    assert len(alarms) == 13
 
 
 def test_every_alarm_and_every_graph_of_the_stacks_own_metrics_has_something_that_makes_them() -> None:
     made = metrics_of_the_stack()
     own = [alarm for alarm in resources("AWS::CloudWatch::Alarm").values() if alarm.get("Namespace") == STACK_NAME]
-    assert {alarm["MetricName"] for alarm in own} == {"AuthorizerErrors", "Throttled"}
+    assert {alarm["MetricName"] for alarm in own} == {"AuthorizerErrors", "RefusedTokens", "Throttled"}
     assert {alarm["MetricName"] for alarm in own} <= made
     shown = {metric[1] for widget in widgets() for metric in widget.get("metrics", []) if metric[0] == "AWS::StackName"}
     assert len(shown) >= 10
@@ -105,6 +105,34 @@ def test_every_function_is_watched_and_its_log_ends() -> None:
             continue
         assert f'{{"Ref": "{name}"}}' in throttles, name
         assert f'"FunctionName", "{name}"' in graphs, name
+
+
+def metrics_of(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    return [metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric]
+
+
+def test_no_alarm_has_more_metrics_than_cloudwatch_takes() -> None:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Create-alarm-on-metric-math-expression.html
+    counts = {name: len(metrics_of(alarm)) for name, alarm in resources("AWS::CloudWatch::Alarm").items()}
+    assert max(counts.values()) <= 10, counts
+
+
+def test_every_table_and_every_index_is_watched_for_throttles() -> None:
+    alarms = resources("AWS::CloudWatch::Alarm").values()
+    watched = {
+        (metric["MetricName"], *(str(dimension["Value"]) for dimension in metric["Dimensions"]))
+        for alarm in alarms
+        for metric in metrics_of(alarm)
+        if metric["Namespace"] == "AWS/DynamoDB"
+    }
+    expected = {
+        (f"{kind}ThrottleEvents", str({"Ref": name}), *index)
+        for kind in ("Read", "Write")
+        for name, table in resources("AWS::DynamoDB::Table").items()
+        for index in [(), *((each["IndexName"],) for each in table.get("GlobalSecondaryIndexes", []))]
+    }
+    assert len(expected) >= 20
+    assert watched == expected
 
 
 def test_every_queue_that_nothing_consumes_is_watched() -> None:

@@ -69,9 +69,11 @@ def test_each_role_may_do_what_the_threat_model_says_and_nothing_else() -> None:
         given: dict[str, set[str]] = {}
         for policy in role["Policies"]:
             for statement in policy["PolicyDocument"]["Statement"]:
-                assert statement.keys() == {"Effect", "Action", "Resource"}, name
+                assert statement.keys() - {"Condition"} == {"Effect", "Action", "Resource"}, name
                 for resource in as_list(statement["Resource"]):
                     place = re.sub(r"/index/[\w-]+$", "/index", short(resource))
+                    if "Condition" in statement:
+                        place += f"/{statement['Condition']['ForAllValues:StringEquals']['dynamodb:LeadingKeys'][0]}"
                     actions = {action.partition(":")[2] for action in as_list(statement["Action"])}
                     given.setdefault(place, set()).update(actions)
         assert given.pop(f"{name}Logs") == {"CreateLogStream", "PutLogEvents"}, name
@@ -82,27 +84,74 @@ def test_each_role_may_do_what_the_threat_model_says_and_nothing_else() -> None:
         assert shortened == told[name], name
 
 
-def test_no_policy_of_a_resource_lets_in_anyone_but_s3() -> None:
+def statements(kind: str) -> list[tuple[list[Any], dict[str, Any]]]:
+    """Return each statement of the policies of a kind, with what they belong to."""
+    return [
+        (_owners(policy), statement)
+        for policy in of_type(kind).values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    ]
+
+
+POLICIES = ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy", "AWS::S3::BucketPolicy")
+
+
+def test_no_policy_of_a_resource_lets_in_anyone_but_services_for_this_account() -> None:
     kinds = {resource["Type"] for resource in RESOURCES.values() if resource["Type"].endswith("Policy")}
-    assert kinds == {"AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy"}
-    (queue_policy,) = of_type("AWS::SQS::QueuePolicy").values()
-    (allowed,) = queue_policy["Properties"]["PolicyDocument"]["Statement"]
-    assert allowed["Principal"] == {"Service": "s3.amazonaws.com"}
-    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
-    (bucket_policy,) = of_type("AWS::S3::BucketPolicy").values()
-    (denied,) = bucket_policy["Properties"]["PolicyDocument"]["Statement"]
-    assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    assert kinds == set(POLICIES)
+    allowed = [one for kind in POLICIES for _, one in statements(kind) if one["Effect"] == "Allow"]
+    assert [(one["Principal"], one["Action"]) for one in allowed] == [
+        ({"Service": "s3.amazonaws.com"}, "sqs:SendMessage"),
+        ({"Service": "cloudwatch.amazonaws.com"}, "sns:Publish"),
+    ]
+    for one in allowed:
+        assert one["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
     (bucket,) = of_type("AWS::S3::Bucket").values()
     blocked = bucket["Properties"]["PublicAccessBlockConfiguration"]
     assert len(blocked) == 4
     assert all(blocked.values())
 
 
+@pytest.mark.parametrize(
+    ("kind", "policy"),
+    [("AWS::SQS::Queue", POLICIES[0]), ("AWS::SNS::Topic", POLICIES[1]), ("AWS::S3::Bucket", POLICIES[2])],
+)
+def test_every_queue_the_topic_and_the_bucket_refuse_plain_text(kind: str, policy: str) -> None:
+    refusing = [
+        owner["Ref"]
+        for owners, one in statements(policy)
+        for owner in owners
+        if (one["Effect"], one["Principal"], one["Condition"])
+        == ("Deny", "*", {"Bool": {"aws:SecureTransport": "false"}})
+    ]
+    assert sorted(refusing) == sorted(of_type(kind))
+    owned = [owner["Ref"] for properties in of_type(policy).values() for owner in _owners(properties)]
+    assert len(owned) == len(set(owned)), "a second policy of a resource would replace the first"
+
+
+def _owners(policy: dict[str, Any]) -> list[Any]:
+    properties = policy["Properties"]
+    return properties.get("Queues") or properties.get("Topics") or [properties["Bucket"]]
+
+
+def test_the_own_key_is_granted_to_tables_alone_and_used_by_services_for_this_account_alone() -> None:
+    (key,) = of_type("AWS::KMS::Key").values()
+    administration, *uses = key["Properties"]["KeyPolicy"]["Statement"]
+    assert administration["Sid"] == "Administration"
+    for use in uses:
+        conditions = str(use["Condition"])
+        assert "AWS::AccountId" in conditions, use["Sid"]
+        if "kms:CreateGrant" in as_list(use["Action"]):
+            assert as_list(use["Action"]) == ["kms:CreateGrant"]
+            assert use["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+            assert use["Condition"]["StringEquals"]["kms:ViaService"]["Fn::Sub"].startswith("dynamodb.")
+
+
 def test_what_holds_customers_outlives_a_mistake() -> None:
     kept = {name: table for name, table in of_type("AWS::DynamoDB::Table").items() if name != "AnswersTable"}
     assert {"CustomersTable", "TokensTable"} < kept.keys()
     for name, table in {**kept, **of_type("AWS::S3::Bucket")}.items():
-        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
+        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain"), name
     for name, table in kept.items():
         properties = table["Properties"]
         assert properties["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}, name

@@ -8,7 +8,6 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 # Lambda only reads a line's level if its timestamp has this format.
 logger: Final = Logger(use_rfc3339=True)
-# The client library's own lines may contain what it sent.
-logging.getLogger("botocore").setLevel(logging.WARNING)
 
 _NAMESPACE: Final = os.environ.get("METRICS_NAMESPACE", "customers")
 

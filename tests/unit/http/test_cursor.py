@@ -5,12 +5,18 @@ from __future__ import annotations
 import base64
 import string
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from customers.http.cursor import CursorSealer
 
-SEALER = CursorSealer("key")
+
+def with_keys(*keys: str) -> CursorSealer:
+    return CursorSealer(lambda: keys)
+
+
+SEALER = with_keys("key")
 WALK = "1 last_name asc"
 ALPHABET = string.ascii_letters + string.digits + "-_"
 # A lone surrogate cannot be stored, and so cannot be a position.
@@ -48,7 +54,7 @@ def test_what_a_position_begins_with_cannot_be_moved_into_the_walk(walk: str, po
 @given(TEXTS, TEXTS, TEXTS)
 def test_a_cursor_opens_with_its_own_key_only(position: str, key: str, other: str) -> None:
     assume(key != other)
-    assert CursorSealer(other).open(CursorSealer(key).seal(position, WALK), WALK) is None
+    assert with_keys(other).open(with_keys(key).seal(position, WALK), WALK) is None
 
 
 @given(TEXTS, st.data())
@@ -105,3 +111,76 @@ def test_equal_beginnings_do_not_make_equal_cursors() -> None:
     one, other = (SEALER.seal(f"doe\x1f{number:016d}", WALK) for number in (1, 2))
     same = sum(first == second for first, second in zip(one, other, strict=True))
     assert same < len(one) / 3
+
+
+def test_after_a_rotation_new_cursors_have_the_new_key_and_old_ones_still_open() -> None:
+    old = SEALER.seal("123", WALK)
+    rotated = with_keys("new", "key")
+    assert rotated.open(old, WALK) == "123"
+    assert rotated.seal("123", WALK) == with_keys("new").seal("123", WALK) != old
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr("customers.http.cursor.time.monotonic", lambda: now[0])
+    return now
+
+
+class Keys:
+    """Counts how often the keys are read."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = keys
+        self.reads = 0
+
+    def read(self) -> tuple[str, ...]:
+        self.reads += 1
+        return self.keys
+
+
+def test_the_keys_are_read_when_a_cursor_is_met_or_made_and_then_kept_for_five_minutes(clock: list[float]) -> None:
+    keys = Keys("key")
+    sealer = CursorSealer(keys.read)
+    assert sealer.open("not a cursor", WALK) is None
+    assert keys.reads == 0
+    cursor = sealer.seal("123", WALK)
+    clock[0] += 299
+    assert sealer.open(cursor, WALK) == "123"
+    assert keys.reads == 1
+    keys.keys = ("other",)
+    clock[0] += 2
+    assert sealer.open(cursor, WALK) is None
+    assert keys.reads == 2
+
+
+def test_a_cursor_of_a_key_that_was_made_meanwhile_opens(clock: list[float]) -> None:
+    keys = Keys("key")
+    sealer = CursorSealer(keys.read)
+    sealer.seal("123", WALK)
+    keys.keys = ("new", "key")
+    clock[0] += 2
+    assert sealer.open(with_keys("new").seal("124", WALK), WALK) == "124"
+
+
+def test_forged_cursors_make_it_read_the_keys_once_a_second_at_most(clock: list[float]) -> None:
+    keys = Keys("key")
+    sealer = CursorSealer(keys.read)
+    forged = with_keys("forger's").seal("123", WALK)
+    for _ in range(10):
+        assert sealer.open(forged, WALK) is None
+    assert keys.reads == 1
+    clock[0] += 2
+    for _ in range(10):
+        assert sealer.open(forged, WALK) is None
+    assert keys.reads == 2
+
+
+def test_what_is_not_utf_8_is_no_cursor_even_with_the_key() -> None:
+    class NotUtf8(str):
+        __slots__ = ()
+
+        def encode(self, *_: object) -> bytes:
+            return b"\xff"
+
+    assert SEALER.open(SEALER.seal(NotUtf8(), WALK), WALK) is None

@@ -575,7 +575,6 @@ def modules_after(program: str) -> set[str]:
         "CUSTOMERS_TABLE": "customers",
         "TOKENS_TABLE": "tokens",
         "ANSWERS_TABLE": "answers",
-        "CURSOR_KEY": "key",
     }
     program += "\nimport sys; print(); print(*sys.modules)"
     done = subprocess.run(

@@ -6,6 +6,7 @@ A start makes a few hundred thousand objects, and all of them stay, so each coll
 from __future__ import annotations
 
 import gc
+import logging
 from typing import Final
 
 _NEW_OBJECTS: Final = 50_000
@@ -13,6 +14,9 @@ _NEW_OBJECTS: Final = 50_000
 freed without the collector. With 2,000, collecting took a twelfth of an import worker's time."""
 
 gc.disable()
+# Lambda sets the level of LogLevel for everything. Only our own logger has it, because the lines of libraries may
+# contain what they send: with DEBUG, urllib3 logs the path of each S3 object.
+logging.getLogger().setLevel(logging.ERROR)
 
 
 def over() -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
-from customers.http.cursor import CursorSealer
 from customers.http.request import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from customers.http.cursor import CursorSealer
     from customers.http.request import Request
     from customers.store.pages import Page
-
-cursors = CursorSealer(os.environ["CURSOR_KEY"])
 
 
 class Walk(NamedTuple):
@@ -30,27 +27,31 @@ class Walk(NamedTuple):
     """Where the page starts; None for the first page."""
 
 
-def read_walk(request: Request, bound_to: Mapping[str, str | None]) -> Walk:
+def read_walk(
+    request: Request, cursors: CursorSealer, bound_to: Mapping[str, str | None], is_position: Callable[[str], bool]
+) -> Walk:
     """Read the parameters `limit` and `cursor`.
 
     Parameters
     ----------
-    request
-        The request.
+    request, cursors
+        The request, and what opens its cursor.
     bound_to
         What every request of the walk has in common.
+    is_position
+        Whether a page can start at a text. Whoever has the key of cursors can seal anything.
     """
     bound = json.dumps(bound_to)
     limit = request.integer("limit", 1, 1000, default=100)
     cursor = request.text("cursor")
     position = None if cursor is None else cursors.open(cursor, bound)
-    if cursor is not None and position is None:
+    if cursor is not None and (position is None or not is_position(position)):
         detail = "Must be the next_cursor of a page with otherwise the same parameters."
         request.refuse("cursor", "invalid_cursor", detail)
     return Walk(bound, limit, position)
 
 
-def listing(request: Request, walk: Walk, page: Page) -> Response:
+def listing(request: Request, cursors: CursorSealer, walk: Walk, page: Page) -> Response:
     """Return a page, and the link to the next one if there is one (RFC 8288)."""
     if page.next_position is None:
         return Response(200, {"customers": page.customers, "next_cursor": None})

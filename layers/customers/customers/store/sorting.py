@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
+
+from customers.ids import MAX_ID
 
 if TYPE_CHECKING:
     from customers.fields import Field
@@ -14,11 +17,14 @@ _SEPARATOR: Final = "\x1f"
 _ID_DIGITS: Final = 16
 """Digits of the largest id, 2^53 - 1."""
 
-_MAX_BYTES: Final = 1024 - _ID_DIGITS - len(_SEPARATOR)
-"""What DynamoDB's limit of 1,024 bytes for a sort key leaves for the value.
+_MAX_KEY_BYTES: Final = 1024
+"""DynamoDB's limit for a sort key.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 """
+
+_MAX_BYTES: Final = _MAX_KEY_BYTES - _ID_DIGITS - len(_SEPARATOR)
+"""What that leaves for the value."""
 
 _MISSING: Final = "\U0010ffff"
 """Sorts after every value, because it is the last code point."""
@@ -60,6 +66,16 @@ def time_text(timestamp: str, customer_id: int) -> str:
 
 def _with_id(value: str, customer_id: int) -> str:
     return value + _SEPARATOR + str(customer_id).zfill(_ID_DIGITS)
+
+
+_SORT_TEXT: Final = re.compile(rf".*{_SEPARATOR}([0-9]{{{_ID_DIGITS}}})", re.DOTALL)
+_ID: Final = re.compile(rf"([0-9]{{1,{_ID_DIGITS}}})")
+
+
+def is_position(text: str, sort: str) -> bool:
+    """Whether a page in some order can start after a text, so that DynamoDB accepts it as a key."""
+    match = (_ID if sort == "id" else _SORT_TEXT).fullmatch(text)
+    return match is not None and 1 <= int(match[1]) <= MAX_ID and len(text.encode()) <= _MAX_KEY_BYTES
 
 
 def id_of(text: str) -> int:

@@ -1,0 +1,136 @@
+"""Where cursors' keys come from, and what someone can do who has them; the table is a real engine's."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from customers.fields import SORT_FIELDS
+from customers.http.cursor import CursorSealer
+from customers.store.cursor_keys import CursorKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from local.template.stack import Stack
+    from tests.conftest import Handler
+
+GROUP = 77
+
+
+@pytest.fixture
+def keys(dynamodb: DynamoDBClient) -> CursorKeys:
+    """Return the keys of a table that has none yet."""
+    table = f"answers-{uuid4()}"
+    dynamodb.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return CursorKeys(dynamodb, table)
+
+
+@pytest.fixture(scope="module")
+def sealer(dynamodb: DynamoDBClient, stack: Stack) -> CursorSealer:
+    """Return what someone can seal with who has the key of ListGroup."""
+    table = stack.functions["ListGroup"].environment["ANSWERS_TABLE"]
+    return CursorSealer(CursorKeys(dynamodb, table).read)
+
+
+def test_all_who_need_the_first_key_at_once_get_the_same(keys: CursorKeys) -> None:
+    with ThreadPoolExecutor(16) as threads:
+        ((key,), *others) = threads.map(lambda _: keys.read(), range(16))
+    assert others == [[key]] * 15
+    assert len(key) == 43
+
+
+def test_a_rotation_keeps_the_previous_key_and_no_older_one(keys: CursorKeys) -> None:
+    (first,) = keys.read()
+    keys.rotate()
+    second, previous = keys.read()
+    assert previous == first != second
+    keys.rotate()
+    third, previous = keys.read()
+    assert previous == second
+    assert third not in {first, second}
+
+
+def test_a_rotation_whose_response_was_lost_is_not_made_twice(
+    keys: CursorKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = keys.read()
+
+    def twice(operation: Callable[[], object]) -> object:
+        operation()
+        return operation()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("customers.store.cursor_keys.call", twice)
+        keys.rotate()
+    assert keys.read()[1] == first
+
+
+POSITIONS = (
+    "",
+    "0",
+    "-1",
+    "1.5",
+    "1e3",
+    "NaN",
+    "\u0661",
+    str(2**53),
+    "9" * 1000,
+    "doe",
+    "doe\x1f",
+    "doe\x1f12",
+    "doe\x1f" + "0" * 16,
+    "doe\x1f" + "9" * 16,
+    "doe\x1f" + "\u0661" * 16,
+    "doe\x1f0000000000000001\n",
+    "d" * 1008 + "\x1f0000000000000001",
+    "\u00e9" * 504 + "\x1f0000000000000001",
+    "d" * 100_000,
+)
+"""What no page has ended with, in any order."""
+
+
+@pytest.mark.parametrize("sort", SORT_FIELDS)
+def test_a_forged_position_is_refused_even_from_someone_who_has_the_key(
+    sealer: CursorSealer, function: Callable[[str], Handler], sort: str
+) -> None:
+    for position in POSITIONS:
+        answer = _list(function("ListGroup"), sort, sealer.seal(position, f"{GROUP} {sort} asc"))
+        assert answer["statusCode"] == 400, position
+        assert json.loads(answer["body"])["errors"][0]["code"] == "invalid_cursor"
+
+
+@pytest.mark.parametrize("sort", SORT_FIELDS)
+def test_a_position_that_a_page_could_end_with_is_accepted(
+    sealer: CursorSealer, function: Callable[[str], Handler], sort: str
+) -> None:
+    number = secrets.randbelow(2**53 - 1) + 1
+    positions = (str(number),) if sort == "id" else (f"{value}\x1f{number:016}" for value in ("", "\0", "d" * 1007))
+    for position in positions:
+        answer = _list(function("ListGroup"), sort, sealer.seal(position, f"{GROUP} {sort} asc"))
+        assert (answer["statusCode"], json.loads(answer["body"])["next_cursor"]) == (200, None)
+
+
+def _list(handler: Handler, sort: str, cursor: str) -> dict[str, Any]:
+    path = f"/api/customers/group/{GROUP}"
+    event = {
+        "httpMethod": "GET",
+        "path": path,
+        "pathParameters": {"group_id": str(GROUP)},
+        "multiValueQueryStringParameters": {"sort": [sort], "cursor": [cursor]},
+        "requestContext": {"requestId": "r", "path": path, "authorizer": {}},
+    }
+    return handler(event, SimpleNamespace(get_remaining_time_in_millis=lambda: 15_000))
