@@ -30,7 +30,7 @@ from local.template.stack import read_stack
 from tools.contract.sample import CUSTOMER_ID, GROUP_ID, SampleStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from types import ModuleType
 
     from local.template.stack import Route, Stack
@@ -42,6 +42,10 @@ _STACK_ID: Final = "arn:aws:cloudformation:us-east-1:123456789012:stack/contract
 REQUEST_ID: Final = "0638bab5-3e2d-46cd-8ace-6eed3eca8f69"
 PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID}
 """What the examples request."""
+
+_TAG: Final = r'(W/)?"[!#-~]*"'
+_TAGS: Final = {"type": "string", "pattern": rf"^(\*|{_TAG}(, *{_TAG})*)$"}
+"""What If-Match and If-None-Match are written like (RFC 9110, section 13.1). More white space is read, too."""
 
 # In the order in which a reader needs them.
 _METHODS: Final = ("POST", "GET", "PATCH", "DELETE")
@@ -155,13 +159,13 @@ class _RecordingRequest(http.Request):
         return super().idempotency_key()
 
     def expected_versions(self) -> list[int] | None:
-        self._asked.headers["If-Match"] = {"type": "string"}
+        self._asked.headers["If-Match"] = _TAGS
         self._may_be(errors.VersionMismatchError(1))
         return super().expected_versions()
 
-    def has(self, customer: Customer) -> bool:
-        self._asked.headers["If-None-Match"] = {"type": "string"}
-        return super().has(customer)
+    def known_versions(self) -> Container[int]:
+        self._asked.headers["If-None-Match"] = _TAGS
+        return super().known_versions()
 
     def id_in_path(self, name: str) -> int:
         self._may_be(errors.NotFoundError("There is no such customer."))

@@ -28,6 +28,7 @@ RequestErrorCode = Literal[
     "not_a_choice",
     "not_in_range",
     "invalid_cursor",
+    "invalid_tag",
     "too_many_tags",
     "invalid_key",
 ]

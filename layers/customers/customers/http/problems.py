@@ -14,7 +14,8 @@ from customers.errors import (
     StoreUnavailableError,
     VersionMismatchError,
 )
-from customers.http.request import PayloadTooLargeError, Response, UnsupportedMediaTypeError, etag
+from customers.http.entity_tags import etag
+from customers.http.request import PayloadTooLargeError, Response, UnsupportedMediaTypeError
 from customers.logs import logger
 
 if TYPE_CHECKING:

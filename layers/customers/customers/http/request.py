@@ -13,12 +13,12 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from customers.errors import CustomersError, FieldError, InvalidError, NotFoundError
+from customers.http import entity_tags
 from customers.ids import MAX_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
-    from customers.customer import Customer
     from customers.errors import RequestErrorCode
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -27,10 +27,10 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 _MAX_TAGS: Final = 90
+_EVERY_VERSION: Final = range(1, 2**63)
 _ID: Final = re.compile(r"[1-9][0-9]{0,15}")
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_TAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _MEDIA_TYPE: Final = re.compile(r"\s*([^\s;]+)\s*(;.*)?", re.DOTALL)
 _CHARSET: Final = re.compile(r';\s*charset\s*=\s*"?([^\s;"]*)', re.IGNORECASE)
 
@@ -215,22 +215,31 @@ class Request:
 
     def expected_versions(self) -> list[int] | None:
         """Return the versions that If-Match names (RFC 9110, section 13.1.1); None for any version."""
-        value = self.header("If-Match")
-        if value is None or value.strip() == "*":
+        versions = self._versions("If-Match")
+        if versions is None or isinstance(versions, range):
             return None
-        # A weak tag never matches here, and a tag that is not a version names none.
-        versions = {int(tag) for weak, tag in _TAG.findall(value) if not weak and _ID.fullmatch(tag)}
         if len(versions) > _MAX_TAGS:
             detail = f"Must name at most {_MAX_TAGS} tags."
             self._errors.append(FieldError(header="If-Match", code="too_many_tags", detail=detail))
         return sorted(versions)[:_MAX_TAGS]
 
-    def has(self, customer: Customer) -> bool:
-        """Whether If-None-Match names a customer's current version (RFC 9110, section 13.1.2)."""
-        value = self.header("If-None-Match")
+    def known_versions(self) -> Container[int]:
+        """Return the versions that If-None-Match names, which the caller has (RFC 9110, section 13.1.2)."""
+        return self._versions("If-None-Match") or ()
+
+    def _versions(self, header: str) -> set[int] | range | None:
+        """Return the versions that a header names, with `*` every version; None if it was not sent."""
+        value = self.header(header)
         if value is None:
-            return False
-        return value.strip() == "*" or str(customer["version"]) in {tag for _, tag in _TAG.findall(value)}
+            return None
+        if value.strip(" \t") == "*":
+            return _EVERY_VERSION
+        versions = entity_tags.versions(value)
+        if versions is None:
+            detail = 'Must be * or a list of entity tags, in quotes as ETag has them: "3".'
+            self._errors.append(FieldError(header=header, code="invalid_tag", detail=detail))
+            return set()
+        return versions
 
     def _parameter(self, name: str) -> str | None:
         self._known.add(name)
@@ -244,11 +253,6 @@ class Request:
     def _body_bytes(self) -> bytes:
         body: str = self._event.get("body") or ""
         return base64.b64decode(body) if self._event.get("isBase64Encoded") else body.encode(errors="surrogatepass")
-
-
-def etag(version: int) -> dict[str, str]:
-    """Return the header that names a customer's version."""
-    return {"ETag": f'"{version}"'}
 
 
 def _path_as_sent(path: str, full_path: str) -> str:
