@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from itertools import product
-from urllib.parse import urlencode
 
 import customers.aws.cold_start
 from customers.aws import dynamodb
@@ -26,7 +25,8 @@ def lambda_handler(request: Request) -> Response:
     order = request.choice("order", ("asc", "desc"))
     left_out = [field.name for field in FIELDS if field.on_request and not request.flag(field.name)]
     limit = request.integer("limit", 1, 1000, default=100)
-    cursor = request.text("cursor")
+    # Empty is how forms and some clients send a parameter without a value.
+    cursor = request.text("cursor") or None
     walk = f"{request.text_in_path('group_id')} {sort} {order}"
     position = None if cursor is None else cursors.open(cursor, walk)
     if cursor is not None and position is None:
@@ -43,9 +43,8 @@ def lambda_handler(request: Request) -> Response:
     if page.next_position is None:
         return Response(200, {"customers": page.customers, "next_cursor": None})
     next_cursor = cursors.seal(page.next_position, walk)
-    query = urlencode({**{name: values[-1] for name, values in request.query.items()}, "cursor": next_cursor})
-    link = f'<{request.path}?{query}>; rel="next"'
-    return Response(200, {"customers": page.customers, "next_cursor": next_cursor}, {"Link": link})
+    body = {"customers": page.customers, "next_cursor": next_cursor}
+    return Response(200, body, request.next_page(next_cursor))
 
 
 customers.aws.cold_start.over()

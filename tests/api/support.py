@@ -123,10 +123,15 @@ def without_age(customer: Mapping[str, Any]) -> Json:
     return {name: value for name, value in customer.items() if name != "age"}
 
 
+_BASE_LETTERS: Final = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "\u0131": "i", "æ": "ae", "þ": "th", "’": "'"}
+)  # noqa: RUF001
+
+
 def folded(text: str) -> str:
     """Return what the contract compares of a text."""
     letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
-    return "".join(letters).casefold()
+    return "".join(letters).casefold().translate(_BASE_LETTERS)
 
 
 def in_order(customers: Iterable[Json], sort: str, order: str) -> list[Json]:

@@ -85,8 +85,8 @@ class Asked:
     """Schemas of the headers, by name."""
     media_types: tuple[str, ...] = ()
     """Media types of the body; empty if none was read."""
-    problems: dict[int, Answer] = field(default_factory=dict)
-    """The errors that this may cause, with a sample of each."""
+    problems: dict[tuple[int, str], Answer] = field(default_factory=dict)
+    """The errors that this may cause, by status and detail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,8 @@ class _RecordingRequest(http.Request):
         self._asked.media_types = (http.JSON, http.MERGE_PATCH) if merge_patch else (http.JSON,)
         too_large = http.PayloadTooLargeError(f"The body must have at most {http.MAX_BODY_BYTES} bytes.")
         taken = " or ".join(self._asked.media_types)
-        self._may_be(http.UnsupportedMediaTypeError(f"Send the body as {taken}, in UTF-8."), too_large)
+        wrong_type = http.UnsupportedMediaTypeError(f"Send the body as {taken}, in UTF-8.")
+        self._may_be(wrong_type, http.UnsupportedContentCodingError(), too_large)
         return super().body(parse, merge_patch=merge_patch)
 
     def idempotency_key(self) -> str | None:
@@ -179,7 +180,8 @@ class _RecordingRequest(http.Request):
     def _may_be(self, *causes: errors.CustomersError) -> None:
         for cause in causes:
             answer = _answer(problem(cause, self))
-            self._asked.problems.setdefault(answer.status, answer)
+            assert answer.body is not None  # noqa: S101 - a problem has one
+            self._asked.problems.setdefault((answer.status, answer.body["detail"]), answer)
 
 
 def read_facts(examples: Mapping[str, Mapping[str, Any]]) -> Facts:
@@ -195,7 +197,9 @@ def read_facts(examples: Mapping[str, Mapping[str, Any]]) -> Facts:
     (scheme,) = stack.api.authorizers
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     gateway = _gateway_answers(stack)
-    operations = [_operation(stack, route, gateway, examples) for route in stack.api.routes]
+    # HEAD is GET without the body, and no operation of its own.
+    routes = [route for route in stack.api.routes if route.method != "HEAD"]
+    operations = [_operation(stack, route, gateway, examples) for route in routes]
     return Facts(
         version=project["version"],
         operations=sorted(operations, key=lambda operation: (operation.path, _METHODS.index(operation.method))),
@@ -246,6 +250,7 @@ def _example(stack: Stack, route: Route, name: str, request: Mapping[str, Any], 
         headers={key: [value] for key, value in headers.items()},
         body=b"" if body is None else json.dumps(body).encode(),
         remote_address="192.0.2.10",
+        domain="api.example.com",
         protocol="HTTP/1.1",
         request_id=REQUEST_ID,
     )

@@ -21,10 +21,16 @@ _JSON: Final = "application/json"
 # Responses that are replayed to a request with an Idempotency-Key.
 _KEPT: Final = frozenset({201, 207, 400, 413, 415})
 _REPLAYED: Final = ("Idempotency-Replayed",)
+_UNSPOKEN: Final = frozenset({"Content-Type", "Cache-Control", "X-Content-Type-Options"})
+"""What every response has, and no client needs to know."""
 _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
+    "Accept-Encoding": ({"type": "string", "enum": ["identity"]}, "identity"),
     "ETag": ({"type": "string", "pattern": '^"[1-9][0-9]*"$'}, '"1"'),
     "Idempotency-Replayed": ({"type": "string", "enum": ["true"]}, "true"),
-    "Link": ({"type": "string"}, '</api/customers/group/1?limit=1&cursor=qRMZoi4DrWdJlH7k>; rel="next"'),
+    "Link": (
+        {"type": "string"},
+        '<https://api.example.com/api/customers/group/1?limit=1&cursor=qRMZoi4DrWdJlH7k>; rel="next"',
+    ),
     "Location": ({"type": "string", "format": "uri-reference"}, "/api/customers/5181459237011563"),
     "Retry-After": ({"type": "string", "pattern": "^[0-9]+$"}, "1"),
     "WWW-Authenticate": ({"type": "string"}, "Bearer"),
@@ -262,7 +268,7 @@ def _problem_response(
 
 def _headers(answers: list[Answer], optional: Iterable[str]) -> Json:
     """Return the headers of some responses. Only headers that all of them have are required."""
-    present = [answer.headers.keys() - {"Content-Type"} for answer in answers]
+    present = [answer.headers.keys() - _UNSPOKEN for answer in answers]
     every = set[str]().union(*present)
     always = every.intersection(*present) if present else set[str]()
     return {

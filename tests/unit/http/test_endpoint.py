@@ -33,6 +33,7 @@ from customers.http.request import (
     PayloadTooLargeError,
     Request,
     Response,
+    UnsupportedContentCodingError,
     UnsupportedMediaTypeError,
 )
 from customers.logs import logger
@@ -410,6 +411,9 @@ def test_a_request_is_known_by_what_it_asks_for() -> None:
 # Answers
 
 
+ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
 def answer_to(error: Exception | None = None, response: Response | None = None) -> dict[str, Any]:
     @endpoint
     def handle(_request: Request) -> Response:
@@ -428,6 +432,7 @@ PROBLEMS: Final[list[tuple[CustomersError, int, str, dict[str, str]]]] = [
     (VersionMismatchError(7), 412, "version-mismatch", {"ETag": '"7"'}),
     (PayloadTooLargeError("Too much."), 413, "payload-too-large", {}),
     (UnsupportedMediaTypeError("Send JSON."), 415, "unsupported-media-type", {}),
+    (UnsupportedContentCodingError(), 415, "unsupported-media-type", {"Accept-Encoding": "identity"}),
     (KeyReusedError(), 422, "key-reused", {}),
     (StoreUnavailableError(), 503, "unavailable", {"Retry-After": "1"}),
     (OutcomeUnknownError(), 503, "unavailable", {"Retry-After": "1"}),
@@ -452,7 +457,7 @@ def test_an_error_is_answered_with_its_problem(
     answer = answer_to(error)
     assert answer["statusCode"] == status
     assert answer["headers"] == {
-        "X-Request-Id": "request", "Content-Type": "application/problem+json", **headers,
+        "X-Request-Id": "request", **ALWAYS, "Content-Type": "application/problem+json", **headers,
     }  # fmt: skip
     problem = json.loads(answer["body"])
     members = {"type", "title", "status", "detail", "instance", "request_id"}
@@ -513,7 +518,7 @@ def test_an_answer_is_json_in_utf_8_with_its_request_id() -> None:
     answer = answer_to(response=Response(200, {"name": "\u00c9lodie \U0001f600"}, {"ETag": '"1"'}))
     assert answer == {
         "statusCode": 200,
-        "headers": {"X-Request-Id": "request", "ETag": '"1"', "Content-Type": "application/json"},
+        "headers": {"X-Request-Id": "request", **ALWAYS, "ETag": '"1"', "Content-Type": "application/json"},
         "body": '{"name":"\u00c9lodie \U0001f600"}',
     }
 
@@ -522,7 +527,18 @@ def test_an_answer_is_json_in_utf_8_with_its_request_id() -> None:
 def test_an_answer_without_a_body_has_no_type() -> None:
     answer = answer_to(response=Response(304, headers={"ETag": '"1"'}))
     assert answer["body"] == ""
-    assert answer["headers"] == {"X-Request-Id": "request", "ETag": '"1"'}
+    assert answer["headers"] == {"X-Request-Id": "request", **ALWAYS, "ETag": '"1"'}
+
+
+@pytest.mark.usefixtures("log")
+def test_head_is_answered_like_get_but_for_the_body() -> None:
+    @endpoint
+    def handle(_request: Request) -> Response:
+        return Response(200, CUSTOMER, {"ETag": '"7"'})
+
+    get, head = ({**event(), "httpMethod": method} for method in ("GET", "HEAD"))
+    assert json.loads(handle(get, None)["body"]) == CUSTOMER
+    assert handle(head, None) == {**handle(get, None), "body": ""}
 
 
 @pytest.mark.parametrize(("path", "full_path", "shown"), [
@@ -537,6 +553,57 @@ def test_the_path_is_shown_as_the_client_sent_it(path: str, full_path: str | Non
     sent["path"] = path
     sent["requestContext"]["path"] = full_path
     assert Request(sent, None).path == shown
+
+
+def test_an_instance_is_a_uri_reference_whatever_was_sent() -> None:
+    for path, instance in [
+        ("/api/customers/1", "/api/customers/1"),
+        ('/api/<b>/\u00e9 "{}|^`\\', "/api/%3Cb%3E/%C3%A9%20%22%7B%7D%7C%5E%60%5C"),
+        ("/api/%7B%zz%4", "/api/%7B%25zz%254"),
+        ("//elsewhere.example:port/", "/.//elsewhere.example:port/"),
+        ("/a?b#c[d]", "/a%3Fb%23c%5Bd%5D"),
+    ]:
+        sent = event()
+        sent["path"] = sent["requestContext"]["path"] = path
+        assert Request(sent, None).instance == instance
+
+
+# Links
+
+
+def link_of(host: str, monkeypatch: pytest.MonkeyPatch, public_url: str = "") -> str:
+    monkeypatch.setattr("customers.http.request._PUBLIC_URL", public_url)
+    claimed = {"Host": "elsewhere.example", "X-Forwarded-Host": "elsewhere.example", "X-Forwarded-Proto": "ftp"}
+    sent = event(headers={**claimed, "Forwarded": "host=elsewhere.example"}, query={"sort": "age", "cursor": "old"})
+    sent["requestContext"]["domainName"] = host
+    return Request(sent, None).next_page("a+b")["Link"]
+
+
+@pytest.mark.parametrize(("host", "public_url", "address"), [
+    ("abc.execute-api.us-east-1.amazonaws.com", "", "https://abc.execute-api.us-east-1.amazonaws.com/prod"),
+    ("127.0.0.1:3000", "", "http://127.0.0.1:3000/prod"),
+    ("127.0.0.1:3000", "https://example.com/crm", "https://example.com/crm"),
+])  # fmt: skip
+def test_a_link_begins_with_the_gateways_own_address_or_the_public_one(
+    host: str, public_url: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = link_of(host, monkeypatch, public_url)
+    assert link == f'<{address}/api/customers/123?sort=age&cursor=a%2Bb>; rel="next"'
+
+
+# Compressed bodies
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "deflate", "identity, gzip", "x-unknown"])
+def test_a_compressed_body_is_not_read(coding: str) -> None:
+    for read in (body_of, Request.check_media_type):
+        with pytest.raises(UnsupportedContentCodingError):
+            read(request(headers={"Content-Encoding": coding}, body=b"{}"))
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
+def test_a_body_that_only_says_it_is_not_compressed_is_read(coding: str) -> None:
+    assert body_of(request(headers={"Content-Encoding": coding}, body=b"{}")) == {}
 
 
 # Imports, each in an interpreter of its own

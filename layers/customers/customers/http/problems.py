@@ -15,7 +15,12 @@ from customers.errors import (
     VersionMismatchError,
 )
 from customers.http.entity_tags import etag
-from customers.http.request import PayloadTooLargeError, Response, UnsupportedMediaTypeError
+from customers.http.request import (
+    PayloadTooLargeError,
+    Response,
+    UnsupportedContentCodingError,
+    UnsupportedMediaTypeError,
+)
 from customers.logs import logger
 
 if TYPE_CHECKING:
@@ -46,6 +51,11 @@ def problem(error: CustomersError, request: Request) -> Response:  # noqa: PLR09
             return _response(request, 413, "payload-too-large", "Payload too large", str(error))
         case UnsupportedMediaTypeError():
             return _response(request, 415, "unsupported-media-type", "Unsupported media type", str(error))
+        case UnsupportedContentCodingError():
+            detail = "Send the body without Content-Encoding."
+            # The header says that the coding is what was wrong, not the media type (RFC 9110, section 15.5.16).
+            what = 415, "unsupported-media-type", "Unsupported media type", detail
+            return _response(request, *what, {"Accept-Encoding": "identity"})
         case KeyReusedError():
             detail = "This Idempotency-Key was used for another request. Use a new key for each request."
             return _response(request, 422, "key-reused", "Idempotency key reused", detail)
@@ -89,7 +99,7 @@ def _response(  # noqa: PLR0913, PLR0917 (the members of a problem)
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": request.path,
+        "instance": request.instance,
         "request_id": request.request_id,
         **(extra or {}),
     }
