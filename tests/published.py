@@ -112,7 +112,9 @@ def _closed(part: Any) -> Any:
     match part:
         case dict():
             closed = {key: _closed(value) for key, value in part.items() if key not in {"example", "examples"}}
-            return {"additionalProperties": False, **closed} if "properties" in closed and "type" in closed else closed
+            if "properties" in closed and closed.get("additionalProperties", True) is True:
+                return {**closed, "additionalProperties": False}
+            return closed
         case list():
             return [_closed(value) for value in part]
         case _:

@@ -124,8 +124,8 @@ def without_age(customer: Mapping[str, Any]) -> Json:
 
 
 _BASE_LETTERS: Final = str.maketrans(
-    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "\u0131": "i", "æ": "ae", "þ": "th", "’": "'"}
-)  # noqa: RUF001
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "\u0131": "i", "æ": "ae", "þ": "th", "\u2019": "'"}
+)
 
 
 def folded(text: str) -> str:

@@ -322,6 +322,7 @@ def _schemas() -> dict[str, Json]:
             "type": "object",
             "properties": stored["properties"],
             "required": [name for name in stored["properties"] if name not in not_always],
+            "additionalProperties": True,
         },
     }
 

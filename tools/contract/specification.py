@@ -299,9 +299,10 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
     own: dict[str, tuple[Json, set[str]]] = {
         "CustomerList": ({"customers": customers}, set()),
         "Page": ({"customers": customers, "next_cursor": {"type": ["string", "null"]}}, set()),
-        "Deleted": ({"id": identifier, "deleted": {"type": "boolean", "const": True}}, set()),
-        "DryRun": ({"valid": {"type": "boolean", "const": True}, "count": index}, set()),
-        "RowResults": ({"results": {"type": "array", "items": _one_of(["RowCreated", "RowRefused"])}}, set()),
+        # No `const`: generators make an enumeration of strings of it.
+        "Deleted": ({"id": identifier, "deleted": {"type": "boolean"}}, set()),
+        "DryRun": ({"valid": {"type": "boolean"}, "count": index}, set()),
+        "RowResults": ({"results": {"type": "array", "items": _one_of(["RowResult"])}}, set()),
         "RowCreated": ({"index": index, "status": {"type": "integer", "const": 201}, "customer": customer}, set()),
         "RowRefused": ({"index": index, "status": {"type": "integer", "const": 400}, "errors": errors}, set()),
         "Problem": (problem, set()),
@@ -320,9 +321,13 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
             "type": "object",
             "properties": properties,
             "required": [key for key in properties if key not in optional],
+            # Clients are to accept the fields that are added later.
+            "additionalProperties": True,
         }
+    for name, names in words.get("unions").items():
+        described[name] = {"description": words("schemas", name, "description"), **_one_of(names)}
     for name, schema in described.items():
-        if name in _DECLARED:
+        if name in _DECLARED or "properties" not in schema:
             continue
         schema["properties"] = {
             key: {**property_, "description": _property_words(words, name, key, codes)}
