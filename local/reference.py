@@ -99,11 +99,12 @@ def write_reference(docs: Path, folder: Path, packages: Path, api: str | None = 
         shutil.copyfile(source, folder / source.name)
     for name in _RENDERER_FILES:
         shutil.copyfile(packages / "swagger-ui-dist" / name, folder / _RENDERER / name)
-    text = (docs / "openapi.yaml").read_text(encoding="utf-8")
-    if api is not None:
-        document = {**yaml.safe_load(text), "servers": [{"url": api}]}
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-    (folder / "openapi.yaml").write_text(text, encoding="utf-8")
+    for source in docs.glob("openapi*.yaml"):
+        text = source.read_text(encoding="utf-8")
+        if api is not None:
+            document = {**yaml.safe_load(text), "servers": [{"url": api}]}
+            text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        (folder / source.name).write_text(text, encoding="utf-8")
     page = folder / "problems.html"
     problems = _html((docs / "problems.md").read_text(encoding="utf-8"))
     page.write_text(page.read_text(encoding="utf-8").replace(_SLOT, problems), encoding="utf-8")

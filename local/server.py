@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, get_header_lines
+from waitress.parser import HTTPRequestParser, ParsingError, get_header_lines
 from waitress.server import create_server
 from waitress.task import ErrorTask, WSGITask
 
@@ -45,13 +45,21 @@ class _Parser(HTTPRequestParser):
         super().parse_header(header_plus)
         # waitress would wait for a body that nobody sends.
         self.expect_continue = self.expect_continue and bool(self.chunked or self.content_length)
-        lines = get_header_lines(header_plus.partition(b"\r\n")[2])
+        headers = header_list(get_header_lines(header_plus.partition(b"\r\n")[2]))
+        if self.version == "1.1" and [name.lower() for name, _ in headers].count("host") != 1:
+            raise ParsingError("a request of HTTP/1.1 has exactly one Host (RFC 9112, section 3.2)")
         # waitress drops names with an underscore, which WSGI would confuse with others.
-        self.raw_headers = [(name, value) for name, value in header_list(lines) if "_" not in name]
+        self.raw_headers = [(name, value) for name, value in headers if "_" not in name]
 
 
 class _Task(WSGITask):
     """Hands the headers to the application."""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the length of the response is of interest: nobody knows that of the GET that a HEAD stands for."""
+        request: Any = self.request
+        return request.command != "HEAD" and bool(super().has_body)
 
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
@@ -147,6 +155,7 @@ class Server:
             max_request_body_size=_MAX_BODY,
             clear_untrusted_proxy_headers=False,
             ident=None,
+            server_name=HOST,
             asyncore_use_poll=True,
         )
         server.channel_class = _channel_class(cloud, lines)

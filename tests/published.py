@@ -21,7 +21,10 @@ ROOT: Final = Path(__file__).parent.parent
 type Json = dict[str, Any]
 
 # What servers and gateways add to any answer, and no client reads.
-_UNSPOKEN: Final = frozenset({"connection", "content-length", "content-type", "date", "server", "x-amzn-requestid"})
+_UNSPOKEN: Final = frozenset(
+    {"connection", "content-encoding", "content-length", "content-type", "date", "server", "x-amzn-requestid"}
+)
+_ALWAYS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
 class Published:
@@ -47,6 +50,12 @@ class Published:
 
     def check(self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Check an answer to a call: status, headers, media type and body."""
+        sent = {name.lower(): value for name, value in headers.items()}
+        assert {name: sent.get(name) for name in _ALWAYS} == _ALWAYS, f"{method} {path}"
+        is_head = method == "HEAD"
+        if is_head:
+            assert not body, path
+            method = "GET"
         operation = self.operation(method, path)
         if operation is None:
             assert status == 404, (method, path, status)
@@ -55,16 +64,17 @@ class Published:
         assert str(status) in operation["responses"], f"{where}: the contract has no such status"
         response = self._resolved(operation["responses"][str(status)])
         promised = {name: self._resolved(header) for name, header in response.get("headers", {}).items()}
-        sent = {name.lower(): value for name, value in headers.items()}
         for name, header in promised.items():
             if name.lower() in sent:
                 self.validate(header["schema"], sent[name.lower()], f"{where}: {name}")
             else:
                 assert not header.get("required"), f"{where}: {name} is missing"
-        unspoken = sent.keys() - {name.lower() for name in promised} - _UNSPOKEN
+        unspoken = sent.keys() - {name.lower() for name in promised} - _UNSPOKEN - _ALWAYS.keys()
         assert not unspoken, f"{where}: the contract has no headers {unspoken}"
         if "content" not in response:
             assert not body, where
+            return
+        if not body and is_head:
             return
         ((media_type, content),) = response["content"].items()
         assert sent["content-type"] == media_type, where
@@ -102,7 +112,9 @@ def _closed(part: Any) -> Any:
     match part:
         case dict():
             closed = {key: _closed(value) for key, value in part.items() if key not in {"example", "examples"}}
-            return {"additionalProperties": False, **closed} if "properties" in closed and "type" in closed else closed
+            if "properties" in closed and closed.get("additionalProperties", True) is True:
+                return {**closed, "additionalProperties": False}
+            return closed
         case list():
             return [_closed(value) for value in part]
         case _:

@@ -18,7 +18,12 @@ from customers.tokens import token_hash, token_id, token_in
 store = TokenStore(dynamodb.client(), os.environ["TOKENS_TABLE"])
 
 ROUTES: Final = {
-    "customers:read": ("GET/api/customers", "GET/api/customers/*"),
+    "customers:read": (
+        "GET/api/customers",
+        "GET/api/customers/*",
+        "HEAD/api/customers",
+        "HEAD/api/customers/*",
+    ),
     "customers:write": (
         "POST/api/customers",
         "POST/api/customers/",

@@ -11,7 +11,8 @@ from customers import model
 from customers.aws import dynamodb
 from customers.errors import ExternalIdTakenError, InvalidError
 from customers.http.endpoint import endpoint
-from customers.http.request import Request, Response, etag
+from customers.http.entity_tags import etag
+from customers.http.request import Request, Response
 from customers.store.customers import CustomerStore
 from customers.store.places import Taken
 

@@ -17,6 +17,7 @@ from customers.ids import EXTERNAL_ID, MAX_ID
 from customers.store.cursor_keys import CursorKeys
 from customers.store.external_ids import ExternalIdStore
 from customers.store.pages import Page, PageStore
+from customers.trimming import trimmed
 
 if TYPE_CHECKING:
     from customers.http.request import Request, Response
@@ -49,8 +50,9 @@ def _is_position(text: str) -> bool:
 
 def _address(request: Request, email: str) -> str | None:
     try:
-        if len(email) <= MAX_LENGTH:
-            return canonical(email)
+        address = str(trimmed(email))
+        if len(address) <= MAX_LENGTH:
+            return canonical(address)
     except ValueError:
         pass
     request.refuse("email", "invalid_email", "Must be a valid email address, like name@example.com.")

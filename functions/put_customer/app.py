@@ -8,7 +8,8 @@ import customers.aws.cold_start
 from customers import model
 from customers.aws import dynamodb
 from customers.http.endpoint import endpoint
-from customers.http.request import Request, Response, etag
+from customers.http.entity_tags import etag
+from customers.http.request import Request, Response
 from customers.store.external_ids import ExternalIdStore
 
 store = ExternalIdStore(dynamodb.client(), os.environ["CUSTOMERS_TABLE"])

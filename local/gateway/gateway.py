@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import http
 import logging
 import secrets
 import time
 import uuid
+import zlib
 from typing import TYPE_CHECKING, Final
 
+from werkzeug.datastructures import Accept
 from werkzeug.exceptions import NotFound
+from werkzeug.http import parse_accept_header
 from werkzeug.routing import Map, Rule
 
 from local.errors import IntegrationTimeoutError, InvocationError, TemplateError
@@ -22,7 +26,7 @@ from local.runtime.functions import MAX_PAYLOAD
 from local.template.document import ACCOUNT_ID, PARTITION, REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from local.runtime.functions import FunctionPool
@@ -34,6 +38,7 @@ RAW_HEADERS: Final = "local.raw_headers"
 """WSGI variable with the headers as they were sent, names and values: WSGI's own form merges repeated names."""
 _MAX_HEADERS: Final = 10_240
 """Bytes of request line and headers that API Gateway takes (likewise)."""
+_CODINGS: Final[Mapping[str, Callable[[bytes], bytes]]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 _PARAMETER_TYPES: Final = {True: "path", False: "default"}
 
 _LOG: Final = logging.getLogger(__name__)
@@ -90,6 +95,8 @@ class Gateway:
 
     def refusal(self, response_type: str, message: str | None, *, path: str, request_id: str | None = None) -> Response:
         """Return one of the gateway's own responses."""
+        # A URI reference that begins with two slashes would name a host.
+        path = f"/.{path}" if path.startswith("//") else path
         context = {"path": path, "requestId": request_id or str(uuid.uuid4()), "stage": self._api.stage}
         return self._responses.render(response_type, message, context)
 
@@ -122,12 +129,28 @@ class Gateway:
             raise RefusedError("REQUEST_TOO_LARGE", "Request Too Long")
         try:
             result = self._pools[route.function].invoke(event, route.timeout, call.invoked(route.function))
-            return proxy_response(result, request.request_id)
+            return self._compressed(proxy_response(result, request.request_id), request)
         except IntegrationTimeoutError as error:
             raise RefusedError("INTEGRATION_TIMEOUT", "Endpoint request timed out") from error
         except (InvocationError, MalformedResultError) as error:
             _LOG.warning("%s: %s: %s", request.request_id, type(error).__name__, error)
             raise RefusedError("INTEGRATION_FAILURE", "Internal server error") from error
+
+    def _compressed(self, response: Response, request: Request) -> Response:
+        """Return a response as the gateway sends it to a client that accepts compressed ones.
+
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-gzip-compression-decompression.html
+        """
+        least = self._api.minimum_compression_size
+        encoded = any(name.lower() == "content-encoding" for name, _ in response.headers)
+        if least is None or len(response.body) < least or encoded:
+            return response
+        accepted = parse_accept_header(request.header("accept-encoding"), Accept)
+        for coding, compress in _CODINGS.items():
+            if accepted.quality(coding):
+                headers = [*response.headers, ("Content-Encoding", coding)]
+                return Response(response.status, headers, compress(response.body))
+        return response
 
     def _route(self, request: Request) -> tuple[Route, dict[str, str]]:
         unknown = RefusedError("MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
@@ -180,6 +203,7 @@ def _request(environ: WSGIEnvironment) -> Request:
         headers=headers,
         body=body,
         remote_address=environ["REMOTE_ADDR"],
+        domain=f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}",
         protocol=environ["SERVER_PROTOCOL"],
         request_id=str(uuid.uuid4()),
     )

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _REMAPPED: Final = frozenset(
     | {"upgrade", "user-agent", "via", "www-authenticate"}
 )
 _DROPPED: Final = frozenset({"content-length", "transfer-encoding", "keep-alive"})
+_NO_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _BODILESS: Final = frozenset({204, 304})
 _STATUSES: Final = range(200, 600)
 
@@ -49,6 +51,8 @@ class Request:
     """By name, in the form in which it is passed on."""
     body: bytes
     remote_address: str
+    domain: str
+    """Where the gateway listens, as `127.0.0.1:3000`."""
     protocol: str
     """As `HTTP/1.1`."""
     request_id: str
@@ -103,11 +107,11 @@ def proxy_event(
 
 def _request_context(request: Request, api: Api, route: Route) -> dict[str, Any]:
     now = time.time()
-    host = request.header("host") or "localhost"
     return {
         "accountId": ACCOUNT_ID,
         "apiId": api.api_id,
-        "domainName": host.rpartition(":")[0] or host,
+        # AWS's have no port. `sam local` says likewise where it listens.
+        "domainName": request.domain,
         "domainPrefix": "localhost",
         "extendedRequestId": base64.urlsafe_b64encode(uuid.uuid4().bytes[:11]).decode(),
         "httpMethod": request.method,
@@ -165,7 +169,7 @@ def proxy_response(result: bytes, request_id: str) -> Response:
 
 
 def encoded_path(target: str) -> str:
-    """Return the path of a request target (RFC 9112) as it was sent, what is not ASCII percent-encoded.
+    """Return the path of a request target (RFC 9112) as it was sent, what a URI cannot contain percent-encoded.
 
     Parameters
     ----------
@@ -176,7 +180,7 @@ def encoded_path(target: str) -> str:
     if not path.startswith("/"):
         # The absolute form, which proxies send.
         path = "/" + path.partition("://")[2].partition("/")[2]
-    return quote(path, safe="".join(map(chr, range(33, 127))), encoding="latin-1")
+    return quote(_NO_ESCAPE.sub("%25", path), safe="/:@!$&'()*+,;=~%", encoding="latin-1")
 
 
 def _event_body(request: Request, binary_media_types: frozenset[str]) -> tuple[str | None, bool]:

@@ -110,6 +110,8 @@ class Api:
     gateway_responses: Mapping[str, Mapping[str, Any]]
     """By type, as in the OpenAPI extension x-amazon-apigateway-gateway-responses."""
     binary_media_types: frozenset[str]
+    minimum_compression_size: int | None
+    """Bytes from which on responses are compressed; None for never."""
     throttle: Throttle | None
     """None when the template sets no limit."""
 
@@ -204,6 +206,7 @@ def _api(template: Template, functions: Mapping[str, str]) -> Api:
     body: dict[str, Any] = properties["Body"]
     schemes = body.get("components", {}).get("securitySchemes") or body.get("securityDefinitions", {})
     authorizers = {name: _authorizer(name, scheme, functions) for name, scheme in schemes.items()}
+    compressed = properties.get("MinimumCompressionSize")
     media_types = [*body.get("x-amazon-apigateway-binary-media-types", []), *properties.get("BinaryMediaTypes", [])]
     return Api(
         api_id=api_id,
@@ -216,6 +219,7 @@ def _api(template: Template, functions: Mapping[str, str]) -> Api:
         authorizers=authorizers,
         gateway_responses=body.get("x-amazon-apigateway-gateway-responses", {}),
         binary_media_types=frozenset(str(media_type).replace("~1", "/") for media_type in media_types),
+        minimum_compression_size=None if compressed is None else int(compressed),
         throttle=_throttle(stage.get("MethodSettings", [])),
     )
 

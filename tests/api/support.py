@@ -11,9 +11,10 @@ import signal
 import socket
 import subprocess
 import time
-import unicodedata
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
+
+from customers.store.sorting import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -125,19 +126,13 @@ def without_age(customer: Mapping[str, Any]) -> Json:
     return {name: value for name, value in customer.items() if name != "age"}
 
 
-def folded(text: str) -> str:
-    """Return what the contract compares of a text."""
-    letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
-    return "".join(letters).casefold()
-
-
 def in_order(customers: Iterable[Json], sort: str, order: str) -> list[Json]:
     """Sort customers as the contract says."""
 
     def key(customer: Json) -> tuple[Any, int]:
         value = customer[sort]
         if sort in {"first_name", "last_name", "email"}:
-            value = folded(value)
+            value = fold(value)
         if sort == "age":
             value = (value is None, value or 0)
         return value, customer["id"]

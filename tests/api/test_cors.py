@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from local.template.document import Template
+from local.template.stack import read_stack
 from tests.api.support import COLLECTION, create, customer_body, group_path, path_of
 from tests.conftest import ROOT, running_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from local.template.stack import Stack
 
 OURS, OTHER, FOREIGN = "https://app.example.com", "http://localhost:5173", "https://elsewhere.example"
 SHARED = "access-control-allow-origin"
@@ -39,14 +43,16 @@ def ask(client: httpx.Client, path: str, origin: str) -> httpx.Response:
 
 @pytest.mark.parametrize("origin", [OURS, OTHER])
 @pytest.mark.parametrize("path", PATHS)
-def test_a_browser_is_told_what_a_page_may_send(shared: httpx.Client, path: str, origin: str) -> None:
+def test_a_browser_is_told_what_a_page_may_send(shared: httpx.Client, stack: Stack, path: str, origin: str) -> None:
     answer = ask(shared, path, origin)
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers[SHARED] == origin
     assert answer.headers["Vary"] == "Origin"
-    assert {"GET", "POST", "PUT", "PATCH", "DELETE"} == set(answer.headers["Access-Control-Allow-Methods"].split(", "))
+    methods = {route.method for route in stack.api.routes} - {"OPTIONS"}
+    assert methods == set(answer.headers["Access-Control-Allow-Methods"].split(", "))
     allowed = set(answer.headers["Access-Control-Allow-Headers"].lower().split(", "))
     assert {"authorization", "content-type", "idempotency-key", "if-match", "if-none-match"} <= allowed
+    assert {"traceparent", "tracestate", "baggage", "sentry-trace"} <= allowed
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -88,7 +94,19 @@ def test_a_page_sees_the_gateways_own_errors(shared: httpx.Client) -> None:
     refused = httpx.get(shared.base_url.join("/api/customers/1"), headers={"Origin": OURS})
     unknown = shared.get("/api/nothing", headers={"Origin": OURS})
     assert (refused.status_code, unknown.status_code) == (401, 404)
-    assert refused.headers[SHARED] == unknown.headers[SHARED] == "*"
+    for answer in (refused, unknown):
+        assert answer.headers[SHARED] == "*"
+        exposed = set(answer.headers["Access-Control-Expose-Headers"].lower().split(", "))
+        assert {"retry-after", "www-authenticate", "x-request-id"} == exposed
+
+
+def test_every_answer_of_the_gateway_itself_exposes_its_headers() -> None:
+    stack = read_stack(Template(ROOT / "template.yaml", {"CorsOrigins": OURS}, stack_id="arn:aws:cloudformation:::s/1"))
+    exposing = "gatewayresponse.header.Access-Control-Expose-Headers"
+    for name, declared in stack.api.gateway_responses.items():
+        sent = {header.rpartition(".")[2] for header in declared["responseParameters"]}
+        exposed = set(declared["responseParameters"][exposing].strip("'").split(", "))
+        assert sent & {"Retry-After", "WWW-Authenticate", "X-Request-Id"} <= exposed, name
 
 
 def test_without_the_parameter_no_page_may_call(client: httpx.Client, group: int) -> None:

@@ -202,15 +202,6 @@ def test_a_method_that_a_path_lacks_is_refused(client: httpx.Client, method: str
         assert_problem(client.request(method, spelling), 404)
 
 
-@pytest.mark.parametrize("path", ["/api/customers/1", "/api/customers/", "/api/customers/group/1/"])
-def test_head_is_refused_without_a_body(client: httpx.Client, path: str) -> None:
-    response = client.head(path)
-    assert response.status_code == 404
-    assert response.content == b""
-    assert response.headers["Content-Type"] == "application/problem+json"
-    assert response.headers["X-Request-Id"]
-
-
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_a_customer_that_is_not_there_is_not_found(client: httpx.Client, method: str) -> None:
     assert_problem(client.request(method, f"/api/customers/{any_group()}"), 404)

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -268,7 +268,7 @@ def test_link_leads_to_the_next_page_while_there_is_one(client: httpx.Client, pe
     while "Link" in response.headers:
         target, relation = response.headers["Link"].split("; ")
         assert relation == 'rel="next"'
-        url = urljoin(str(response.url), target.strip("<>"))
+        url = target.strip("<>")
         cursor = response.json()["next_cursor"]
         assert parse_qs(urlsplit(url).query) == {name: [value] for name, value in {**query, "cursor": cursor}.items()}
         response = client.get(url)
@@ -341,7 +341,6 @@ def test_a_cursor_with_any_character_changed_is_refused(
 
 
 BREAKS: list[Callable[[str], str]] = [
-    lambda _: "",
     lambda _: " ",
     lambda _: "0",
     lambda _: "=",

@@ -428,7 +428,8 @@ def test_paths_in_answers_are_those_that_clients_send_with_the_stage(function: C
     answer = run(function, "create_customers/valid")
     assert answer["headers"]["Location"] == f"/prod/api/customers/{body_of(answer)['id']}"
     link = run(function, "list_group/first_page")["headers"]["Link"]
-    assert link.startswith("</prod/api/customers/group/1/?")
+    domain = read("list_group/first_page")["requestContext"]["domainName"]
+    assert link.startswith(f"<https://{domain}/prod/api/customers/group/1/?")
     assert body_of(run(function, "get_customer/no_such_customer"))["instance"] == "/prod/api/customers/999"
 
 
@@ -440,12 +441,13 @@ def test_paths_in_answers_are_plain_where_the_context_holds_the_route_instead_of
     created, listed, missing = (
         read(name) for name in ("create_customers/valid", "list_group/first_page", "get_customer/no_such_customer")
     )
+    listed["requestContext"]["domainName"] = "127.0.0.1:3001"
     for event in (created, listed, missing):
         event["requestContext"]["path"] = event["resource"]
     answer = run(function, "create_customers/valid", created)
     assert answer["headers"]["Location"] == f"/api/customers/{body_of(answer)['id']}"
     link = run(function, "list_group/first_page", listed)["headers"]["Link"]
-    assert link.startswith("</api/customers/group/1/?")
+    assert link.startswith("<http://127.0.0.1:3001/api/customers/group/1/?")
     assert body_of(run(function, "get_customer/valid", missing))["instance"] == "/api/customers/999"
 
 
@@ -539,7 +541,12 @@ def test_authorizer_decides_on_its_event(name: str, function: Callable[[str], Ha
 
 STAGE: Final = "arn:aws:execute-api:us-east-1:123456789012:a1b2c3d4e5/prod"
 POLICIES: Final = {
-    "customers:read": ["GET/api/customers", "GET/api/customers/*"],
+    "customers:read": [
+        "GET/api/customers",
+        "GET/api/customers/*",
+        "HEAD/api/customers",
+        "HEAD/api/customers/*",
+    ],
     "customers:write": [
         "POST/api/customers",
         "POST/api/customers/",
@@ -550,6 +557,7 @@ POLICIES: Final = {
 }
 SCOPE_OF_METHOD: Final = {
     "GET": "customers:read",
+    "HEAD": "customers:read",
     "POST": "customers:write",
     "PATCH": "customers:write",
     "PUT": "customers:write",

@@ -146,7 +146,7 @@ def test_a_trailing_slash_changes_nothing_but_the_path(client: httpx.Client, pat
 def test_an_unknown_path_or_method_is_the_templates_404(client: httpx.Client, method: str, path: str) -> None:
     response = client.request(method, httpx.URL(str(client.base_url).rstrip("/") + path), headers=_GOOD)
     assert _problem(response) == (404, "MISSING_AUTHENTICATION_TOKEN")
-    assert response.json()["instance"] == path
+    assert response.json()["instance"] == (f"/.{path}" if path.startswith("//") else path)
 
 
 def test_head_has_no_body(client: httpx.Client) -> None:
@@ -160,7 +160,7 @@ def test_a_hostile_path_does_not_break_the_problem(client: httpx.Client) -> None
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 404")
-    assert json.loads(body)["instance"] == '/a"\\,"type":"x'
+    assert json.loads(body)["instance"] == "/a%22%5C,%22type%22:%22x"
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ def test_a_parameter_reaches_what_the_gateway_does() -> None:
 @pytest.mark.parametrize("parameters", [{}, {"CorsOrigins": "https://app.example.com"}])
 def test_every_gateway_route_of_the_service_has_an_authorizer(parameters: dict[str, str]) -> None:
     api = read_stack(Template(_ROOT / "template.yaml", parameters, stack_id="x")).api
-    assert {route.method for route in api.routes if route.authorizer} == {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    methods = {route.method for route in api.routes if route.authorizer}
+    assert methods == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
     # What a browser may send, it asks without a token.
     assert {route.function for route in api.routes if not route.authorizer} == ({"Preflight"} if parameters else set())
 

@@ -17,10 +17,11 @@ from tools.contract.specification import specification
 from tools.contract.words import Words, WordsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _DOCS: Final = ROOT / "docs"
+_INT64: Final = {"format": "int64"}
 _HEAD: Final = "# Written by `make openapi` from the code, the template and tools/contract/words.yaml.\n"
 
 
@@ -72,10 +73,12 @@ def _published() -> dict[Path, str]:
     words = Words()
     facts = read_facts(words.requests())
     reference = _DOCS / "api.md"
-    document: Any = specification(facts, words)
+    document = specification(facts, words)
     files = {
-        _DOCS / "openapi.yaml": _HEAD
-        + yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120),
+        # Two forms, because no one suits every generator: with the format, some for TypeScript make a BigInt of each id
+        # and send it as a string; without it, those for Java, Go and others read ids into 32 bits.
+        _DOCS / "openapi.yaml": _yaml(_without(_INT64, document)),
+        _DOCS / "openapi-int64.yaml": _yaml(document),
         _DOCS / "problems.md": problems_page(facts, words),
         _DOCS / "customers.postman_collection.json": json.dumps(collection(facts, words), indent=2, ensure_ascii=False)
         + "\n",
@@ -83,6 +86,22 @@ def _published() -> dict[Path, str]:
     }
     words.check()
     return files
+
+
+def _yaml(document: object) -> str:
+    return _HEAD + yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _without(item: Mapping[str, str], part: Any) -> Any:  # noqa: ANN401 (JSON)
+    """Return a part of a document without an item of its objects."""
+    match part:
+        case dict():
+            kept = ((key, value) for key, value in part.items() if (key, value) not in item.items())
+            return {key: _without(item, value) for key, value in kept}
+        case list():
+            return [_without(item, value) for value in part]
+        case _:
+            return part
 
 
 def _current(file: Path) -> str:

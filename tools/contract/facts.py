@@ -31,7 +31,7 @@ from local.template.stack import read_stack
 from tools.contract.sample import CUSTOMER_ID, EXTERNAL_ID, GROUP_ID, SampleStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from types import ModuleType
 
     from customers.tokens import Scope
@@ -44,6 +44,10 @@ _STACK_ID: Final = "arn:aws:cloudformation:us-east-1:123456789012:stack/contract
 REQUEST_ID: Final = "0638bab5-3e2d-46cd-8ace-6eed3eca8f69"
 PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID, "external_id": EXTERNAL_ID}
 """What the examples request."""
+
+_TAG: Final = r'(W/)?"[!#-~]*"'
+_TAGS: Final = {"type": "string", "pattern": rf"^(\*|{_TAG}(, *{_TAG})*)$"}
+"""What If-Match and If-None-Match are written like (RFC 9110, section 13.1). More white space is read, too."""
 
 # In the order in which a reader needs them.
 _METHODS: Final = ("POST", "GET", "PUT", "PATCH", "DELETE")
@@ -83,8 +87,8 @@ class Asked:
     """Schemas of the headers, by name."""
     media_types: tuple[str, ...] = ()
     """Media types of the body; empty if none was read."""
-    problems: dict[int, Answer] = field(default_factory=dict)
-    """The errors that this may cause, with a sample of each."""
+    problems: dict[tuple[int, str], Answer] = field(default_factory=dict)
+    """The errors that this may cause, by status and detail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,8 @@ class _RecordingRequest(http.Request):
         self._asked.media_types = (http.JSON, http.MERGE_PATCH) if merge_patch else (http.JSON,)
         too_large = http.PayloadTooLargeError(f"The body must have at most {http.MAX_BODY_BYTES} bytes.")
         taken = " or ".join(self._asked.media_types)
-        self._may_be(http.UnsupportedMediaTypeError(f"Send the body as {taken}, in UTF-8."), too_large)
+        wrong_type = http.UnsupportedMediaTypeError(f"Send the body as {taken}, in UTF-8.")
+        self._may_be(wrong_type, http.UnsupportedContentCodingError(), too_large)
         return super().body(parse, merge_patch=merge_patch)
 
     def idempotency_key(self) -> str | None:
@@ -157,13 +162,13 @@ class _RecordingRequest(http.Request):
         return super().idempotency_key()
 
     def expected_versions(self) -> list[int] | None:
-        self._asked.headers["If-Match"] = {"type": "string"}
+        self._asked.headers["If-Match"] = _TAGS
         self._may_be(errors.VersionMismatchError(1))
         return super().expected_versions()
 
-    def has(self, customer: Customer) -> bool:
-        self._asked.headers["If-None-Match"] = {"type": "string"}
-        return super().has(customer)
+    def known_versions(self) -> Container[int]:
+        self._asked.headers["If-None-Match"] = _TAGS
+        return super().known_versions()
 
     def id_in_path(self, name: str) -> int:
         self._may_be(errors.NotFoundError("There is no such customer."))
@@ -189,7 +194,8 @@ class _RecordingRequest(http.Request):
     def _may_be(self, *causes: errors.CustomersError) -> None:
         for cause in causes:
             answer = _answer(problem(cause, self))
-            self._asked.problems.setdefault(answer.status, answer)
+            assert answer.body is not None  # noqa: S101 - a problem has one
+            self._asked.problems.setdefault((answer.status, answer.body["detail"]), answer)
 
 
 def read_facts(examples: Mapping[str, Mapping[str, Any]]) -> Facts:
@@ -205,7 +211,9 @@ def read_facts(examples: Mapping[str, Mapping[str, Any]]) -> Facts:
     (scheme,) = stack.api.authorizers
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     gateway = _gateway_answers(stack)
-    operations = [_operation(stack, route, gateway, examples) for route in stack.api.routes]
+    # HEAD is GET without the body, and no operation of its own.
+    routes = [route for route in stack.api.routes if route.method != "HEAD"]
+    operations = [_operation(stack, route, gateway, examples) for route in routes]
     return Facts(
         version=project["version"],
         operations=sorted(operations, key=lambda operation: (operation.path, _METHODS.index(operation.method))),
@@ -256,6 +264,7 @@ def _example(stack: Stack, route: Route, name: str, request: Mapping[str, Any], 
         headers={key: [value] for key, value in headers.items()},
         body=b"" if body is None else json.dumps(body).encode(),
         remote_address="192.0.2.10",
+        domain="api.example.com",
         protocol="HTTP/1.1",
         request_id=REQUEST_ID,
     )
@@ -335,6 +344,7 @@ def _schemas() -> dict[str, Json]:
             "type": "object",
             "properties": stored["properties"],
             "required": [name for name in stored["properties"] if name not in not_always],
+            "additionalProperties": True,
         },
     }
 

@@ -21,10 +21,16 @@ _JSON: Final = "application/json"
 # Responses that are replayed to a request with an Idempotency-Key.
 _KEPT: Final = frozenset({201, 207, 400, 409, 413, 415})
 _REPLAYED: Final = ("Idempotency-Replayed",)
+_UNSPOKEN: Final = frozenset({"Content-Type", "Cache-Control", "X-Content-Type-Options"})
+"""What every response has, and no client needs to know."""
 _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
+    "Accept-Encoding": ({"type": "string", "enum": ["identity"]}, "identity"),
     "ETag": ({"type": "string", "pattern": '^"[1-9][0-9]*"$'}, '"1"'),
     "Idempotency-Replayed": ({"type": "string", "enum": ["true"]}, "true"),
-    "Link": ({"type": "string"}, '</api/customers/group/1?limit=1&cursor=qRMZoi4DrWdJlH7k>; rel="next"'),
+    "Link": (
+        {"type": "string"},
+        '<https://api.example.com/api/customers/group/1?limit=1&cursor=qRMZoi4DrWdJlH7k>; rel="next"',
+    ),
     "Location": ({"type": "string", "format": "uri-reference"}, "/api/customers/5181459237011563"),
     "Retry-After": ({"type": "string", "pattern": "^[0-9]+$"}, "1"),
     "WWW-Authenticate": ({"type": "string"}, "Bearer"),
@@ -267,7 +273,7 @@ def _problem_response(
 
 def _headers(answers: list[Answer], optional: Iterable[str]) -> Json:
     """Return the headers of some responses. Only headers that all of them have are required."""
-    present = [answer.headers.keys() - {"Content-Type"} for answer in answers]
+    present = [answer.headers.keys() - _UNSPOKEN for answer in answers]
     every = set[str]().union(*present)
     always = every.intersection(*present) if present else set[str]()
     return {
@@ -298,9 +304,10 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
     own: dict[str, tuple[Json, set[str]]] = {
         "CustomerList": ({"customers": customers}, set()),
         "Page": ({"customers": customers, "next_cursor": {"type": ["string", "null"]}}, set()),
-        "Deleted": ({"id": identifier, "deleted": {"type": "boolean", "const": True}}, set()),
-        "DryRun": ({"valid": {"type": "boolean", "const": True}, "count": index}, set()),
-        "RowResults": ({"results": {"type": "array", "items": _one_of(["RowCreated", "RowRefused"])}}, set()),
+        # No `const`: generators make an enumeration of strings of it.
+        "Deleted": ({"id": identifier, "deleted": {"type": "boolean"}}, set()),
+        "DryRun": ({"valid": {"type": "boolean"}, "count": index}, set()),
+        "RowResults": ({"results": {"type": "array", "items": _one_of(["RowResult"])}}, set()),
         "RowCreated": ({"index": index, "status": {"type": "integer", "const": 201}, "customer": customer}, set()),
         "RowRefused": ({"index": index, "status": {"type": "integer", "enum": [400, 409]}, "errors": errors}, set()),
         "Problem": (problem, set()),
@@ -327,9 +334,13 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
             "type": "object",
             "properties": properties,
             "required": [key for key in properties if key not in optional],
+            # Clients are to accept the fields that are added later.
+            "additionalProperties": True,
         }
+    for name, names in words.get("unions").items():
+        described[name] = {"description": words("schemas", name, "description"), **_one_of(names)}
     for name, schema in described.items():
-        if name in _DECLARED:
+        if name in _DECLARED or "properties" not in schema:
             continue
         schema["properties"] = {
             key: {**property_, "description": _property_words(words, name, key, codes)}

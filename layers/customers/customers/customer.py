@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final, NamedTuple, NotRequired, TypedDict
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, with_config
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, with_config
 
 from customers import metadata
 from customers.email_address import MAX_LENGTH, canonical
 from customers.ids import EXTERNAL_ID, MAX_ID
+from customers.integers import whole
+from customers.trimming import INVISIBLE, trimmed
 
 
 class Fixed(NamedTuple):
@@ -38,11 +40,12 @@ _NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 Name = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=_NO_CONTROLS),
+    StringConstraints(min_length=1, max_length=100, pattern=_NO_CONTROLS),
+    BeforeValidator(trimmed),
     Field(
-        description="Trimmed; no control characters.",
+        description="Trimmed of white space and invisible characters; no control characters.",
         # JSON Schema cannot say that a text is trimmed before its length counts.
-        json_schema_extra={"pattern": _NO_CONTROLS.replace("^", r"^(?=.*\S)", 1)},
+        json_schema_extra={"pattern": _NO_CONTROLS.replace("^", rf"^(?=.*[^{INVISIBLE}])", 1)},
     ),
 ]
 
@@ -65,10 +68,12 @@ class NewCustomer(TypedDict):
     email: Annotated[
         str,
         StringConstraints(max_length=MAX_LENGTH),
+        BeforeValidator(trimmed),
         AfterValidator(canonical),
         Field(
-            description="A valid address, internationalized ones included. The domain is stored in lower case, the "
-            "local part as sent. Several customers may share an address.",
+            description="A valid address, internationalized ones included. Trimmed. The domain is stored in lower "
+            "case and in Unicode (münchen.example for xn--mnchen-3ya.example), the local part as sent. Several "
+            "customers may share an address.",
             json_schema_extra={"format": "idn-email"},
         ),
         Listing(sorts=True),
@@ -81,10 +86,11 @@ class NewCustomer(TypedDict):
             description="The group that the customer belongs to: any number you choose.",
             json_schema_extra=_INT64,
         ),
+        BeforeValidator(whole),
     ]
     age: NotRequired[
         Annotated[
-            Annotated[int, Field(ge=0, le=150)] | None,
+            Annotated[int, Field(ge=0, le=150), BeforeValidator(whole)] | None,
             Field(description="In years; null if unknown."),
             Listing(sorts=True, on_request=True),
         ]

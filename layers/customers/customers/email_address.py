@@ -16,20 +16,23 @@ _ORDINARY: Final = re.compile(
 
 
 def canonical(address: str) -> str:
-    """Return an address in its stored form: the domain in lower case, the local part as sent.
+    """Return an address in its stored form: the local part as sent, the domain in its one canonical form.
+
+    That is lower case, and Unicode in NFC rather than Punycode (UTS 46, IDNA 2008). So each mailbox has one domain,
+    however it was written.
 
     Raises
     ------
     PydanticCustomError
         The address is not valid; the type of the error is `invalid_email`.
     """
-    if _ORDINARY.fullmatch(address) is None:
-        _check_closely(address)
     local, _, domain = address.rpartition("@")
-    return f"{local}@{domain.lower()}"
+    domain = domain.lower() if _ORDINARY.fullmatch(address) else _checked_closely(address)
+    return f"{local}@{domain}"
 
 
-def _check_closely(address: str) -> None:
+def _checked_closely(address: str) -> str:
+    """Return the canonical domain of an address."""
     # Imported late, because few requests need it, and every cold start would pay for it.
     from pydantic_core import PydanticCustomError  # noqa: PLC0415
 
@@ -40,6 +43,6 @@ def _check_closely(address: str) -> None:
     # We do not judge whether mail reaches an address, so the names reserved for tests are valid (RFC 2606).
     email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
     try:
-        email_validator.validate_email(address, check_deliverability=False, strict=True)
+        return email_validator.validate_email(address, check_deliverability=False, strict=True).domain
     except email_validator.EmailNotValidError:
         raise PydanticCustomError("invalid_email", "not an address") from None

@@ -36,9 +36,9 @@ RequestErrorCode = Literal[
     "not_a_choice",
     "not_in_range",
     "invalid_cursor",
+    "invalid_tag",
     "too_many_tags",
     "invalid_key",
-    "invalid_tag",
 ]
 """What can be wrong with a request. The same rules apply to the rows of an import."""
 

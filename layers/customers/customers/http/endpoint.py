@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _ORIGINS: Final = frozenset(filter(None, os.environ.get("CORS_ORIGINS", "").split(",")))
 """Origins whose web pages may call."""
+_ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""No cache keeps customers, and no browser takes a response for a page."""
 
 
 def endpoint(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any], object], dict[str, Any]]:
@@ -60,10 +62,12 @@ def _log_cold_start() -> None:
 
 
 def _proxy_result(response: Response, request: Request) -> dict[str, Any]:
-    headers = {"X-Request-Id": request.request_id, **_cross_origin(request), **response.headers}
+    headers = {"X-Request-Id": request.request_id, **_ALWAYS, **_cross_origin(request), **response.headers}
     if response.body is None:
         return {"statusCode": response.status, "headers": headers, "body": ""}
     headers.setdefault("Content-Type", JSON)
+    if request.is_head:
+        return {"statusCode": response.status, "headers": headers, "body": ""}
     body = json.dumps(response.body, ensure_ascii=False, separators=(",", ":"))
     return {"statusCode": response.status, "headers": headers, "body": body}
 

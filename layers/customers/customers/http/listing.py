@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlencode
 
 from customers.http.request import Response
 
@@ -43,7 +42,8 @@ def read_walk(
     """
     bound = json.dumps(bound_to)
     limit = request.integer("limit", 1, 1000, default=100)
-    cursor = request.text("cursor")
+    # Empty is how forms and some clients send a parameter without a value.
+    cursor = request.text("cursor") or None
     position = None if cursor is None else cursors.open(cursor, bound)
     if cursor is not None and (position is None or not is_position(position)):
         detail = "Must be the next_cursor of a page with otherwise the same parameters."
@@ -56,6 +56,4 @@ def listing(request: Request, cursors: CursorSealer, walk: Walk, page: Page) -> 
     if page.next_position is None:
         return Response(200, {"customers": page.customers, "next_cursor": None})
     next_cursor = cursors.seal(page.next_position, walk.bound_to)
-    query = urlencode({**{name: values[-1] for name, values in request.query.items()}, "cursor": next_cursor})
-    link = f'<{request.path}?{query}>; rel="next"'
-    return Response(200, {"customers": page.customers, "next_cursor": next_cursor}, {"Link": link})
+    return Response(200, {"customers": page.customers, "next_cursor": next_cursor}, request.next_page(next_cursor))

@@ -17,7 +17,13 @@ from customers.errors import (
     StoreUnavailableError,
     VersionMismatchError,
 )
-from customers.http.request import PayloadTooLargeError, Response, UnsupportedMediaTypeError, etag
+from customers.http.entity_tags import etag
+from customers.http.request import (
+    PayloadTooLargeError,
+    Response,
+    UnsupportedContentCodingError,
+    UnsupportedMediaTypeError,
+)
 from customers.logs import logger
 
 if TYPE_CHECKING:
@@ -52,6 +58,12 @@ _PROBLEMS: Final[dict[type[CustomersError], tuple[int, str, str, str | None]]] =
     ),
     PayloadTooLargeError: (413, "payload-too-large", "Payload too large", None),
     UnsupportedMediaTypeError: (415, "unsupported-media-type", "Unsupported media type", None),
+    UnsupportedContentCodingError: (
+        415,
+        "unsupported-media-type",
+        "Unsupported media type",
+        "Send the body without Content-Encoding.",
+    ),
     KeyReusedError: (
         422,
         "key-reused",
@@ -84,6 +96,9 @@ def _details(error: CustomersError) -> tuple[Mapping[str, str], Mapping[str, Any
             return {}, {**holder, "errors": error.errors}
         case StillRunningError():
             return _RETRY, {}
+        case UnsupportedContentCodingError():
+            # The header says that the coding is what was wrong, not the media type (RFC 9110, section 15.5.16).
+            return {"Accept-Encoding": "identity"}, {}
         case VersionMismatchError(current=int(current)):
             return etag(current), {}
         case _:
@@ -124,7 +139,7 @@ def _response(  # noqa: PLR0913, PLR0917 (the members of a problem)
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": request.path,
+        "instance": request.instance,
         "request_id": request.request_id,
         **(extra or {}),
     }

@@ -9,16 +9,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote, urlencode
 
 from customers.errors import CustomersError, FieldError, ForbiddenError, InvalidError, NotFoundError
+from customers.http import entity_tags
 from customers.ids import EXTERNAL_ID, MAX_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
-    from customers.customer import Customer
     from customers.errors import RequestErrorCode
     from customers.tokens import Scope
 
@@ -28,16 +30,24 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 _MAX_TAGS: Final = 90
+_PUBLIC_URL: Final = os.environ.get("PUBLIC_URL", "").rstrip("/")
+"""Where clients reach the API, without the stage; empty for the gateway's own address."""
+_IN_A_PATH: Final = "/:@!$&'()*+,;=~%"
+_NO_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_EVERY_VERSION: Final = range(1, 2**63)
 _ID: Final = re.compile(r"[1-9][0-9]{0,15}")
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_TAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _MEDIA_TYPE: Final = re.compile(r"\s*([^\s;]+)\s*(;.*)?", re.DOTALL)
 _CHARSET: Final = re.compile(r';\s*charset\s*=\s*"?([^\s;"]*)', re.IGNORECASE)
 
 
 class UnsupportedMediaTypeError(CustomersError):
     """The endpoint does not accept a body of this kind. The text says what it accepts."""
+
+
+class UnsupportedContentCodingError(CustomersError):
+    """The body is compressed."""
 
 
 class PayloadTooLargeError(CustomersError):
@@ -70,6 +80,7 @@ class Request:
         context = event["requestContext"]
         self.request_id: str = context["requestId"]
         self.path: str = _path_as_sent(event["path"], context.get("path") or "")
+        self.is_head = event["httpMethod"] == "HEAD"
         self.query: dict[str, list[str]] = event.get("multiValueQueryStringParameters") or {}
         self.authorizer: dict[str, str] = context.get("authorizer") or {}
         self._event = event
@@ -122,7 +133,7 @@ class Request:
 
         Raises
         ------
-        UnsupportedMediaTypeError, PayloadTooLargeError
+        UnsupportedMediaTypeError, UnsupportedContentCodingError, PayloadTooLargeError
             Before anything is read.
         InvalidError
             With everything that is wrong with the parameters and the body.
@@ -142,7 +153,7 @@ class Request:
         return parsed
 
     def check_media_type(self, *, merge_patch: bool = False) -> None:
-        """Check that the Content-Type says JSON, or is missing.
+        """Check that the body is JSON, or has no Content-Type, and is not compressed.
 
         Parameters
         ----------
@@ -152,13 +163,18 @@ class Request:
         Raises
         ------
         UnsupportedMediaTypeError
-            It is not.
+            It is of another type.
+        UnsupportedContentCodingError
+            It is compressed.
         """
         taken = (JSON, MERGE_PATCH) if merge_patch else (JSON,)
         media_type = _MEDIA_TYPE.fullmatch(self.header("Content-Type") or JSON)
         charsets = {charset.lower() for charset in _CHARSET.findall(media_type[2] or "")} if media_type else set()
         if media_type is None or media_type[1].lower() not in taken or not charsets <= {"utf-8", "utf8"}:
             raise UnsupportedMediaTypeError(f"Send the body as {' or '.join(taken)}, in UTF-8.")
+        codings = (self.header("Content-Encoding") or "").lower().split(",")
+        if any(coding.strip() not in {"", "identity"} for coding in codings):
+            raise UnsupportedContentCodingError
 
     def check(self) -> None:
         """Raise everything that is wrong with the request. Without a body, call it once all parameters are read.
@@ -258,22 +274,56 @@ class Request:
 
     def expected_versions(self) -> list[int] | None:
         """Return the versions that If-Match names (RFC 9110, section 13.1.1); None for any version."""
-        value = self.header("If-Match")
-        if value is None or value.strip() == "*":
+        versions = self._versions("If-Match")
+        if versions is None or isinstance(versions, range):
             return None
-        # A weak tag never matches here, and a tag that is not a version names none.
-        versions = {int(tag) for weak, tag in _TAG.findall(value) if not weak and _ID.fullmatch(tag)}
         if len(versions) > _MAX_TAGS:
             detail = f"Must name at most {_MAX_TAGS} tags."
             self._errors.append(FieldError(header="If-Match", code="too_many_tags", detail=detail))
         return sorted(versions)[:_MAX_TAGS]
 
-    def has(self, customer: Customer) -> bool:
-        """Whether If-None-Match names a customer's current version (RFC 9110, section 13.1.2)."""
-        value = self.header("If-None-Match")
+    def known_versions(self) -> Container[int]:
+        """Return the versions that If-None-Match names, which the caller has (RFC 9110, section 13.1.2)."""
+        return self._versions("If-None-Match") or ()
+
+    def _versions(self, header: str) -> set[int] | range | None:
+        """Return the versions that a header names, with `*` every version; None if it was not sent."""
+        value = self.header(header)
         if value is None:
-            return False
-        return value.strip() == "*" or str(customer["version"]) in {tag for _, tag in _TAG.findall(value)}
+            return None
+        if value.strip(" \t") == "*":
+            return _EVERY_VERSION
+        versions = entity_tags.versions(value)
+        if versions is None:
+            detail = 'Must be * or a list of entity tags, in quotes as ETag has them: "3".'
+            self._errors.append(FieldError(header=header, code="invalid_tag", detail=detail))
+            return set()
+        return versions
+
+    @property
+    def instance(self) -> str:
+        """The path as a URI reference (RFC 3986), whatever the client sent."""
+        path = quote(_NO_ESCAPE.sub("%25", self.path), safe=_IN_A_PATH)
+        # Two slashes would begin an authority.
+        return f"/.{path}" if path.startswith("//") else path
+
+    def next_page(self, cursor: str) -> dict[str, str]:
+        """Return the header that leads to the next page (RFC 8288), with an absolute URL.
+
+        It says nothing that a proxy claims about the client's request (`X-Forwarded-Host` and the like), because
+        anybody can claim that.
+        """
+        query = urlencode({**{name: values[-1] for name, values in self.query.items()}, "cursor": cursor})
+        return {"Link": f'<{self._address()}?{query}>; rel="next"'}
+
+    def _address(self) -> str:
+        if _PUBLIC_URL:
+            # Without the stage, which only the gateway's own address has.
+            return _PUBLIC_URL + quote(self._event["path"], safe=_IN_A_PATH)
+        domain: str = self._event["requestContext"]["domainName"]
+        # Only a gateway on a laptop listens on a port of its own, and it has no certificate.
+        scheme = "http" if ":" in domain else "https"
+        return f"{scheme}://{domain}{self.instance}"
 
     def _parameter(self, name: str) -> str | None:
         self._known.add(name)
@@ -287,11 +337,6 @@ class Request:
     def _body_bytes(self) -> bytes:
         body: str = self._event.get("body") or ""
         return base64.b64decode(body) if self._event.get("isBase64Encoded") else body.encode(errors="surrogatepass")
-
-
-def etag(version: int) -> dict[str, str]:
-    """Return the header that names a customer's version."""
-    return {"ETag": f'"{version}"'}
 
 
 def _path_as_sent(path: str, full_path: str) -> str:

@@ -30,11 +30,27 @@ _MISSING: Final = "\U0010ffff"
 """Sorts after every value, because it is the last code point."""
 
 
+_LETTERS: Final = {
+    "a": "ⱥ", "b": "ƀƃɓ", "c": "ƈȼ", "d": "ðđɖɗƌ", "e": "ɇ", "f": "ƒ", "g": "ǥɠ", "h": "ħɦⱨ", "i": "ıɨ", "j": "ȷɉ",
+    "k": "ƙⱪ", "l": "łƚɫɬⱡ", "m": "ɱ", "n": "ŋƞɲ", "o": "øɵ", "p": "ƥᵽ", "q": "ĸɋ", "r": "ɍɽ", "s": "ȿʂ",
+    "t": "ŧƫƭʈⱦ", "u": "ʉ", "v": "ʋ", "w": "ⱳ", "y": "ƴɏ", "z": "ƶȥɀⱬ", "ae": "æ", "oe": "œ", "th": "þ",  # noqa: RUF001 (what looks alike is the point)
+    "'": "‘’‚‛“”„‟«»‹›ʻʼʽ",  # noqa: RUF001 (likewise)
+}  # fmt: skip
+"""Letters of Latin alphabets that Unicode does not decompose, by what people type for them where their keyboard lacks
+them; likewise the apostrophes and quotes that phones and word processors write."""
+
+_BASE_LETTERS: Final = {ord(letter): base for base, letters in _LETTERS.items() for letter in letters}
+
+
 def fold(text: str) -> str:
-    """Return a text as it is compared: without accents and case (NFKD, without combining marks, case folded)."""
+    """Return a text as it is compared: in base letters, without accents and case.
+
+    That is NFKD without combining marks, case folded, and Latin letters that have no decomposition as base letters.
+    """
     if text.isascii():
         return text.lower()
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
+    folded = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
+    return folded if folded.isascii() else folded.translate(_BASE_LETTERS)
 
 
 def sort_text(field: Field, value: object, customer_id: int) -> str:
