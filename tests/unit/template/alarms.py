@@ -51,6 +51,10 @@ _USUAL: Final = 300
 """Seconds within which an alarm tells whose description names no time (docs/runbook.md)."""
 
 
+_INDEX: Final = "GlobalSecondaryIndexName"
+"""A table's metrics with this dimension are those of an index, which the table's own leave out."""
+
+
 class _Watched(NamedTuple):
     """A metric as an alarm watches it."""
 
@@ -91,11 +95,15 @@ def an_alarm_watches_what_exists(template: Template) -> Iterator[str]:
     made = {"ApiName": api["Name"], "Stage": api["StageName"]}
     filters = resources(template, "AWS::Logs::MetricFilter").values()
     own = {each["MetricName"] for metric_filter in filters for each in metric_filter["MetricTransformations"]}
+    table = resources(template, "AWS::DynamoDB::Table")["CustomersTable"]
+    indexes = {index["IndexName"] for index in table["GlobalSecondaryIndexes"]}
     for name, alarm in alarms(template).items():
         for metric in _watched(alarm):
             if metric.namespace == {"Ref": "AWS::StackName"} and metric.name in own and not metric.dimensions:
                 continue
             known = _OF_AWS.get((str(metric.namespace), str(metric.name)))
+            if _INDEX in metric.dimensions and (index := metric.dimensions.pop(_INDEX)) not in indexes:
+                yield f"{name}: there is no index {index}"
             if known is None or known.dimensions.keys() != metric.dimensions.keys():
                 yield f"{name}: nobody writes {metric}"
                 continue
