@@ -425,6 +425,22 @@ def test_the_link_leads_to_the_next_page_in_one_query_each(function: Callable[[s
     assert sent == ["Query", "Query"]
 
 
+def test_a_page_has_a_hundred_customers_where_nothing_else_is_asked_for(
+    function: Callable[[str], Handler], customers_table: str, dynamodb: DynamoDBClient
+) -> None:
+    store = CustomerStore(dynamodb, customers_table)
+    group: list[NewCustomer] = [{**STORED[123], "group_id": 2}] * 100
+    event = read("list_group/valid")
+    event["pathParameters"]["group_id"] = "2"
+    store.create(group)
+    page = body_of(run(function, "list_group/valid", event))
+    assert (len(page["customers"]), page["next_cursor"]) == (100, None)
+    store.create(group[:1])
+    page = body_of(run(function, "list_group/valid", event))
+    assert len(page["customers"]) == 100
+    assert page["next_cursor"] is not None
+
+
 @pytest.mark.parametrize(("name", "operation"), [
     ("get_customer/valid", "GetItem"),
     ("update_customer/if_match", "UpdateItem"),
