@@ -58,6 +58,10 @@ fuzz: .venv/.dev-ready node_modules/.ready ## Fuzz the service by its contract, 
 mutants: .venv/.mutants-ready node_modules/.ready ## Break the code in 500 small ways, and see whether the tests notice (ARGS='--sample 50')
 	@PYTHONPATH=$(CURDIR)/.venv/mutants .venv/bin/python -m tools.mutants $(ARGS)
 
+.PHONY: fuzz-reading
+fuzz-reading: .venv/.dev-ready ## Look for the file that takes the longest per byte to read, for an hour (ARGS='--seconds 60' for a short run)
+	@PYTHONPATH=layers/customers .venv/bin/python -m tests.fuzz.reading $(ARGS)
+
 .PHONY: docs
 docs: .venv/.run-ready node_modules/.ready ## Write the reference page as files to build/docs (API=https://… is what it calls)
 	@.venv/bin/python -m local.reference build/docs $(if $(API),--api $(API))

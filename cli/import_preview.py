@@ -95,7 +95,7 @@ class _Preview:
         lines += [
             f"  {printable(name) or '(no name)'}: {'ignored' if _is_ignored(column) else column}"
             for name, column in self.columns
-            if name != column
+            if name != column or _is_ignored(column)
         ]
         if self.broken is not None:
             lines.append(f"The file cannot be read from row {self.broken.row} on: {printable(self.broken.detail)}")

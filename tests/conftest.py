@@ -25,6 +25,7 @@ from local.services.engine import Engine
 from local.services.tables import create_tables
 from local.template.document import Template
 from local.template.stack import Stack, read_stack
+from tests.aws_limits import limits_of_aws
 from tests.published import published
 
 if TYPE_CHECKING:
@@ -204,6 +205,12 @@ def dynamodb_client(endpoint: str) -> DynamoDBClient:
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _limits_of_aws() -> Iterator[None]:
+    with limits_of_aws():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tests.conftest import Service
 
 
-def _import(service: Service, file: Path) -> tuple[int, dict[str, Any]]:
+def _import(service: Service, file: Path, *options: str) -> tuple[int, dict[str, Any]]:
     done = subprocess.run(
-        [ROOT / "customers", "import", "--json", file],
+        [ROOT / "customers", "import", "--json", *options, file],
         env={**os.environ, "DATA_DIR": str(service.data)},
         capture_output=True,
         text=True,
@@ -82,6 +82,27 @@ def test_a_file_dropped_into_the_folder_is_imported_and_its_report_appears(
     (summary,) = reports.glob("*/summary.json")
     assert _counts(json.loads(summary.read_text())) == (5, 0, 0)
     assert len(walk(client, group)) == 5
+
+
+def test_the_caller_says_what_the_columns_are_and_looks_at_the_file_first(
+    service: Service, client: httpx.Client, group: int, tmp_path: Path
+) -> None:
+    file = tmp_path / f"{group}\nsheet.csv"
+    rows = [f"Ann, Ash, ann.{index}@example.com, {group}, x, gold" for index in range(20)]
+    text = "\r".join(
+        ["sep=,", "First Name,lastName,Mail,Group-ID,Notes,Plän", *rows, ",,,,,", f"Bob,,nobody,{group}", ""]
+    )
+    file.write_bytes(text.encode())
+    options = ("--map", "Mail=email", "--map", "Plän=metadata.plan", "--ignore", "Notes")
+    code, summary = _import(service, file)
+    assert code == 1
+    assert "'Mail'" in summary["broken"]["detail"]
+    code, preview = _import(service, file, "--dry-run", *options)
+    assert (code, preview["valid"], preview["rejected"]) == (1, 20, 1)
+    assert client.get(group_path(group)).status_code == 404, "nothing was written"
+    code, summary = _import(service, file, *options)
+    assert (code, summary["rows"], *_counts(summary)) == (1, 21, 20, 0, 1)
+    assert {one["email"] for one in walk(client, group)} == {f"ann.{index}@example.com" for index in range(20)}
 
 
 def test_what_is_no_file_of_customers_is_told_so(service: Service, tmp_path: Path, group: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import io
 import json
 import logging
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 from botocore.httpsession import URLLib3Session
 
+from customers.aws import cold_start
 from customers.http.request import MAX_BODY_BYTES
 from customers.logs import logger
 from customers.store.customers import CustomerStore
@@ -469,6 +471,22 @@ def test_the_link_leads_to_the_next_page_in_one_query_each(function: Callable[[s
     assert sent == ["Query", "Query"]
 
 
+def test_a_page_has_a_hundred_customers_where_nothing_else_is_asked_for(
+    function: Callable[[str], Handler], customers_table: str, dynamodb: DynamoDBClient
+) -> None:
+    store = CustomerStore(dynamodb, customers_table)
+    group: list[NewCustomer] = [{**STORED[123], "group_id": 2}] * 100
+    event = read("list_group/valid")
+    event["pathParameters"]["group_id"] = "2"
+    store.create(group)
+    page = body_of(run(function, "list_group/valid", event))
+    assert (len(page["customers"]), page["next_cursor"]) == (100, None)
+    store.create(group[:1])
+    page = body_of(run(function, "list_group/valid", event))
+    assert len(page["customers"]) == 100
+    assert page["next_cursor"] is not None
+
+
 @pytest.mark.parametrize(("name", "operation"), [
     ("get_customer/valid", "GetItem"),
     ("update_customer/if_match", "UpdateItem"),
@@ -507,7 +525,8 @@ def test_an_invalid_request_costs_no_call_of_the_table(
     name: str, function: Callable[[str], Handler], sent: list[str]
 ) -> None:
     run(function, name)
-    assert sent == []
+    # A forged cursor may have been sealed with a key that is newer than those read before.
+    assert set(sent) <= ({"UpdateItem"} if name == "list_group/forged_cursor" else set())
 
 
 def test_a_body_over_the_limit_is_413(function: Callable[[str], Handler], sent: list[str]) -> None:
@@ -705,6 +724,8 @@ def test_no_log_line_holds_a_name_an_email_or_a_token(
     logger.setLevel("DEBUG")
     root.setLevel("DEBUG")
     root.addHandler(handler)
+    # Lambda sets the level before it imports the function, which sets its own.
+    importlib.reload(cold_start).over()
     try:
         for name in sorted(FILES, key=lambda name: name.startswith("delete_customer/")):
             if AUTHORIZED.get(name, True):

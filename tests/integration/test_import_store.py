@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -93,3 +93,25 @@ def test_a_chunk_is_counted_once_whatever_two_runs_say_of_it(store: ImportStore,
     kept = store.get(known.import_id)
     assert (kept.booked, kept.counts) == (1, Counts(3, 0, 0))
     assert list(store.parts(known.import_id)) == []
+
+
+class ShortPages:
+    """A client whose pages end after one item, as those of DynamoDB do after a megabyte."""
+
+    def __init__(self, client: DynamoDBClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def query(self, **arguments: Any) -> Any:
+        return self._client.query(**arguments, Limit=1)
+
+
+def test_the_rejected_rows_of_an_import_are_found_on_every_page_in_order(
+    store: ImportStore, known: Import, dynamodb: DynamoDBClient
+) -> None:
+    for chunk in (3, 1, 2, 11):
+        store.book(known.import_id, chunk, LAYOUT, Counts(0, 0, 1), None if chunk == 2 else f"parts/{chunk}")
+    paged = ImportStore(ShortPages(dynamodb), "ImportsTable")  # type: ignore[arg-type]
+    assert list(paged.parts(known.import_id)) == ["parts/1", "parts/3", "parts/11"]

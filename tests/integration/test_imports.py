@@ -578,14 +578,27 @@ def test_what_was_lost_of_an_import_comes_again_with_its_file(cloud: ImportCloud
     assert not list(cloud.take("ChunkQueue")), "an earlier delivery changes nothing"
 
 
-def test_a_broken_file_put_again_still_says_why_but_quotes_nothing(cloud: ImportCloud) -> None:
+def test_a_broken_file_says_why_in_its_report_and_its_item_quotes_nothing(cloud: ImportCloud) -> None:
     name = str(uuid4())
-    for put in range(2):
+    for _ in range(2):
         cloud.put(f"imports/{name}", b"SecretName,x@example.com\n")
         cloud.run()
-        detail = cloud.summary(name)["broken"]["detail"]
+        summary = cloud.summary(name)
+        detail = summary["broken"]["detail"]
         assert detail.startswith("The CSV header must name first_name, last_name, email, group_id and may name ")
-        assert ("SecretName" in detail) == (put == 0)
+        assert "'SecretName'" in detail
+        kept = cloud.apps["PlanImport"].imports.store.get(summary["import_id"])
+        assert "SecretName" not in kept.broken.detail
+
+
+def test_a_file_whose_columns_were_not_understood_is_read_anew_when_they_are_mapped(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    data = _csv(_rows(group_id, 3)).replace(b"email", b"Mail", 1)
+    for metadata, status in (({}, "failed"), ({"map": "Mail=mail"}, "failed"), ({"map": "Mail=email"}, "completed")):
+        cloud.put(f"imports/{name}", data, metadata)
+        cloud.run()
+        assert cloud.summary(name)["status"] == status
+    assert len(cloud.group(group_id)) == 3
 
 
 def test_no_event_and_no_log_line_shows_a_person(cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,6 +237,52 @@ def test_a_mapping_survives_as_metadata_of_an_object() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cell", "entry"),
+    [
+        (b"gold", "gold"),
+        (b"  two spaces ", "  two spaces "),
+        (b'" in quotes "', " in quotes "),
+        (b' "space around quotes" ', "space around quotes"),
+        (b'""', ""),
+        (b'"a, ""b"""', 'a, "b"'),
+        (b"", None),
+    ],
+)
+def test_a_metadata_column_sets_an_entry_as_it_is_written(cell: bytes, entry: str | None) -> None:
+    for place in (
+        b"metadata.Plan-1," + SHORT + cell + b"," + ROWS.replace(b"Bob", b",Bob"),
+        SHORT.strip() + b",METADATA.Plan-1\n" + ROWS.replace(b"\n", b"," + cell + b"\n", 1),
+    ):
+        first, second = imported(place)
+        assert first == {**ANN, "metadata": {} if entry is None else {"Plan-1": entry}}
+        assert second == {**BOB, "metadata": {}}
+
+
+def test_metadata_columns_obey_the_rules_of_metadata() -> None:
+    many = b"".join(b"metadata.k%d," % number for number in range(21))
+    assert imported(many + SHORT + b"x," * 21 + ROWS)[0] == ["too_many_entries"]
+    assert imported(b"metadata.a," + SHORT + b"x" * 501 + b"," + ROWS.replace(b"Bob", b",Bob")) == [
+        ["too_long"],
+        {**BOB, "metadata": {}},
+    ]
+
+
+def test_a_json_member_can_become_an_entry_of_the_metadata() -> None:
+    mapping = ColumnMapping.of_words(["Plan=metadata.plan"], [])
+    plain = ITEM.replace(b"{", b'{"plan":"gold",', 1)
+    assert imported(plain, mapping)[0]["metadata"] == {"plan": "gold"}
+    both = plain.replace(b"{", b'{"metadata":{"a":"b"},', 1)
+    assert imported(both, mapping)[0]["metadata"] == {"a": "b", "plan": "gold"}
+
+
+def test_an_external_id_is_a_field_like_any_other() -> None:
+    assert imported(b"External ID," + SHORT + b" crm-1 ," + ROWS.replace(b"Bob", b",Bob")) == [
+        {**ANN, "external_id": "crm-1"},
+        {**BOB, "external_id": None},
+    ]
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"Given name,Last Name,Mail,Notes,Group ID\nAnn,Ash,nobody,secret,1\n",

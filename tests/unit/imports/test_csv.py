@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.imports.samples import HEAD, read, values
 
 
@@ -19,3 +21,23 @@ def test_cells_that_are_no_integers_stay_text_for_the_model_to_refuse() -> None:
     first, second = values(reader, rows)
     assert (first["group_id"], first["age"]) == ("1.5", "old")
     assert (second["group_id"], second["age"]) == (7, 8)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("first_name,last_name,email", "it lacks 'group_id'."),
+        (f"first_name,last_name,email,group_id,{'x' * 51}", f"it has the unknown '{'x' * 50}'."),
+        ("first_name,last_name,email,group_id,a,b,c,d,e", "it has the unknown 'a', 'b', 'c', 'd', 'e'."),
+        ("first_name,last_name,email,group_id,a,b,c,d,e,f,g", "it has the unknown 'a', 'b', 'c', 'd', 'e' and 2 more."),
+        (
+            "first_name,email,email,group_id,mail",
+            "it lacks 'last_name'; it has the unknown 'mail'; it repeats 'email'.",
+        ),
+    ],
+)
+def test_a_wrong_header_is_told_with_everything_that_is_wrong_with_it_and_no_more(header: str, told: str) -> None:
+    reader, rows = read(f"{header}\n".encode())
+    assert rows == []
+    assert reader.broken is not None
+    assert reader.broken.detail.endswith(f": {told}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,8 @@ from customers.aws import clients, dynamodb
 from customers.aws.dynamodb import _FIRST_PAUSE, _TRIES
 from customers.imports.chunks import _ROWS
 from customers.store import bulk
-from tests.unit.template.reading import events, resources, time_limit
+from tests.conftest import ROOT
+from tests.unit.template.reading import events, functions, resources, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,11 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 STORE: Final[Any] = dynamodb._CONFIG  # noqa: SLF001
 OTHERS: Final[Any] = clients._CONFIG  # noqa: SLF001
 
+_OTHER_TRIES: Final = OTHERS.retries["total_max_attempts"]
+_OTHER_CALL: Final = _OTHER_TRIES * (OTHERS.connect_timeout + OTHERS.read_timeout) + sum(
+    min(2**tried, 20) for tried in range(_OTHER_TRIES - 1)
+)
+"""A call of S3, SQS or EventBridge at its slowest. The standard mode waits up to 1, 2, 4 … seconds, 20 at most."""
 _TRY: Final = STORE.connect_timeout + STORE.read_timeout
 _PAUSES: Final = sum(_FIRST_PAUSE * 2**tried for tried in range(_TRIES - 1))
 _CALL: Final = _TRIES * _TRY + _PAUSES
@@ -79,6 +86,15 @@ def a_plan_runs_as_long_as_lambda_lets_it(template: Template) -> Iterator[str]:
         yield "PlanImport could run longer"
 
 
+def a_plan_hands_over_before_its_time_is_over(template: Template) -> Iterator[str]:
+    """It sends its last chunks, keeps its position and sends the file again, while SQS and the table are at their
+    slowest. And it spends more time on reading the file than it keeps for that."""
+    code = (ROOT / functions(template)["PlanImport"]["CodeUri"] / "app.py").read_text(encoding="utf-8")
+    (kept,) = re.findall(r"^ENOUGH_MILLISECONDS: Final = ([0-9_]+)$", code, re.MULTILINE)
+    if not 2 * _OTHER_CALL + _CALL < int(kept) / 1000 < time_limit(template, "PlanImport") / 2:
+        yield f"PlanImport keeps {kept} ms"
+
+
 def a_chunk_gets_in_while_the_table_refuses_most_of_it(template: Template) -> Iterator[str]:
     """A busy table has room for four rows of each batch. The pauses between are half their longest on average."""
     batches = ceil(_ROWS / 4)
@@ -99,17 +115,15 @@ def what_could_not_be_imported_is_booked_while_the_table_refuses(template: Templ
 def a_bus_that_does_not_respond_is_reported_by_the_function(template: Template) -> Iterator[str]:
     """A function that times out reports nothing: all its changes come again. And it is done in time to try again
     before anybody is called."""
-    tries = OTHERS.retries["total_max_attempts"]
-    # The standard mode waits up to 1, 2, 4 … seconds, 20 at most.
-    slowest = tries * (OTHERS.connect_timeout + OTHERS.read_timeout) + sum(min(2**n, 20) for n in range(tries - 1))
     alarm = resources(template, "AWS::CloudWatch::Alarm")["LateEventsAlarm"]
-    if not slowest < time_limit(template, "PublishChanges") <= alarm["Threshold"] / 1000 / 2:
+    if not _OTHER_CALL < time_limit(template, "PublishChanges") <= alarm["Threshold"] / 1000 / 2:
         yield "PublishChanges has no time, or takes the time of its repetition"
 
 
 RULES: Final[tuple[Rule, ...]] = (
     a_call_ends_in_its_function_and_not_at_the_gateway,
     a_plan_runs_as_long_as_lambda_lets_it,
+    a_plan_hands_over_before_its_time_is_over,
     a_chunk_gets_in_while_the_table_refuses_most_of_it,
     what_could_not_be_imported_is_booked_while_the_table_refuses,
     a_bus_that_does_not_respond_is_reported_by_the_function,

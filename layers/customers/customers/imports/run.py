@@ -16,7 +16,7 @@ from customers.errors import FieldError, InvalidError
 from customers.imports.bucket import ImportBucket, import_identity
 from customers.imports.chunks import Chunk
 from customers.imports.files.report import report_header, report_line
-from customers.imports.files.rows import Break, Layout, Row
+from customers.imports.files.rows import WRONG_HEADER, WRONG_MAPPING, Break, Layout, Row
 from customers.imports.files.values import RowParser
 from customers.imports.messages import customers_in
 from customers.imports.store import Counts, Import, ImportStore
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from customers.store.bulk import BulkStore
 
 _SOURCE: Final = "customers.imports"
-_UNREAD: Final = frozenset({"gone", "not_processed"})
-"""Breaks that are not the file's fault: if it is dropped in again, it is imported to its end."""
+_UNREAD: Final = frozenset({"gone", "not_processed", WRONG_HEADER, WRONG_MAPPING})
+"""Breaks that the same file may not have when it is dropped in again: it is read anew. What the caller says about its
+columns is not part of its content.
+"""
 
 
 class Imports:

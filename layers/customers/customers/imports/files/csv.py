@@ -147,6 +147,9 @@ class CsvForm:
         sign, space = re.escape(delimiter.encode()), _space(delimiter).encode()
         # All quantifiers are possessive: no byte is tried twice.
         cell = rb'(?:%b*+"(?:[^"]++|"")*+"[^%b]*+|(?!%b*+")[^%b]*+)' % (space, sign, space, sign)
+        self._empty_cells = re.compile(
+            rb'[ \t\r\n]*+(?:"[ \t\r\n]*+"%b*+)?+(?:%b%b*+(?:"[ \t\r\n]*+"%b*+)?+)*+' % (space, sign, space, space)
+        )
         self._cells = re.compile(rb"%b(?:%b%b)*+" % (cell, sign, cell))
         self._cells_after_quotes = re.compile(rb'(?:[^"]++|"")*+"[^%b]*+(?:%b%b)*+' % (sign, sign, cell))
         self._window: Window | None = None
@@ -159,12 +162,7 @@ class CsvForm:
 
     def is_blank(self, row: bytes) -> bool:
         """Whether a record has only empty cells, which may be quoted."""
-        if row.strip(self.blank + b'"'):
-            return False
-        try:
-            return not any(cell.strip() for cell in cells(row, self._delimiter))
-        except InvalidError:
-            return False
+        return self._empty_cells.fullmatch(row) is not None
 
     def is_open_after(self, line: bytes) -> bool:
         """Whether a quoted cell is open at the end of a record's first line."""

@@ -18,6 +18,12 @@ _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _UP_TO_BRACKET: Final = re.compile(rb'(?:[^"{}\[\]]++|%s)*+[{}\[\]]' % _STRING.pattern, re.DOTALL)
 """All up to the next bracket that is not in a string, and that bracket."""
 _UP_TO_END: Final = re.compile(rb'(?:[^"]++|%s)*+\Z' % _STRING.pattern, re.DOTALL)
+_NEXT_SIMPLE: Final = re.compile(
+    rb"[ \t\r\n]*+,[ \t\r\n]*+"
+    rb'(\{(?:[^"{}\[\]]++|%s)*+\}|[-+.0-9A-Za-z]++(?=[,\] \t\r\n]))' % _STRING.pattern,
+    re.DOTALL,
+)
+"""A comma and the next element: an object without others in it, or a number or word that ends."""
 _OPENING, _CLOSING = b"{}"
 _MOST_SPACE: Final = 64 * 1024 * 1024
 """Between two elements. Whoever reads the file looks at the clock after each element only."""
@@ -47,7 +53,14 @@ def read_elements(buffer: Buffer, *, in_object: bool, first: bool) -> Iterator[b
     BrokenError
         The next element cannot be found, the file does not end after the array, or it is damaged.
     """
-    while (sign := _next_sign(buffer)) != b"]":
+    while True:
+        # Nearly always. What this does not find, or only in part, is looked at closely.
+        while not first and (simple := _NEXT_SIMPLE.match(buffer.data, buffer.at)) and len(simple[1]) <= MAX_ROW_BYTES:
+            buffer.at = simple.end()
+            yield simple[1]
+        sign = _next_sign(buffer)
+        if sign == b"]":
+            break
         if not first:
             if sign != b",":
                 raise _not_json("There must be a comma or the end of the array before this row.")
@@ -125,7 +138,9 @@ class JsonLinesForm:
 
     def line_count(self, window: Window, first: int) -> int | None:
         """Return the number of lines of a row, at least 1; None if it depends on lines that the window lacks."""
-        if not window.lines[first].lstrip(_BEFORE_ROW).startswith(b"{"):
+        line = window.lines[first].strip(_BEFORE_ROW)
+        following = window.lines[first + 1 : first + 2]
+        if line[:1] != b"{" or (following and following[0][0] == _OPENING and not line.endswith((b":", b"["))):
             return 1
         depth, before = 0, b":"
         end = window.end_within(first)

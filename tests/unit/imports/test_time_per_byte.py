@@ -1,0 +1,65 @@
+"""Reading takes time proportional to the bytes, whatever they are."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+
+import pytest
+
+from customers.imports.chunks import cuts
+from customers.imports.files.reader import RowReader
+from tests.fuzz import reading
+from tests.unit.imports.samples import HEAD, ITEM
+
+HOLES: dict[str, tuple[bytes, list[bytes]]] = {
+    "each line opens a quoted cell": (HEAD, [b'x,"y"z,"\n']),
+    "lines of one quotation mark and one sign": (HEAD, [b'",\n']),
+    "a long line that closes what many opened": (HEAD, [b'x,"\n' * 8000 + b"y" * 30_000 + b'"\n']),
+    "lines that open, nearly as long as a row": (HEAD, [b'"' + b"y" * 60_000 + b"\n"]),
+    "blank lines": (HEAD, [b"\n"]),
+    "CR": (HEAD, [b"\r"]),
+    "rows of delimiters": (HEAD, [b",,,,\r\n"]),
+    "rows of empty quoted cells": (HEAD, [b'"",""\n']),
+    "byte order marks": (HEAD, [b"\xef\xbb\xbf\n"]),
+    "spaces without a line end": (HEAD, [b" "]),
+    "spaces and quotation marks": (HEAD, [b' "']),
+    "quotation marks": (HEAD, [b'"']),
+    "blank rows before the header": (b"", [b",\n"]),
+    "objects that do not end": (ITEM + b"\n", [b'{"a":\n']),
+    "objects that nearly end": (ITEM + b"\n", [b'{"y":{"z":\n},"w":\n']),
+    "objects that do not end, among others": (ITEM + b"\n", [b'{"z":\n' + b'{"x":1},"y":\n' * 500]),
+    "brackets on lines": (ITEM + b"\n", [b"[\n"]),
+    "open strings": (ITEM + b"\n", [b'{"a":"\\\\\\"\n']),
+    "small elements": (b"[", [b"1,"]),
+    "white space between elements": (b"[", [b" " * 60_000 + b"1,"]),
+    "elements that nest": (b"[", [b"[" * 30_000 + b"]" * 30_000 + b","]),
+}
+BYTES = 300_000
+NOISE = 2
+"""How much longer other work on the machine may make a measurement."""
+
+
+@pytest.fixture(scope="module")
+def good() -> reading.Cost:
+    return reading.good_cost()
+
+
+@pytest.mark.parametrize("kind", HOLES)
+def test_no_bytes_take_much_longer_to_cut_than_those_of_a_good_file(kind: str, good: reading.Cost) -> None:
+    data = reading.file_of(*HOLES[kind], BYTES)
+    costs = [reading.reading_cost(data, len(data))]
+    while costs[-1] > 20 * NOISE * good.reading and len(costs) < 3:
+        costs.append(reading.reading_cost(data, len(data)))
+    assert min(costs) < 20 * NOISE * good.reading
+
+
+def test_a_few_bytes_of_gzip_that_hold_very_many_lines_are_read_at_once() -> None:
+    lines = gzip.compress(HEAD + b"\n" * 60_000_000, 1)
+    assert reading.seconds_of(lambda: list(cuts(RowReader(io.BytesIO(lines))))) < 10, "once it was a minute"
+
+
+def test_a_short_search_finds_nothing_that_takes_much_longer_than_a_good_file(good: reading.Cost) -> None:
+    worst = reading.climb(5, random.Random(1))
+    assert worst.cost.reading < 20 * NOISE * good.reading, worst
