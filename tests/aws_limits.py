@@ -45,7 +45,7 @@ def limits_of_aws() -> Iterator[None]:
         if client.meta.service_model.service_name == "dynamodb":
             for message in refusals(operation, parameters):
                 error = {"Error": {"Code": "ValidationException", "Message": message}}
-                raise ClientError({**error, "ResponseMetadata": {"HTTPStatusCode": 400}}, operation)  # type: ignore[arg-type,typeddict-item]
+                raise ClientError({**error, "ResponseMetadata": {"HTTPStatusCode": 400}}, operation)  # type: ignore[typeddict-item]
         return call(client, operation, parameters)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -248,9 +248,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
         ("-" + "9" * 400, "#/age too_small"),
     ],
 )
-def test_a_number_of_any_size_is_refused_where_an_integer_up_to_150_is_due(
-    number: str, told_of_it: str | None
-) -> None:
+def test_a_number_of_any_size_is_refused_where_an_integer_up_to_150_is_due(number: str, told_of_it: str | None) -> None:
     body = json.dumps({**JOHN, "age": 0}).replace('"age": 0', f'"age": {number}').encode()
     value, errors = json_or_errors(body)
     if told_of_it is None:
