@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NEW_EACH_TIME = frozenset({"AWS::ApiGateway::Deployment", "AWS::CloudWatch::Dashboard", "AWS::Lambda::LayerVersion"})
 """Types that a deployment makes anew: versions, and the dashboard, whose name has changed since the last release."""
 NEW_IN_THE_EMULATOR = frozenset({"AWS::ApiGateway::RestApi", "AWS::ApiGateway::Stage", "AWS::Lambda::Permission"})
-"""Types that the emulator makes anew if a route changes. AWS changes an API in place, and tests/unit/test_last_release.py
+"""Types that the emulator makes anew if a route changes. AWS changes an API in place; tests/unit/test_last_release.py
 tells what it would replace."""
 
 
