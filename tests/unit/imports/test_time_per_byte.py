@@ -20,6 +20,7 @@ HOLES: dict[str, tuple[bytes, list[bytes]]] = {
     "a long line that closes what many opened": (HEAD, [b'x,"\n' * 8000 + b"y" * 30_000 + b'"\n']),
     "lines that open, nearly as long as a row": (HEAD, [b'"' + b"y" * 60_000 + b"\n"]),
     "blank lines": (HEAD, [b"\n"]),
+    "blank lines between rows": (HEAD, [b"\r" * 5000, b"]"]),
     "CR": (HEAD, [b"\r"]),
     "rows of delimiters": (HEAD, [b",,,,\r\n"]),
     "rows of empty quoted cells": (HEAD, [b'"",""\n']),
