@@ -127,7 +127,7 @@ def _default(schema: Mapping[str, Any]) -> str:
 
 
 def _customer(facts: Facts) -> list[str]:
-    new = facts.schemas["NewCustomer"]
+    new = facts.schemas["CustomerInput"]
     return _table(
         ("field", "type", "rules"),
         (

@@ -42,7 +42,7 @@ _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
 _PROBLEM_SCHEMAS: Final = {"invalid-request": "InvalidRequest", "external-id-taken": "ExternalIdTaken"}
 """Of problems that have more members than the others."""
 
-_DECLARED: Final = frozenset({"NewCustomer", "Changes", "Customer"})
+_DECLARED: Final = frozenset({"CustomerInput", "Changes", "Customer"})
 """Schemas whose properties are described where they are declared, in `customers.customer`."""
 
 
