@@ -91,7 +91,7 @@ def clients() -> list[Client]:
              "--additional-properties=openApiNullable=false"],
             [["sh", "-c", f"javac -nowarn -d classes -cp {jars} $(find client/src/main -name '*.java') Scenario.java"]],
             ["java", "-cp", f"classes{os.pathsep}{jars}", "Scenario"],
-            "create with PUT: with Jackson, its `createCustomers` cannot tell results apart (with Gson, the default, it can)",
+            "its `createCustomers` needs the default library, with Gson: Jackson cannot tell its results apart",
         ),
         Client(
             "openapi-generator",
