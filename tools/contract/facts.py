@@ -47,7 +47,7 @@ PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID, "ext
 """What the examples request."""
 
 _TAG: Final = r'(W/)?"[!#-~]*"'
-_TAGS: Final = {"type": "string", "pattern": rf"^(\*|{_TAG}(, *{_TAG})*)$"}
+_TAGS: Final = {"type": "string", "pattern": rf"^(\*|{_TAG}(, *{_TAG})*)$", "examples": ['"1"']}
 """What If-Match and If-None-Match are written like (RFC 9110, section 13.1). More white space is read, too."""
 
 # In the order in which a reader needs them.
