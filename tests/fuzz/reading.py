@@ -127,7 +127,11 @@ def cost(data: bytes, plain_bytes: int, repeat: int = 1) -> Cost:
 
 def _packed(data: bytes) -> list[str]:
     reader = RowReader(io.BytesIO(data))
-    return [Chunk("i" * 64, 1, position.layout, "", rows).message() for rows, position in cuts(reader) if rows]
+    return [
+        Chunk("i" * 64, 1, position.layout, "", restore=False, rows=rows).message()
+        for rows, position in cuts(reader)
+        if rows
+    ]
 
 
 def seconds_of(work: Callable[[], object]) -> float:

@@ -54,6 +54,8 @@ class Message(NamedTuple):
     message_id: str
     body: str
     receive_count: int = 1
+    sent_at: int = 0
+    """Milliseconds since the epoch."""
 
     def event(self) -> dict[str, Any]:
         return {
@@ -62,7 +64,10 @@ class Message(NamedTuple):
                     "messageId": self.message_id,
                     "receiptHandle": "handle",
                     "body": self.body,
-                    "attributes": {"ApproximateReceiveCount": str(self.receive_count)},
+                    "attributes": {
+                        "ApproximateReceiveCount": str(self.receive_count),
+                        "SentTimestamp": str(self.sent_at),
+                    },
                     "messageAttributes": {},
                     "eventSource": "aws:sqs",
                     "eventSourceARN": f"arn:aws:sqs:{REGION}:123456789012:{self.queue}",
@@ -130,10 +135,13 @@ class ImportCloud:
     def take(self, queue: str) -> Iterator[Message]:
         """Take all messages out of a queue."""
         while True:
-            answer = self.sqs.receive_message(QueueUrl=self._urls[queue], MaxNumberOfMessages=10)
+            answer = self.sqs.receive_message(
+                QueueUrl=self._urls[queue], MaxNumberOfMessages=10, MessageSystemAttributeNames=["SentTimestamp"]
+            )
             for message in answer.get("Messages", []):
                 self.sqs.delete_message(QueueUrl=self._urls[queue], ReceiptHandle=message["ReceiptHandle"])
-                yield Message(queue, message["MessageId"], message["Body"])
+                sent_at = int(message["Attributes"]["SentTimestamp"])
+                yield Message(queue, message["MessageId"], message["Body"], sent_at=sent_at)
             if not answer.get("Messages"):
                 return
 
