@@ -16,7 +16,7 @@ run: .venv/.run-ready node_modules/.ready ## Serve the API on http://127.0.0.1:3
 	@.venv/bin/python -m local $(ARGS)
 
 .PHONY: test
-test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready node_modules/.ready tools/lint/node_modules/.ready ## Run the checks and all tests that need no account and no Docker
+test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready .venv/proxies/.ready node_modules/.ready tools/lint/node_modules/.ready ## Run the checks and all tests that need no account and no Docker
 	@echo "checking format, types, template and contract"
 	@$(MAKE) --no-print-directory check
 	@# Without a browser, and without the right to install one, only its test is missing: it says so.
@@ -184,6 +184,17 @@ WITH_NPM := run docs test check fuzz mutants screenshot bench bench-http bench-p
 		echo "installing valgrind (first time only)"; \
 		{ $$as_root apt-get -qq update && $$as_root apt-get -qq install --yes valgrind; } >/dev/null 2>&1 || \
 			echo "valgrind cannot be installed here: one test will be skipped"; }
+	@touch $@
+
+# Proxies that people put in front of the API, unpacked and not installed, so that none is started. Where there is no apt
+# (macOS, Fedora), their tests say so and are skipped.
+.venv/proxies/.ready: | .venv/pyvenv.cfg
+	@mkdir -p .venv/proxies
+	@command -v apt-get >/dev/null && { \
+		echo "fetching nginx and Apache (first time only)"; \
+		cd .venv/proxies && apt-get -qq download nginx apache2-bin libapr1 libaprutil1 && \
+		for package in *.deb; do dpkg -x "$$package" . && rm "$$package"; done; } >/dev/null 2>&1 || \
+			echo "nginx and Apache cannot be had here: their tests will be skipped"
 	@touch $@
 
 # Lambda's own runtime client, apart from everything else: the functions measured see it as they do in Lambda.

@@ -44,8 +44,8 @@ def lambda_handler(request: Request) -> Response:
 
 
 def _is_position(text: str) -> bool:
-    # An id, or that of the salt, which a page may end with.
-    return text.isascii() and text.isdecimal() and int(text) <= MAX_ID
+    # An id, or that of the salt, which a page may end with. Python refuses to read numbers of thousands of digits.
+    return len(text) <= len(str(MAX_ID)) and text.isascii() and text.isdecimal() and int(text) <= MAX_ID
 
 
 def _address(request: Request, email: str) -> str | None:

@@ -36,7 +36,7 @@ def lambda_handler(request: Request) -> Response:
     prefix = _prefix(request, sort)
     group = request.text_in_path("group_id")
     bound = {"group": group, "sort": sort, "order": order, "prefix": prefix}
-    walk = read_walk(request, cursors, bound, lambda position: is_position(position, sort))
+    walk = read_walk(request, cursors, bound, lambda position: is_position(position, sort, prefix or ""))
     request.check()
     group_id = request.id_in_path("group_id")
 

@@ -113,7 +113,7 @@ MAY_LOAD: Final = {
     "ListGroup": HTTP | PAGES,
     "PlanImport": IMPORTS | READERS,
     "PublishChanges": (STORE - {"customers.aws.dynamodb", "customers.errors"})
-    | (ITEMS - {"customers.ids"})
+    | ITEMS
     | LOGS
     | {"customers.aws.clients"},
     "PutCustomer": HTTP | MODEL | EXTERNAL_IDS,

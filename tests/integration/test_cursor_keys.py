@@ -14,6 +14,7 @@ import pytest
 from customers.fields import SORT_FIELDS
 from customers.http.cursor import CursorSealer
 from customers.store.cursor_keys import CursorKeys
+from customers.tokens import SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,9 +109,25 @@ def test_a_forged_position_is_refused_even_from_someone_who_has_the_key(
     sealer: CursorSealer, function: Callable[[str], Handler], sort: str
 ) -> None:
     for position in POSITIONS:
-        answer = _list(function("ListGroup"), sort, sealer.seal(position, f"{GROUP} {sort} asc"))
-        assert answer["statusCode"] == 400, position
-        assert json.loads(answer["body"])["errors"][0]["code"] == "invalid_cursor"
+        _assert_refused(_list(function, sealer, position, sort))
+
+
+@pytest.mark.parametrize("prefix", ["do", "DÖ"])
+def test_a_forged_position_outside_of_the_prefix_is_refused(
+    sealer: CursorSealer, function: Callable[[str], Handler], prefix: str
+) -> None:
+    for position in ("d", "de", "dp", "x", ""):
+        _assert_refused(_list(function, sealer, f"{position}\x1f{1:016}", "email", prefix))
+    assert _list(function, sealer, f"doe\x1f{1:016}", "email", prefix)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("query", [{}, {"email": "john.doe@example.com"}])
+def test_a_forged_position_among_all_customers_is_refused(
+    sealer: CursorSealer, function: Callable[[str], Handler], query: dict[str, str]
+) -> None:
+    for position in (set(POSITIONS) - {"0"}) | {"9" * 5000, f"doe\x1f{1:016}"}:
+        _assert_refused(_find(function, sealer, position, query))
+    assert _find(function, sealer, "1", query)["statusCode"] == 200
 
 
 @pytest.mark.parametrize("sort", SORT_FIELDS)
@@ -120,17 +137,37 @@ def test_a_position_that_a_page_could_end_with_is_accepted(
     number = secrets.randbelow(2**53 - 1) + 1
     positions = (str(number),) if sort == "id" else (f"{value}\x1f{number:016}" for value in ("", "\0", "d" * 1007))
     for position in positions:
-        answer = _list(function("ListGroup"), sort, sealer.seal(position, f"{GROUP} {sort} asc"))
+        answer = _list(function, sealer, position, sort)
         assert (answer["statusCode"], json.loads(answer["body"])["next_cursor"]) == (200, None)
 
 
-def _list(handler: Handler, sort: str, cursor: str) -> dict[str, Any]:
-    path = f"/api/customers/group/{GROUP}"
+def _assert_refused(answer: dict[str, Any]) -> None:
+    assert answer["statusCode"] == 400, answer
+    assert [error["code"] for error in json.loads(answer["body"])["errors"]] == ["invalid_cursor"]
+
+
+def _list(
+    function: Callable[[str], Handler], sealer: CursorSealer, position: str, sort: str, prefix: str | None = None
+) -> dict[str, Any]:
+    bound = json.dumps({"group": str(GROUP), "sort": sort, "order": "asc", "prefix": prefix})
+    query = {"sort": sort} if prefix is None else {"sort": sort, "prefix": prefix}
+    query["cursor"] = sealer.seal(position, bound)
+    return _get(function("ListGroup"), f"/api/customers/group/{GROUP}", query, {"group_id": str(GROUP)})
+
+
+def _find(
+    function: Callable[[str], Handler], sealer: CursorSealer, position: str, query: dict[str, str]
+) -> dict[str, Any]:
+    bound = json.dumps({"email": query.get("email"), "external_id": None})
+    return _get(function("FindCustomers"), "/api/customers", {**query, "cursor": sealer.seal(position, bound)}, None)
+
+
+def _get(handler: Handler, path: str, query: dict[str, str], parameters: dict[str, str] | None) -> dict[str, Any]:
     event = {
         "httpMethod": "GET",
         "path": path,
-        "pathParameters": {"group_id": str(GROUP)},
-        "multiValueQueryStringParameters": {"sort": [sort], "cursor": [cursor]},
-        "requestContext": {"requestId": "r", "path": path, "authorizer": {}},
+        "pathParameters": parameters,
+        "multiValueQueryStringParameters": {name: [value] for name, value in query.items()},
+        "requestContext": {"requestId": "r", "path": path, "authorizer": {"scopes": " ".join(SCOPES)}},
     }
     return handler(event, SimpleNamespace(get_remaining_time_in_millis=lambda: 15_000))

@@ -78,6 +78,8 @@ def _queues(
 def _assert_complete(cloud: ImportCloud, name: str, group_id: int, rows: int) -> None:
     summary = cloud.summary(name)
     assert (summary["status"], summary["rows"], summary["created"]) == ("completed", rows, rows)
+    assert summary["summary"] == f"reports/{name}/{summary['import_id'][:16]}/summary.json"
+    assert summary["rows_per_second"] == pytest.approx(rows / summary["seconds"], rel=0.1)
     assert len(cloud.group(group_id)) == rows
 
 

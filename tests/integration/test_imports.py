@@ -95,16 +95,6 @@ def test_a_file_of_every_form_becomes_the_same_customers(
     assert [event["detail-type"] for event in cloud.events()] == ["Import started", "Import completed"]
 
 
-@pytest.mark.parametrize("name", ["ü" * 503 + "é/", "x" * 1015, "tab\there"])
-def test_a_file_gets_its_report_whatever_its_name(name: str, cloud: ImportCloud) -> None:
-    group_id, name = _new_group(), f"{uuid4()}{name}"[:1015].encode()[:1015].decode(errors="ignore")
-    cloud.put(f"imports/{name}", _csv([*_rows(group_id, 1), {"first_name": "only"}]))
-    cloud.run()
-    summary = cloud.summary(name[:100])
-    assert (summary["source"]["key"], *_counts(summary)) == (f"imports/{name}", 1, 0, 1)
-    assert len(summary["summary"].encode()) <= len(summary["rejected_rows"].encode()) <= 1024
-
-
 def test_the_columns_of_a_file_are_what_its_metadata_says(cloud: ImportCloud) -> None:
     group_id, name = _new_group(), str(uuid4())
     data = (
@@ -187,7 +177,7 @@ def test_a_file_whose_name_fills_the_key_gets_its_report(cloud: ImportCloud, len
     key = f"imports/{name}"
     key += "x" * (length - len(key.encode()))
     group_id = _new_group()
-    cloud.put(key, _csv([*_rows(group_id, 2), {"first_name": ""}]))
+    cloud.put(key, _csv([*_rows(group_id, 2), {"first_name": "only"}]))
     cloud.run()
     reports = cloud.reports(name[:36])
     assert reports.keys() == {"summary.json", "rejected.csv"}

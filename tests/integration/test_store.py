@@ -396,6 +396,18 @@ def test_an_id_that_is_taken_is_drawn_again(table: Table, monkeypatch: pytest.Mo
         table.store.delete(third["id"], None)
 
 
+@lost_requests
+def test_anothers_row_is_not_taken_for_a_customer_that_may_not_have_arrived(
+    table: Table, loss: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = table.create(age=1)
+    drawing(monkeypatch, first["id"])
+    table.next(loss)
+    with pytest.raises(OutcomeUnknownError):
+        table.create(age=2)
+    assert table.all() == [first]
+
+
 def test_a_list_with_an_id_that_is_taken_is_created_whole(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = table.create(age=0)
     drawing(monkeypatch, 2**53 - 2, taken["id"], 2**53 - 3, 2**53 - 4)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +18,6 @@ from local.gateway.responses import GatewayResponses
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from local.template.stack import Stack
 
 TEMPLATE = ROOT / "template.yaml"
@@ -71,6 +74,43 @@ def test_each_response_of_the_gateway_is_a_problem_with_its_own_status(stack: St
     assert problem["instance"] == "/api/customers"
     assert problem["type"].removeprefix("/problems/").replace("-", " ") in problem["title"].lower()
     assert {("Content-Type", "application/problem+json"), ("X-Request-Id", "r1")} <= set(response.headers)
+
+
+def test_the_default_and_the_production_stack_ask_before_they_deploy() -> None:
+    settings = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    asks = {name: settings[name]["deploy"]["parameters"]["confirm_changeset"] for name in ("default", "dev", "prod")}
+    assert asks == {"default": True, "dev": False, "prod": True}
+
+
+def test_what_belongs_to_the_whole_account_is_named_by_the_region_too() -> None:
+    resources = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Resources"].values()
+    names = [each["Properties"]["DashboardName"] for each in resources if each["Type"] == "AWS::CloudWatch::Dashboard"]
+    assert names == [{"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}]
+    # A role, and a policy, would be of the whole account too: they have no names of their own.
+    assert not any("RoleName" in each.get("Properties", {}) for each in resources)
+
+
+def test_the_program_that_adopts_kept_tables_makes_a_template_that_stands_alone(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    adopted = json.loads(done.stdout)
+    live = {
+        name
+        for name, each in yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Resources"].items()
+        if each["Type"] == "AWS::DynamoDB::Table" and each["DeletionPolicy"].startswith("Retain")
+    }
+    assert adopted["Resources"].keys() == live
+    # CloudFormation imports only what is kept.
+    assert all(table["DeletionPolicy"] == "RetainExceptOnCreate" for table in adopted["Resources"].values())
+    (tmp_path / "adopt.json").write_text(done.stdout)
+    linted = subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), tmp_path / "adopt.json"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert linted.returncode == 0, linted.stdout
 
 
 def test_the_template_words_no_response_that_is_not_tested(stack: Stack) -> None:

@@ -75,6 +75,7 @@ def sent(value: Json) -> Json:
 def errors_of(check: Callable[[Json], object], value: Json) -> list[FieldError]:
     with pytest.raises(InvalidError) as caught:
         check(value)
+    assert all(error["detail"].endswith(".") for error in caught.value.errors)
     return caught.value.errors
 
 
@@ -349,7 +350,9 @@ def broken(mutations: Iterable[Mutation]) -> Json:
     return sent({name: value for name, value in row.items() if value is not MISSING})
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: f"{one.field} {one.code} {one.value!r:.30}")
+@pytest.mark.parametrize(
+    "mutation", MUTATIONS, ids=lambda one: f"{one.field} {one.code} {one.value!a:.30}".replace("\\", "/")
+)
 def test_each_broken_field_is_told(mutation: Mutation) -> None:
     assert told(errors_of(model.new_customer, broken([mutation]))) == [f"#/{mutation.field} {mutation.code}"]
 

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 from customers import errors, fields, logs, metadata, model
 from customers.customer import Customer, NewCustomer
 from customers.http import request as http
+from customers.http.cursor import CursorSealer
 from customers.http.problems import problem
 from customers.tokens import SCOPES
 from local.gateway.proxy import Request as ProxyRequest
@@ -273,8 +274,9 @@ def _example(stack: Stack, route: Route, name: str, request: Mapping[str, Any], 
     event = json.loads(proxy_event(sent, stack.api, route, texts, token))
     request_ = _RecordingRequest(event, asked)
     module = _module(stack.functions[route.function].code / "app.py")
-    # The endpoints' own names for their stores.
+    # The endpoints' own names for what they use.
     module.store = module.keyed = SampleStore()  # type: ignore[attr-defined]
+    module.cursors = CursorSealer(lambda: ["sample"])  # type: ignore[attr-defined]
     handle: Callable[[http.Request], http.Response] = module.lambda_handler.__wrapped__
     try:
         answer = handle(request_)

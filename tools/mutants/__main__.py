@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import json
 import os
 import random
 import subprocess
@@ -25,7 +26,9 @@ _COPY: Final = ROOT / "build" / "mutants"
 _MUTMUT: Final = (sys.executable, "-c", "from mutmut.__main__ import cli; cli()")
 _FIRST: Final = "customers.tokens.x__checksum__mutmut_1"
 """Any mutant: to test one, mutmut makes them all, and measures the tests."""
-_NOTICED: Final = frozenset({"killed", "timeout", "segfault"})
+_STATUSES: Final = {1: "noticed", 0: "survived", 33: "without a test", **dict.fromkeys((-24, 24, 152), "endless")}
+"""What mutmut's exit codes mean: pytest's, of no test, of SIGXCPU. Others say that the tests could not run."""
+_NOTICED: Final = frozenset({"noticed", "endless"})
 _WANTED: Final = 0.9
 
 
@@ -77,14 +80,20 @@ def _output(*arguments: str) -> str:
 
 
 def _results() -> dict[str, str]:
-    """Return what became of each mutant."""
-    lines = (line.strip().rpartition(": ") for line in _output("results", "--all", "true").splitlines())
-    return {name: status for name, _, status in lines if name}
+    """Return what became of each mutant; an empty text for one that was not tested."""
+    found: dict[str, str] = {}
+    for file in sorted((_COPY / "mutants").rglob("*.meta")):
+        codes: dict[str, int | None] = json.loads(file.read_text(encoding="utf-8"))["exit_code_by_key"]
+        found |= {
+            name: "" if code is None else _STATUSES.get(code, f"not run (exit code {code})")
+            for name, code in codes.items()
+        }
+    return found
 
 
 def _report(sample: Sequence[str]) -> int:
     results = _results()
-    tested = [name for name in sample if results[name] != "not checked"]
+    tested = [name for name in sample if results[name]]
     counts = Counter(results[name] for name in tested)
     accepted, unexplained = AcceptedSurvivors(), 0
     for name in tested:

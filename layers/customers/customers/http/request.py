@@ -320,7 +320,10 @@ class Request:
         if _PUBLIC_URL:
             # Without the stage, which only the gateway's own address has.
             return _PUBLIC_URL + quote(self._event["path"], safe=_IN_A_PATH)
-        domain: str = self._event["requestContext"]["domainName"]
+        domain: str | None = self._event["requestContext"].get("domainName")
+        if domain is None:
+            # API Gateway always names it, emulators of it do not. A relative link is right there too (RFC 8288).
+            return self.instance
         # Only a gateway on a laptop listens on a port of its own, and it has no certificate.
         scheme = "http" if ":" in domain else "https"
         return f"{scheme}://{domain}{self.instance}"

@@ -88,10 +88,11 @@ _SORT_TEXT: Final = re.compile(rf".*{_SEPARATOR}([0-9]{{{_ID_DIGITS}}})", re.DOT
 _ID: Final = re.compile(rf"([0-9]{{1,{_ID_DIGITS}}})")
 
 
-def is_position(text: str, sort: str) -> bool:
-    """Whether a page in some order can start after a text, so that DynamoDB accepts it as a key."""
+def is_position(text: str, sort: str, prefix: str = "") -> bool:
+    """Whether a page in some order, of the values with a prefix, can start after a text. DynamoDB refuses others."""
     match = (_ID if sort == "id" else _SORT_TEXT).fullmatch(text)
-    return match is not None and 1 <= int(match[1]) <= MAX_ID and len(text.encode()) <= _MAX_KEY_BYTES
+    fits = match is not None and 1 <= int(match[1]) <= MAX_ID and len(text.encode()) <= _MAX_KEY_BYTES
+    return fits and text.startswith(prefix_text(prefix))
 
 
 def id_of(text: str) -> int:

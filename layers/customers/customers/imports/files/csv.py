@@ -121,7 +121,7 @@ def _advice(names: tuple[str, ...], columns: list[str | None]) -> str:
     unknown = next((name for name, column in zip(names, columns, strict=True) if column is None), None)
     if unknown is None:
         return ""
-    name = unknown[:_SHOWN_CHARACTERS]
+    name = unknown if len(unknown) <= _SHOWN_CHARACTERS else "COLUMN"
     return (
         f" To say which field the column {name!r} is: --map {shlex.quote(f'{name}=FIELD')}; to leave it out: --ignore "
         f"{shlex.quote(name)} (for a file put into the bucket directly, x-amz-meta-map and x-amz-meta-ignore)."

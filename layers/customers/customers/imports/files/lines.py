@@ -128,6 +128,9 @@ def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
             buffer.at += len(row)
             yield row.rstrip(_LINE_END)
             continue
+        if not row.strip(form.blank):
+            buffer.at += len(row)
+            continue
         count = form.line_count(window, index - 1)
         if count is None:
             return
