@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 from customers.aws import dynamodb as dynamodb_module
 from customers.errors import StoreUnavailableError
 from customers.store import bulk
-from customers.store.identity import ImportRow
+from customers.store.identity import ImportRow, Source
 from customers.store.items import now
-from customers.store.rows import RowStore, Source
+from customers.store.rows import RowStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

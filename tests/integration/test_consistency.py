@@ -22,10 +22,10 @@ from customers.errors import NotFoundError
 from customers.imports.files.rows import Layout
 from customers.imports.store import Counts, ImportStore
 from customers.store.customers import CustomerStore
-from customers.store.identity import ImportRow
+from customers.store.identity import ImportRow, Source
 from customers.store.items import now
 from customers.store.pages import PageStore
-from customers.store.rows import RowStore, Source
+from customers.store.rows import RowStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 

@@ -281,7 +281,6 @@ def calls(
         patch.setattr(chunks_module, "_ROWS", 2)
         for name, app in cloud.apps.items():
             patch.setattr(app, "lambda_handler", recorder.recorded(name, app.lambda_handler))
-        cloud.apps["ImportCustomers"].store._keyed._salt._salt = None  # noqa: SLF001 (it may know one from other tests)
         _make_salts_anew(patch)
         _import(cloud)
         _publish(cloud)
@@ -354,7 +353,7 @@ def _call_by_external_id(call: Callable[..., dict[str, Any]], john: dict[str, An
         assert call("GetExternal", f"{path}/external/{keys[1]}")["statusCode"] == 200
         assert call("FindCustomers", path, external_id=keys[0])["statusCode"] == 200
     assert call("FindCustomers", path, email=john["email"])["statusCode"] == 200
-    assert call("FindCustomers", path)["statusCode"] == 200
+    assert call("FindCustomers", path, limit="1")["statusCode"] == 200
 
 
 def _make_salts_anew(patch: pytest.MonkeyPatch) -> None:

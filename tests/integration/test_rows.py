@@ -12,10 +12,10 @@ from botocore.exceptions import ReadTimeoutError
 from customers.aws import dynamodb as service_dynamodb
 from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
-from customers.store.identity import HALF, ImportRow, Salt
+from customers.store.identity import HALF, ImportRow, Salt, Source
 from customers.store.items import now
 from customers.store.pages import PageStore
-from customers.store.rows import RowStore, Source
+from customers.store.rows import RowStore
 from tests.integration.test_store import lost_answer, lost_request
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Stores:
         self.group = random.randrange(1, HALF)
         self.faults: list[Callable[..., Any]] = []
         self.writes = 0
-        self.client.meta.events.register("before-send.dynamodb", self._send)  # type: ignore[arg-type]
+        self.client.meta.events.register("before-send.dynamodb", self._send)
         self.rows.write(source(), {})
 
     def _send(self, request: Any, **_: object) -> Any:

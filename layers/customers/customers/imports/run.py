@@ -23,7 +23,7 @@ from customers.imports.messages import customers_in
 from customers.imports.store import Counts, Import, ImportStore
 from customers.imports.summary import Summary
 from customers.logs import count, logger
-from customers.store.rows import Source
+from customers.store.identity import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -60,6 +60,25 @@ class ImportRow(NamedTuple):
     """The only version of the customer that it may replace; None for any."""
 
 
+class Source(NamedTuple):
+    """Where rows come from."""
+
+    name: str
+    """Identifies the import."""
+    put_at: str
+    """When its file or message was put there, as `now` returns it. It does not replace what was written later."""
+    restore: bool = False
+    """Whether it creates customers again that were deleted."""
+
+    def token(self, number: int) -> str:
+        """Return what identifies a row among all writes."""
+        return f"{self.name}:{number}"
+
+    def order(self, number: int) -> str:
+        """Return what decides which of two writes is the later one."""
+        return f"{self.put_at} {number:010}"
+
+
 class Salt(NamedTuple):
     """Derives ids from external ids. Without the salt, nobody can compute or reverse them."""
 

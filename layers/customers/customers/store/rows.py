@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from customers.errors import OutcomeUnknownError
 from customers.store.bulk import Batches
@@ -23,31 +23,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from customers.customer import NewCustomer
-    from customers.store.identity import ImportRow, Salt
+    from customers.store.identity import ImportRow, Salt, Source
     from customers.store.items import Item
 
 type Refusal = Literal["deleted", "version_mismatch", "external_id_mismatch"]
 type Outcome = Literal["created", "updated", "unchanged", "already_there", "superseded"] | Refusal
 """What becomes of a row."""
-
-
-class Source(NamedTuple):
-    """Where rows come from."""
-
-    name: str
-    """Identifies the import."""
-    put_at: str
-    """When its file or message was put there, as `now` returns it. It does not replace what was written later."""
-    restore: bool = False
-    """Whether it creates customers again that were deleted."""
-
-    def token(self, number: int) -> str:
-        """Return what identifies a row among all writes."""
-        return f"{self.name}:{number}"
-
-    def order(self, number: int) -> str:
-        """Return what decides which of two writes is the later one."""
-        return f"{self.put_at} {number:010}"
 
 
 class _Target:
@@ -130,7 +111,7 @@ class RowStore:
             By their number in the source.
         """
         outcomes: dict[int, Outcome] = {}
-        waiting = self._first_targets(rows, outcomes)
+        waiting = self._first_targets(rows, salt_of(self._table).make(), outcomes)
         while waiting:
             # Two rows may have the same id if their hashes are equal. One of them waits for the next round.
             chosen = {target.id: target for target in waiting}.values()
@@ -150,14 +131,16 @@ class RowStore:
 
     def written(self, source: Source, rows: Mapping[int, ImportRow]) -> dict[int, Outcome]:
         """Return which rows were written by an earlier attempt, and how."""
-        targets = self._first_targets(rows, {})
+        salt = salt_of(self._table).find()
+        if salt is None:
+            return {}
+        targets = self._first_targets(rows, salt, {})
         items = self._batches.read({target.id for target in targets})
         found = {target.number: _of_this_row(source, target, items.get(target.id, {})) for target in targets}
         return {number: outcome for number, outcome in found.items() if outcome}
 
-    def _first_targets(self, rows: Mapping[int, ImportRow], outcomes: dict[int, Outcome]) -> list[_Target]:
+    def _first_targets(self, rows: Mapping[int, ImportRow], salt: Salt, outcomes: dict[int, Outcome]) -> list[_Target]:
         """Return where each row goes. Of several rows for one customer, only one goes on."""
-        salt = salt_of(self._table).make()
         named = self._batches.read({row.id for row in rows.values() if row.id is not None})
         targets: dict[object, _Target] = {}
         for number, row in rows.items():
