@@ -373,12 +373,13 @@ def _authorize(recorder: Recorder, function: Callable[[str], Handler], tokens: T
 def _import(cloud: ImportCloud) -> None:
     """Import files and messages, the functions killed before and after each call in turn, and delivered again."""
     rows = "".join(f"J,D,j{number}@example.com,1,\n" for number in range(2))
-    keyed = "J,D,j@example.com,1,key\n"
+    keyed = "J,NAME,j@example.com,1,key\n"
     data = f"first_name,last_name,email,group_id,external_id\n{keyed}{rows},D,nobody,1,\n".encode()
 
     def drop(*, lasting: bool = True) -> Message:
         key = f"imports/{uuid4()}.csv"
-        cloud.put(key, data)
+        # The customer with an external id is another one each time, and so updated.
+        cloud.put(key, data.replace(b"NAME", key[-12:].encode()))
         if not lasting:
             cloud.s3.delete_object(Bucket=BUCKET, Key=key)
         (message,) = cloud.take("PlanQueue")
