@@ -57,14 +57,19 @@ ITEMS: Final = {
     "customers.store.items",
     "customers.store.sorting",
 }
-HTTP_ALONE: Final = {"customers.http", *(f"customers.http.{name}" for name in ("endpoint", "problems", "request"))}
+HTTP_ALONE: Final = {
+    "customers.http", *(f"customers.http.{name}" for name in ("endpoint", "entity_tags", "problems", "request")),
+}  # fmt: skip
 LOGS: Final = {"aws_lambda_powertools", "customers.logs", "typing_extensions"}
 HTTP: Final = STORE | ITEMS | LOGS | HTTP_ALONE
 CUSTOMERS: Final = HTTP | {"customers.store.customers", "customers.store.table"}
 EXTERNAL_IDS: Final = {"customers.store.external_ids", "customers.store.identity", "customers.store.table"}
-PAGES: Final = {"customers.http.cursor", "customers.http.listing", "customers.store.pages"}
+PAGES: Final = {
+    "customers.http.cursor", "customers.http.listing", "customers.store.cursor_keys", "customers.store.pages",
+}  # fmt: skip
 MODEL: Final = {
-    "customers.email_address", "customers.metadata", "customers.model", "pydantic_core", "zoneinfo", "sysconfig",
+    "customers.email_address", "customers.integers", "customers.metadata", "customers.model", "customers.trimming",
+    "pydantic_core", "zoneinfo", "sysconfig",
 }  # fmt: skip
 IMPORTS: Final = (
     STORE
@@ -103,15 +108,15 @@ READERS: Final = {
 
 MAY_LOAD: Final = {
     "Authorize": STORE | {"customers.store.tokens", "customers.tokens"},
-    "CloseImport": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk"},
+    "CloseImport": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk", "customers.store.rows"},
     "CreateCustomers": CUSTOMERS | MODEL | EXTERNAL_IDS | {"customers.store.places"},
     "DeleteCustomer": CUSTOMERS,
-    "FindCustomers": HTTP | PAGES | EXTERNAL_IDS | {"customers.email_address"},
+    "FindCustomers": HTTP | PAGES | EXTERNAL_IDS | {"customers.email_address", "customers.trimming"},
     "GetCustomer": CUSTOMERS,
     "GetExternal": HTTP | EXTERNAL_IDS,
-    "ImportCustomers": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk"},
+    "ImportCustomers": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk", "customers.store.rows"},
     "ListGroup": HTTP | PAGES,
-    "PlanImport": IMPORTS | READERS,
+    "PlanImport": IMPORTS | ITEMS | READERS,
     "PublishChanges": (STORE - {"customers.aws.dynamodb", "customers.errors"})
     | ITEMS
     | LOGS

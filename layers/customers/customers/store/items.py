@@ -48,7 +48,12 @@ EMAIL_INDEX: Final = Order("by-email", "email_key")
 
 def now() -> str:
     """Return the time as customers show it: RFC 3339, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(datetime.now(UTC))
+
+
+def timestamp(time: datetime) -> str:
+    """Return a time as customers show it."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def number(value: int) -> AttributeValueTypeDef:
@@ -120,8 +125,20 @@ class Creation(NamedTuple):
     """As in the tombstone that it replaces."""
 
 
-def new_item(fields: Mapping[str, object], creation: Creation) -> dict[str, AttributeValueTypeDef]:
-    """Return the item of a new customer, whose fields are valid."""
+def new_item(
+    fields: Mapping[str, object], creation: Creation, order: str | None = None
+) -> dict[str, AttributeValueTypeDef]:
+    """Return the item of a new customer.
+
+    Parameters
+    ----------
+    fields
+        Valid ones.
+    creation
+        What else it says.
+    order
+        What decides which of two writes is the later one; None: the time of its creation.
+    """
     item: dict[str, AttributeValueTypeDef] = {
         **key(creation.id),
         "customer": stored_fields(fields),
@@ -129,7 +146,7 @@ def new_item(fields: Mapping[str, object], creation: Creation) -> dict[str, Attr
         "created_at": {"S": creation.time},
         "created_at_sort": {"S": time_text(creation.time, creation.id)},
         "updated_at": {"S": creation.time},
-        "order": {"S": creation.time},
+        "order": {"S": order or creation.time},
         "version": number(creation.version),
         "create_token": {"S": creation.token},
     }
