@@ -57,14 +57,23 @@ ITEMS: Final = {
     "customers.store.items",
     "customers.store.sorting",
 }
-HTTP_ALONE: Final = {"customers.http", *(f"customers.http.{name}" for name in ("endpoint", "problems", "request"))}
+HTTP_ALONE: Final = {
+    "customers.http",
+    *(f"customers.http.{name}" for name in ("endpoint", "entity_tags", "problems", "request")),
+}
 LOGS: Final = {"aws_lambda_powertools", "customers.logs", "typing_extensions"}
 HTTP: Final = STORE | ITEMS | LOGS | HTTP_ALONE
 CUSTOMERS: Final = HTTP | {"customers.store.customers", "customers.store.table"}
 EXTERNAL_IDS: Final = {"customers.store.external_ids", "customers.store.identity", "customers.store.table"}
-PAGES: Final = {"customers.http.cursor", "customers.http.listing", "customers.store.pages"}
+PAGES: Final = {
+    "customers.http.cursor",
+    "customers.http.listing",
+    "customers.store.cursor_keys",
+    "customers.store.pages",
+}
 MODEL: Final = {
-    "customers.email_address", "customers.metadata", "customers.model", "pydantic_core", "zoneinfo", "sysconfig",
+    "customers.email_address", "customers.integers", "customers.metadata", "customers.model", "customers.trimming",
+    "pydantic_core", "zoneinfo", "sysconfig",
 }  # fmt: skip
 IMPORTS: Final = (
     STORE
@@ -106,7 +115,7 @@ MAY_LOAD: Final = {
     "CloseImport": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk"},
     "CreateCustomers": CUSTOMERS | MODEL | EXTERNAL_IDS | {"customers.store.places"},
     "DeleteCustomer": CUSTOMERS,
-    "FindCustomers": HTTP | PAGES | EXTERNAL_IDS | {"customers.email_address"},
+    "FindCustomers": HTTP | PAGES | EXTERNAL_IDS | {"customers.email_address", "customers.trimming"},
     "GetCustomer": CUSTOMERS,
     "GetExternal": HTTP | EXTERNAL_IDS,
     "ImportCustomers": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk"},
