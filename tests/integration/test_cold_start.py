@@ -54,6 +54,7 @@ ITEMS: Final = {
     "customers._compiled",
     "customers.fields",
     "customers.ids",
+    "customers.store.author",
     "customers.store.items",
     "customers.store.sorting",
 }

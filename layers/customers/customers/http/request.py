@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from customers.errors import CustomersError, FieldError, ForbiddenError, InvalidError, NotFoundError
 from customers.http import entity_tags
 from customers.ids import EXTERNAL_ID, MAX_ID
+from customers.store.author import Author
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -299,6 +300,11 @@ class Request:
             self._errors.append(FieldError(header=header, code="invalid_tag", detail=detail))
             return set()
         return versions
+
+    @property
+    def author(self) -> Author:
+        """Who makes the changes that the request asks for."""
+        return Author(token_id=self.authorizer.get("token_id"), request_id=self.request_id)
 
     @property
     def instance(self) -> str:
