@@ -110,6 +110,7 @@ MAY_LOAD: Final = {
     "FindCustomers": HTTP | PAGES | EXTERNAL_IDS | {"customers.email_address"},
     "GetCustomer": CUSTOMERS,
     "GetExternal": HTTP | EXTERNAL_IDS,
+    "GetHistory": CUSTOMERS | PAGES,
     "ImportCustomers": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk"},
     "ListGroup": HTTP | PAGES,
     "PlanImport": IMPORTS | READERS,

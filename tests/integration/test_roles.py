@@ -285,6 +285,8 @@ def calls(
         _make_salts_anew(patch)
         _import(cloud)
         _publish(cloud)
+        with recorder.of("KeepHistory"):
+            assert function("KeepHistory")(_changes(), None) == {"batchItemFailures": []}
     return recorder.calls
 
 
@@ -333,6 +335,7 @@ def _call_endpoints(recorder: Recorder, function: Callable[[str], Handler]) -> N
         assert call("ListGroup", f"{path}/group/{group}", sort=sort, limit="1")["statusCode"] == 200
     customer = f"{path}/{json.loads(answers[0]['body'])['id']}"
     _call_by_external_id(call, john)
+    assert call("GetHistory", customer)["statusCode"] == 200
     for name, body in (("GetCustomer", None), ("UpdateCustomer", {"age": 7}), ("DeleteCustomer", None)):
         # At a version that there is not, and at any.
         call(name, customer, body, {"If-Match": '"99"'})
@@ -417,8 +420,12 @@ def _import(cloud: ImportCloud) -> None:
 
 
 def _publish(cloud: ImportCloud) -> None:
-    event = json.loads((ROOT / "events" / "publish_changes" / "changes.json").read_text())
-    assert cloud.apps["PublishChanges"].lambda_handler(event, None) == {"batchItemFailures": []}
+    assert cloud.apps["PublishChanges"].lambda_handler(_changes(), None) == {"batchItemFailures": []}
+
+
+def _changes() -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((ROOT / "events" / "publish_changes" / "changes.json").read_text())
+    return event
 
 
 # The tests.

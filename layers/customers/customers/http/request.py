@@ -84,6 +84,7 @@ class Request:
         self.is_head = event["httpMethod"] == "HEAD"
         self.query: dict[str, list[str]] = event.get("multiValueQueryStringParameters") or {}
         self.authorizer: dict[str, str] = context.get("authorizer") or {}
+        self.author = Author(self.authorizer.get("token_id"), self.request_id)
         self._event = event
         self._headers = {name.lower(): values for name, values in (event.get("multiValueHeaders") or {}).items()}
         self._known: set[str] = set()
@@ -215,8 +216,7 @@ class Request:
 
     def text_in_path(self, name: str) -> str:
         """Return a part of the path, as it was sent."""
-        value: str | None = (self._event.get("pathParameters") or {}).get(name)
-        return value or ""
+        return str((self._event.get("pathParameters") or {}).get(name) or "")
 
     def id_in_path(self, name: str) -> int:
         """Return an id in the path.
@@ -300,11 +300,6 @@ class Request:
             self._errors.append(FieldError(header=header, code="invalid_tag", detail=detail))
             return set()
         return versions
-
-    @property
-    def author(self) -> Author:
-        """Who makes the changes that the request asks for."""
-        return Author(token_id=self.authorizer.get("token_id"), request_id=self.request_id)
 
     @property
     def instance(self) -> str:

@@ -6,6 +6,7 @@ attribute of its own, so that the indexes, which include the map, never change w
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
@@ -50,7 +51,12 @@ EMAIL_INDEX: Final = Order("by-email", "email_key")
 
 def now() -> str:
     """Return the time as customers show it: RFC 3339, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return time_of(time.time())
+
+
+def time_of(seconds: float) -> str:
+    """Return a time in seconds since 1970 as customers show it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def number(value: int) -> AttributeValueTypeDef:
