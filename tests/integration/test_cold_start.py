@@ -58,14 +58,19 @@ ITEMS: Final = {
     "customers.store.items",
     "customers.store.sorting",
 }
-HTTP_ALONE: Final = {"customers.http", *(f"customers.http.{name}" for name in ("endpoint", "problems", "request"))}
+HTTP_ALONE: Final = {
+    "customers.http",
+    *(f"customers.http.{name}" for name in ("endpoint", "entity_tags", "problems", "request")),
+}
 LOGS: Final = {"aws_lambda_powertools", "customers.logs", "typing_extensions"}
 HTTP: Final = STORE | ITEMS | LOGS | HTTP_ALONE
 CUSTOMERS: Final = HTTP | {"customers.store.customers", "customers.store.table"}
 EXTERNAL_IDS: Final = {"customers.store.external_ids", "customers.store.identity", "customers.store.table"}
-PAGES: Final = {"customers.http.cursor", "customers.http.listing", "customers.store.pages"}
+WALK: Final = {"customers.http.cursor", "customers.http.listing", "customers.store.cursor_keys"}
+PAGES: Final = WALK | {"customers.store.pages"}
 MODEL: Final = {
-    "customers.email_address", "customers.metadata", "customers.model", "pydantic_core", "zoneinfo", "sysconfig",
+    "customers.email_address", "customers.integers", "customers.metadata", "customers.model", "customers.trimming",
+    "pydantic_core", "zoneinfo", "sysconfig",
 }  # fmt: skip
 IMPORTS: Final = (
     STORE
@@ -107,11 +112,12 @@ MAY_LOAD: Final = {
     "CloseImport": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk"},
     "CreateCustomers": CUSTOMERS | MODEL | EXTERNAL_IDS | {"customers.store.places"},
     "DeleteCustomer": CUSTOMERS,
-    "FindCustomers": HTTP | PAGES | EXTERNAL_IDS | {"customers.email_address"},
+    "FindCustomers": HTTP | PAGES | EXTERNAL_IDS | {"customers.email_address", "customers.trimming"},
     "GetCustomer": CUSTOMERS,
     "GetExternal": HTTP | EXTERNAL_IDS,
-    "GetHistory": CUSTOMERS | PAGES,
+    "GetHistory": CUSTOMERS | WALK | {"customers.store.history"},
     "ImportCustomers": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk"},
+    "KeepHistory": STORE | ITEMS | LOGS | {"customers.store.history"},
     "ListGroup": HTTP | PAGES,
     "PlanImport": IMPORTS | READERS,
     "PublishChanges": (STORE - {"customers.aws.dynamodb", "customers.errors"})
@@ -138,6 +144,8 @@ EVENTS: Final = {
     "ListGroup": "list_group/empty_group",
     "PlanImport": None,
     "PublishChanges": None,
+    "GetHistory": "get_history/valid",
+    "KeepHistory": None,
     "PutCustomer": "put_customer/valid",
     "UpdateCustomer": "update_customer/no_such_customer",
 }
@@ -147,6 +155,7 @@ ANSWERS: Final = {
     "Authorize": "Unauthorized",
     "CreateCustomers": 201,
     "FindCustomers": 403,
+    "GetHistory": 404,
     "PutCustomer": 201,
     **dict.fromkeys(("DeleteCustomer", "GetCustomer", "GetExternal", "ListGroup", "UpdateCustomer"), 404),
 }

@@ -285,8 +285,6 @@ def calls(
         _make_salts_anew(patch)
         _import(cloud)
         _publish(cloud)
-        with recorder.of("KeepHistory"):
-            assert function("KeepHistory")(_changes(), None) == {"batchItemFailures": []}
     return recorder.calls
 
 
@@ -335,7 +333,7 @@ def _call_endpoints(recorder: Recorder, function: Callable[[str], Handler]) -> N
         assert call("ListGroup", f"{path}/group/{group}", sort=sort, limit="1")["statusCode"] == 200
     customer = f"{path}/{json.loads(answers[0]['body'])['id']}"
     _call_by_external_id(call, john)
-    assert call("GetHistory", customer)["statusCode"] == 200
+    _call_history(call, recorder, function, customer)
     for name, body in (("GetCustomer", None), ("UpdateCustomer", {"age": 7}), ("DeleteCustomer", None)):
         # At a version that there is not, and at any.
         call(name, customer, body, {"If-Match": '"99"'})
@@ -357,7 +355,20 @@ def _call_by_external_id(call: Callable[..., dict[str, Any]], john: dict[str, An
         assert call("GetExternal", f"{path}/external/{keys[1]}")["statusCode"] == 200
         assert call("FindCustomers", path, external_id=keys[0])["statusCode"] == 200
     assert call("FindCustomers", path, email=john["email"])["statusCode"] == 200
-    assert call("FindCustomers", path)["statusCode"] == 200
+    assert call("FindCustomers", path, limit="1")["statusCode"] == 200
+
+
+def _call_history(
+    call: Callable[..., dict[str, Any]], recorder: Recorder, function: Callable[[str], Handler], customer: str
+) -> None:
+    created, changed, deleted = _changes()["Records"]
+    for records in ([created, changed], [deleted]):
+        with recorder.of("KeepHistory"):
+            assert function("KeepHistory")({"Records": records}, None) == {"batchItemFailures": []}
+        known = f"/api/customers/{created['dynamodb']['Keys']['id']['N']}"
+        assert call("GetHistory", known, limit="1")["statusCode"] == 200
+    # Without a change that is kept.
+    assert call("GetHistory", customer)["statusCode"] == 200
 
 
 def _make_salts_anew(patch: pytest.MonkeyPatch) -> None:
