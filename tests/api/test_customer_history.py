@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+from tests.conftest import ROOT
+
 if TYPE_CHECKING:
     import httpx
+
+    from tests.conftest import Service
 
 JANE = {"first_name": "Jane", "last_name": "Doe", "email": "jane.doe@example.com", "group_id": 1}
 
@@ -67,3 +74,37 @@ def test_every_way_to_write_says_who_it_was(client: httpx.Client) -> None:
         (entry,) = (entry for entry in entries if entry["version"] == customer["version"])
         assert entry["request_id"] == answer.headers["X-Request-Id"]
         assert len(entry["by"]["token_id"]) == 16
+
+
+def customers(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DATA_DIR": str(service.data)}
+    return subprocess.run(
+        [ROOT / "customers", *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_the_commands_show_what_a_token_did_and_what_a_customers_changes_were(
+    client: httpx.Client, service: Service
+) -> None:
+    created = client.post("/api/customers/", json=JANE).json()
+    name = str(created["id"])
+    client.patch(f"/api/customers/{name}", json={"last_name": "[red]Mil\u202eler", "age": 42})
+    entries = history_of(client, created["id"], 2)
+    done = customers(service, "history", name, "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, entries)
+    shown = customers(service, "history", name).stdout
+    assert r'last_name: "Doe" → "[red]Mil\u202eler"' in shown
+    token_id = entries[0]["by"]["token_id"]
+    made = json.loads(customers(service, "audit", "--token", token_id, "--since", "1h", "--json").stdout)
+    mine = [change for change in made if change["customer_id"] == created["id"]]
+    assert mine == [
+        {"customer_id": created["id"], "version": entry["version"], "at": entry["at"], "action": entry["action"]}
+        for entry in reversed(entries)
+    ]
+    assert [change["at"] for change in made] == sorted(change["at"] for change in made)
+    assert json.loads(customers(service, "audit", "--token", "0" * 16, "--json").stdout) == []
+    nobody = customers(service, "history", "1")
+    assert (nobody.returncode, nobody.stderr) == (
+        1,
+        "Error: No change of customer 1 is kept. Is it the right id?\n",
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -159,6 +160,36 @@ class HistoryStore:
         # DynamoDB removes what has expired only after a while.
         shown = [item for item in items[:limit] if int(item["expires_at"]["N"]) > time.time()]
         return HistoryPage(list(map(_shown, shown)), items[:limit][-1]["version"]["N"] if more else None)
+
+    def made_by(self, token_id: str, since: str) -> Iterator[dict[str, Any]]:
+        """Return the changes that a token made since a time, the oldest first, eventually consistent.
+
+        Parameters
+        ----------
+        token_id
+            The token.
+        since
+            As in `at`; empty for all.
+        """
+        start: Any = {}
+        while True:
+            query = partial(
+                self._client.query,
+                TableName=self._table,
+                IndexName=INDEX,
+                KeyConditionExpression="token_id = :token AND changed_at >= :since",
+                # A key must not be empty, and no time is before this one.
+                ExpressionAttributeValues={":token": {"S": token_id}, ":since": {"S": since or "0"}},
+                **start,
+            )
+            answer = call(query)
+            for item in answer["Items"]:
+                version = int(item.get("erased_to", item["version"])["N"])
+                change = {"customer_id": int(item["customer_id"]["N"]), "version": version}
+                yield {**change, "at": item["changed_at"]["S"], "action": item["action"]["S"]}
+            if "LastEvaluatedKey" not in answer:
+                return
+            start["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _check(self, entry: Entry) -> dict[str, Any]:
         return {
