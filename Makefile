@@ -66,6 +66,10 @@ fuzz-reading: .venv/.dev-ready ## Look for the file that takes the longest per b
 docs: .venv/.run-ready node_modules/.ready ## Write the reference page as files to build/docs (API=https://… is what it calls)
 	@.venv/bin/python -m local.reference build/docs $(if $(API),--api $(API))
 
+.PHONY: clients
+clients: .venv/.dev-ready .venv/clients/.debian-ready node_modules/.ready tools/clients/node_modules/.ready ## Generate clients with every common generator, run a scenario with each, write the table of docs/clients.md
+	@.venv/bin/python -m tools.clients $(ARGS)
+
 .PHONY: client
 client: .venv/.dev-ready ## Generate a Python client to build/client
 	@mkdir -p build/client
@@ -115,6 +119,7 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@$(UV_COMPILE) $(ARGS) requirements/dev.in -o requirements/dev.txt
 	@$(UV_COMPILE) $(ARGS) requirements/checkov.in -o requirements/checkov.txt
 	@$(UV_COMPILE) $(ARGS) requirements/ministack.in -o requirements/ministack.txt
+	@$(UV_COMPILE) $(ARGS) requirements/clients.in -o requirements/clients.txt
 	@$(UV_COMPILE) $(ARGS) requirements/mutants.in -o requirements/mutants.txt
 	@$(UV_COMPILE) $(ARGS) requirements/run.in -c requirements/dev.txt -o requirements/run.txt
 	@$(UV_COMPILE) $(ARGS) layers/customers/requirements.in -c requirements/dev.txt -o layers/customers/requirements.txt
@@ -146,7 +151,7 @@ endef
 export NO_NPM NO_PYTHON NO_VENV
 
 # npm is looked for first, so that nothing is installed where it is missing.
-WITH_NPM := run docs test check fuzz mutants screenshot bench bench-http bench-pages bench-writes bench-imports reliability
+WITH_NPM := run docs test check clients fuzz mutants screenshot bench bench-http bench-pages bench-writes bench-imports reliability
 .venv/pyvenv.cfg: | $(if $(filter $(WITH_NPM),$(MAKECMDGOALS)),npm)
 	@for name in $(PYTHON) python3; do \
 		"$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && python=$$name && break; done; \
@@ -197,6 +202,16 @@ WITH_NPM := run docs test check fuzz mutants screenshot bench bench-http bench-p
 			echo "nginx and Apache cannot be had here: their tests will be skipped"
 	@touch $@
 
+# What the Java and Go clients are compiled with beside the generator itself, unpacked and not installed.
+.venv/clients/.debian-ready: .venv/clients/.ready
+	@mkdir -p .venv/clients/debian
+	@command -v apt-get >/dev/null && { \
+		cd .venv/clients/debian && apt-get -qq download libgeronimo-annotation-1.3-spec-java golang-gopkg-validator.v2-dev && \
+		for package in *.deb; do dpkg -x "$$package" . && rm "$$package"; done && \
+		printf 'module gopkg.in/validator.v2\n' > usr/share/gocode/src/gopkg.in/validator.v2/go.mod; } >/dev/null 2>&1 || \
+			echo "what Java and Go clients need cannot be had here: they will not compile"
+	@touch $@
+
 # Lambda's own runtime client, apart from everything else: the functions measured see it as they do in Lambda.
 .venv/.bench-ready: tools/benchmarks/requirements.txt | .venv/.dev-ready
 	@echo "installing Lambda's runtime client (first time only)"
@@ -218,8 +233,8 @@ node_modules/.ready: package.json package-lock.json
 	@touch $@
 
 # What the checks and the tests of the contract run on, each in the version and with the hash that the lock has.
-tools/lint/node_modules/.ready: tools/lint/package.json tools/lint/package-lock.json
+tools/%/node_modules/.ready: tools/%/package.json tools/%/package-lock.json
 	@command -v npm >/dev/null || { echo "$$NO_NPM" >&2; exit 1; }
-	@echo "installing what checks the contract (first time only)"
-	@cd tools/lint && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
+	@echo "installing what tools/$* runs on (first time only)"
+	@cd tools/$* && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
 	@touch $@

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,7 +12,7 @@ from cli.duration import Duration
 from cli.target import find_target, stack_option
 from cli.terminal import print_table, printable
 from customers.ids import MAX_ID
-from customers.store.items import time_of
+from customers.store.items import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def audit(token_id: str, since: float | None, stack: str | None, *, as_json: boo
     For the day that a token leaks: what it created, changed and deleted. Changes of customers who were deleted since
     are gone.
     """
-    start = "" if since is None else time_of(time.time() - since)
+    start = "" if since is None else timestamp(datetime.now(UTC) - timedelta(seconds=since))
     found = list(find_target(stack).history().made_by(token_id, start))
     if as_json:
         click.echo(json.dumps(found, indent=2))

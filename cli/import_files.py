@@ -19,7 +19,7 @@ from cli.import_status import short_id, status
 from cli.import_summary import summary_text
 from cli.target import find_target, stack_option
 from cli.terminal import console, printable
-from customers.imports.bucket import FileDelivery, report_folder
+from customers.imports.bucket import RESTORE_DELETED, report_folder
 from customers.imports.files.mapping import ColumnMapping, MappingError, mapping_metadata
 from customers.imports.store import ImportStore
 
@@ -77,6 +77,7 @@ def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: 
 )
 @click.option("--map", "mapped", metavar="COLUMN=FIELD", multiple=True, help="Which field a column of the file is.")
 @click.option("--ignore", "ignored", metavar="COLUMN", multiple=True, help="Leave out a column of the file.")
+@click.option("--restore-deleted", "restores", is_flag=True, help="Create customers again that were deleted.")
 @click.option("--json", "as_json", is_flag=True, help="Print each summary as a line of JSON, for programs.")
 @click.option("--dry-run", is_flag=True, help="Read and check the files here, and write nothing.")
 @stack_option
@@ -86,6 +87,7 @@ def import_files(  # noqa: PLR0913 (a parameter for each option)
     ignored: tuple[str, ...],
     stack: str | None,
     *,
+    restores: bool,
     as_json: bool,
     dry_run: bool,
 ) -> None:
@@ -112,7 +114,8 @@ def import_files(  # noqa: PLR0913 (a parameter for each option)
     signal.signal(signal.SIGTERM, _terminate)
     complete = True
     for number, file in enumerate(files, 1):
-        running = _FileImport(target, file, mapping_metadata(mapped, ignored))
+        metadata = mapping_metadata(mapped, ignored) | ({RESTORE_DELETED: "true"} if restores else {})
+        running = _FileImport(target, file, metadata)
         try:
             summary = running.finish()
         except KeyboardInterrupt as interrupt:
@@ -132,7 +135,8 @@ class _FileImport:
         self.file = file
         self._metadata = metadata
         self.import_id: str | None = None
-        """Known once the file is in the bucket."""
+        """Known once the service has begun with the file."""
+        self.uploaded = False
         self._target = target
         self._bucket = target.outputs["ImportBucketName"]
         self._imports = ImportStore(target.dynamodb, target.outputs["ImportsTableName"])
@@ -153,25 +157,13 @@ class _FileImport:
             transient=True,
             disable=not terminal.is_terminal,
         ) as progress:
-            before = self._upload(key, progress)
-            folder = report_folder(self.import_id or "", {"key": key})
-            return self._follow(f"{folder}{_SUMMARY}", before, progress)
+            before = self._imports.latest(self._bucket, key)
+            self._upload(key, progress)
+            return self._follow(key, before, progress)
 
-    def _summaries(self, key: str) -> dict[str, str]:
-        """Return the ETags of the summaries that there are of a file's earlier imports.
-
-        A later summary of the same import has another one: its text has the millisecond when it was written.
-        """
-        folder = report_folder("", {"key": key}).rstrip("/")
-        pages = self._target.s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{folder}/")
-        found = (item for page in pages for item in page.get("Contents", []))
-        return {item["Key"]: item["ETag"] for item in found if item["Key"].endswith(f"/{_SUMMARY}")}
-
-    def _upload(self, key: str, progress: Progress) -> dict[str, str]:
-        """Upload the file. Return the summaries that were there before, with their ETags."""
+    def _upload(self, key: str, progress: Progress) -> None:
         name = printable(self.file.name)
         task = progress.add_task(f"uploading {name}", total=self.file.stat().st_size, rows="bytes")
-        before = self._summaries(key)
         self._target.s3.upload_file(
             str(self.file),
             self._bucket,
@@ -179,26 +171,25 @@ class _FileImport:
             ExtraArgs={"Metadata": self._metadata},
             Callback=lambda count: progress.advance(task, count),
         )
-        etag = self._target.s3.head_object(Bucket=self._bucket, Key=key)["ETag"]
-        self.import_id = FileDelivery(self._bucket, key, etag.strip('"'), "").import_id
+        self.uploaded = True
         progress.remove_task(task)
-        return before
 
-    def _follow(self, key: str, before: Mapping[str, str], progress: Progress) -> dict[str, Any]:
+    def _follow(self, key: str, before: str | None, progress: Progress) -> dict[str, Any]:
+        """Wait until the import is over, and return its summary."""
         task = progress.add_task(f"importing {printable(self.file.name)}", total=None, rows="")
-        while (summary := self._summary(key, before)) is None:
-            if self.import_id and (known := self._imports.find(self.import_id)) is not None:
+        while True:
+            latest = self._imports.latest(self._bucket, key)
+            self.import_id = self.import_id or (latest if latest != before else None)
+            known = None if self.import_id is None else self._imports.find(self.import_id)
+            if known is not None:
                 progress.update(task, **_progress(known))
+                if known.finished:
+                    return self._summary(known)
             time.sleep(_LOOK_EVERY)
-        return summary
 
-    def _summary(self, key: str, before: Mapping[str, str]) -> dict[str, Any] | None:
-        try:
-            answer = self._target.s3.get_object(Bucket=self._bucket, Key=key)
-        except self._target.s3.exceptions.NoSuchKey:
-            return None
-        if answer["ETag"] == before.get(key):
-            return None
+    def _summary(self, known: Import) -> dict[str, Any]:
+        key = f"{report_folder(known.import_id, known.source)}{_SUMMARY}"
+        answer = self._target.s3.get_object(Bucket=self._bucket, Key=key)
         summary: dict[str, Any] = json.loads(answer["Body"].read())
         return summary
 
@@ -218,6 +209,8 @@ def _interrupted_text(running: _FileImport, waiting: Sequence[Path], stack: str 
     name = printable(str(running.file))
     if running.import_id is None:
         lines = [f"Interrupted while {name} was uploaded. Unless `{command}` lists it, nothing of it is imported."]
+        if running.uploaded:
+            lines = [f"Interrupted. {name} is uploaded, and its import continues. To find it: {command}"]
     else:
         lines = [f"Interrupted. The import of {name} continues. To follow it: {command} {short_id(running.import_id)}"]
     if waiting:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from cli.terminal import printable
 from customers.imports.files.columns import ERRORS_COLUMN, ROW_COLUMN
+from customers.imports.store import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,7 +45,7 @@ def summary_text(target: Target, name: str, summary: Mapping[str, Any]) -> str:
 
 def counts_text(counts: Mapping[str, Any]) -> str:
     """Return what became of an import's rows, such as `3 created, 2 rejected`."""
-    others = [name for name in ("already_there", "rejected") if counts[name]]
+    others = [name for name in Counts._fields[1:] if counts[name]]
     return ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in ("created", *others))
 
 

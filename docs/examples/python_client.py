@@ -10,7 +10,7 @@ from pathlib import Path
 from customers_api_client import AuthenticatedClient
 from customers_api_client.api.customers import create_customers, get_customer
 from customers_api_client.api.groups import list_group
-from customers_api_client.models import Customer, ListGroupSort, NewCustomer, Page
+from customers_api_client.models import Customer, CustomerInput, ListGroupSort, Page
 from customers_api_client.types import UNSET
 
 
@@ -18,7 +18,7 @@ def main(url: str, token_file: str) -> None:
     """Do it, and say what happened."""
     token = Path(token_file).read_text(encoding="ascii").strip()
     with AuthenticatedClient(base_url=url, token=token) as client:
-        new = NewCustomer(first_name="Grace", last_name="Hopper", email="grace@example.com", group_id=7)
+        new = CustomerInput(first_name="Grace", last_name="Hopper", email="grace@example.com", group_id=7)
         # With a key, the call may be repeated until there is an answer: it creates once.
         created = create_customers.sync(client=client, body=new, idempotency_key=str(uuid.uuid4()))
         if not isinstance(created, Customer):

@@ -11,10 +11,10 @@ from customers.aws.queues import consumer
 from customers.imports.bucket import FileDelivery
 from customers.imports.chunks import Chunk
 from customers.imports.run import Imports
-from customers.store.bulk import BulkStore
+from customers.store.rows import RowStore
 
 imports = Imports()
-store = BulkStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
+store = RowStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
 
 
 @consumer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import customers.aws.cold_start
@@ -11,10 +12,11 @@ from customers.aws.queues import consumer, return_at_once
 from customers.imports.chunks import Chunk
 from customers.imports.messages import UnreadableMessageError
 from customers.imports.run import Imports
-from customers.store.bulk import BulkStore
+from customers.store.items import timestamp
+from customers.store.rows import RowStore
 
 imports = Imports()
-store = BulkStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
+store = RowStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
 
 queues = clients.client("sqs")
 
@@ -32,7 +34,9 @@ def _chunk_in(message: dict[str, Any]) -> Chunk:
     if message["eventSourceARN"] == CHUNK_QUEUE_ARN:
         return Chunk.of_message(message["body"])
     try:
-        return imports.message_chunk(message["messageId"], message["body"])
+        # The same in each delivery.
+        sent_at = datetime.fromtimestamp(int(message["attributes"]["SentTimestamp"]) / 1000, UTC)
+        return imports.message_chunk(message["messageId"], message["body"], timestamp(sent_at))
     except UnreadableMessageError:
         # It will not become readable.
         return_at_once(queues, IMPORT_QUEUE_URL, message)

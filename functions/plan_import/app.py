@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import customers.aws.cold_start
 from customers.aws import clients
 from customers.aws.queues import consumer, send_again
-from customers.imports.bucket import FileDelivery, FileGoneError
+from customers.imports.bucket import RESTORE_DELETED, FileDelivery, FileGoneError
 from customers.imports.chunks import Chunk, ChunkSender, cuts
 from customers.imports.files.mapping import ColumnMapping, MappingError
 from customers.imports.files.reader import RowReader
@@ -57,13 +57,14 @@ def _cut(file: FileDelivery, known: Import, context: Any) -> bool:  # noqa: ANN4
     except MappingError as error:
         imports.stop(known, WRONG_MAPPING, error.detail)
         return True
+    restore = opened.metadata.get(RESTORE_DELETED) == "true"
     reader = RowReader(opened.stream, known.position, mapping)
     sender = ChunkSender(queues, CHUNK_QUEUE_URL)
     sent, kept = known.sent, 0 if known.position is None else known.position.offset
     for rows, position in cuts(reader):
         if rows:
             sent += 1
-            sender.add(Chunk(file.import_id, sent, position.layout, known.started_at, rows))
+            sender.add(Chunk(file.import_id, sent, position.layout, file.put_at, restore, rows))
         low = context.get_remaining_time_in_millis() < ENOUGH_MILLISECONDS
         if low or position.offset - kept >= BYTES_BETWEEN_POSITIONS:
             sender.flush()

@@ -75,7 +75,7 @@ def _make_queues_safe() -> None:
     setattr(SQSBackend, receive.__name__, receive_message)
 
 
-def _send_events_as_s3_does() -> None:
+def send_events_as_s3_does() -> None:
     """Send one event for an upload in parts, not another one of a PUT, and with the sequencer that all have."""
     send, describe = notifications.send_event, notifications._get_s3_event  # noqa: SLF001 - nothing public is as small
 
@@ -132,7 +132,7 @@ def main() -> None:
     # Otherwise every web page in the user's browser may read what is here.
     werkzeug_app.DISABLE_GLOBAL_CORS = True  # type: ignore[attr-defined] # imported there, and looked up at each start
     _make_queues_safe()
-    _send_events_as_s3_does()
+    send_events_as_s3_does()
     _write_events_down(events)
     application = DomainDispatcherApplication(create_backend_app)
     run_simple(host, int(port), application, threaded=True, request_handler=MotoRequestHandler)

@@ -257,10 +257,10 @@ def test_status_tells_what_is_running_and_asks_for_more_digits(
     outputs = json.loads((service.data / "endpoints.json").read_text())["outputs"]
     store = ImportStore(tables_of(service).client, outputs["ImportsTableName"])
     for last in "ab":
-        store.begin("f" * 20 + last, {"message_id": last}, "1")
-    plan = store.begin("e" * 64, {"key": "imports/big.csv"}, "1")
+        store.begin("f" * 20 + last, {"message_id": last})
+    plan = store.begin("e" * 64, {"key": "imports/big.csv"})
     store.plan(plan, 3, None)
-    store.book(plan.import_id, 1, Layout("json_lines"), Counts(5, 0, 1), None)
+    store.book(plan.import_id, 1, Layout("json_lines"), Counts(created=5, rejected=1), None)
     for name, says in (
         ("f" * 20, "Several imports begin with"),
         ("f" * 21, "There is no import"),

@@ -127,7 +127,11 @@ def good_costs() -> tuple[float, float]:
 
 def _packed(data: bytes) -> list[str]:
     reader = RowReader(io.BytesIO(data))
-    return [Chunk("i" * 64, 1, position.layout, "", rows).message() for rows, position in cuts(reader) if rows]
+    return [
+        Chunk("i" * 64, 1, position.layout, "", restore=False, rows=rows).message()
+        for rows, position in cuts(reader)
+        if rows
+    ]
 
 
 def _check(messages: Sequence[str]) -> None:

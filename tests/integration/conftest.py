@@ -9,6 +9,7 @@ import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
+from local.services.aws_server import send_events_as_s3_does
 from tests.integration.import_cloud import ImportCloud
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def cloud(engine: str, stack: Stack) -> Iterator[ImportCloud]:
+    send_events_as_s3_does()
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

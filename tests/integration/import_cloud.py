@@ -54,6 +54,8 @@ class Message(NamedTuple):
     message_id: str
     body: str
     receive_count: int = 1
+    sent_at: int = 0
+    """Milliseconds since the epoch."""
 
     def event(self) -> dict[str, Any]:
         return {
@@ -62,7 +64,10 @@ class Message(NamedTuple):
                     "messageId": self.message_id,
                     "receiptHandle": "handle",
                     "body": self.body,
-                    "attributes": {"ApproximateReceiveCount": str(self.receive_count)},
+                    "attributes": {
+                        "ApproximateReceiveCount": str(self.receive_count),
+                        "SentTimestamp": str(self.sent_at),
+                    },
                     "messageAttributes": {},
                     "eventSource": "aws:sqs",
                     "eventSourceARN": f"arn:aws:sqs:{REGION}:123456789012:{self.queue}",
@@ -130,10 +135,13 @@ class ImportCloud:
     def take(self, queue: str) -> Iterator[Message]:
         """Take all messages out of a queue."""
         while True:
-            answer = self.sqs.receive_message(QueueUrl=self._urls[queue], MaxNumberOfMessages=10)
+            answer = self.sqs.receive_message(
+                QueueUrl=self._urls[queue], MaxNumberOfMessages=10, MessageSystemAttributeNames=["SentTimestamp"]
+            )
             for message in answer.get("Messages", []):
                 self.sqs.delete_message(QueueUrl=self._urls[queue], ReceiptHandle=message["ReceiptHandle"])
-                yield Message(queue, message["MessageId"], message["Body"])
+                sent_at = int(message["Attributes"]["SentTimestamp"])
+                yield Message(queue, message["MessageId"], message["Body"], sent_at=sent_at)
             if not answer.get("Messages"):
                 return
 
@@ -191,12 +199,13 @@ class ImportCloud:
         return [json.loads(message.body) for message in self.take("Events")]
 
     def reports(self, folder: str) -> dict[str, bytes]:
-        """Return the objects under a folder of reports, by their last name."""
+        """Return the objects of a file's latest report, by their last name."""
         listed = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"reports/{folder}").get("Contents", [])
-        return {
-            item["Key"].rpartition("/")[2]: self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
-            for item in listed
-        }
+        reports: dict[str, dict[str, bytes]] = {}
+        for place, name in (item["Key"].rsplit("/", 1) for item in listed):
+            body = self.s3.get_object(Bucket=BUCKET, Key=f"{place}/{name}")["Body"].read()
+            reports.setdefault(place, {})[name] = body
+        return max(reports.values(), key=_started, default={})
 
     def summary(self, folder: str) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self.reports(folder)["summary.json"])
@@ -210,6 +219,11 @@ class ImportCloud:
             ExpressionAttributeValues={":group": {"N": str(group_id)}},
         )
         return [item for page in pages for item in page["Items"]]
+
+
+def _started(report: dict[str, bytes]) -> str:
+    # A report without a summary is one that its function died over.
+    return str(json.loads(report["summary.json"])["started_at"]) if "summary.json" in report else ""
 
 
 def _load(stack: Stack, name: str, endpoints: dict[str, str], urls: dict[str, str]) -> Any:

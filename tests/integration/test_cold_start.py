@@ -59,9 +59,8 @@ ITEMS: Final = {
     "customers.store.sorting",
 }
 HTTP_ALONE: Final = {
-    "customers.http",
-    *(f"customers.http.{name}" for name in ("endpoint", "entity_tags", "problems", "request")),
-}
+    "customers.http", *(f"customers.http.{name}" for name in ("endpoint", "entity_tags", "problems", "request")),
+}  # fmt: skip
 LOGS: Final = {"aws_lambda_powertools", "customers.logs", "typing_extensions"}
 HTTP: Final = STORE | ITEMS | LOGS | HTTP_ALONE
 CUSTOMERS: Final = HTTP | {"customers.store.customers", "customers.store.table"}
@@ -109,17 +108,17 @@ READERS: Final = {
 
 MAY_LOAD: Final = {
     "Authorize": STORE | {"customers.store.tokens", "customers.tokens"},
-    "CloseImport": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk"},
+    "CloseImport": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk", "customers.store.rows"},
     "CreateCustomers": CUSTOMERS | MODEL | EXTERNAL_IDS | {"customers.store.places"},
     "DeleteCustomer": CUSTOMERS,
     "FindCustomers": HTTP | PAGES | EXTERNAL_IDS | {"customers.email_address", "customers.trimming"},
     "GetCustomer": CUSTOMERS,
     "GetExternal": HTTP | EXTERNAL_IDS,
     "GetHistory": CUSTOMERS | WALK | {"customers.store.history"},
-    "ImportCustomers": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk"},
+    "ImportCustomers": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk", "customers.store.rows"},
     "KeepHistory": STORE | ITEMS | LOGS | {"customers.store.history"},
     "ListGroup": HTTP | PAGES,
-    "PlanImport": IMPORTS | READERS,
+    "PlanImport": IMPORTS | ITEMS | READERS,
     "PublishChanges": (STORE - {"customers.aws.dynamodb", "customers.errors"})
     | ITEMS
     | LOGS

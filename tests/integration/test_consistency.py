@@ -21,10 +21,11 @@ from customers.aws import dynamodb as dynamodb_module
 from customers.errors import NotFoundError
 from customers.imports.files.rows import Layout
 from customers.imports.store import Counts, ImportStore
-from customers.store.bulk import BulkStore
 from customers.store.customers import CustomerStore
-from customers.store.identity import RequestName
+from customers.store.identity import ImportRow, Source
+from customers.store.items import now
 from customers.store.pages import PageStore
+from customers.store.rows import RowStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 
@@ -118,16 +119,17 @@ def test_a_token_is_valid_as_soon_as_it_is_made_and_refused_as_soon_as_it_is_rev
 
 def test_an_import_sees_what_its_other_functions_have_just_kept(client: DynamoDBClient) -> None:
     store, import_id = ImportStore(client, "ImportsTable"), uuid4().hex
-    begun = store.begin(import_id, {"message_id": import_id}, import_id, planned=1)
-    assert store.begin(import_id, {"message_id": import_id}, import_id, planned=1) == begun == store.get(import_id)
-    store.book(import_id, 1, Layout("json_lines"), Counts(1, 0, 1), "parts/1")
+    begun = store.begin(import_id, {"message_id": import_id}, planned=1)
+    assert store.begin(import_id, {"message_id": import_id}, planned=1) == begun == store.get(import_id)
+    store.book(import_id, 1, Layout("json_lines"), Counts(created=1, rejected=1), "parts/1")
     assert store.is_booked(import_id, 1)
     assert list(store.parts(import_id)) == ["parts/1"]
-    assert store.get(import_id).counts == Counts(1, 0, 1)
+    assert store.get(import_id).counts == Counts(created=1, rejected=1)
     assert import_id in {known.import_id for known in store.all()}
 
 
 def test_the_rows_of_an_import_are_found_by_whoever_repeats_it(client: DynamoDBClient) -> None:
-    store, request = BulkStore(client, "CustomersTable"), RequestName(uuid4().hex, "")
-    store.insert_each(request, {1: john(), 2: john()}, "2020-01-01T00:00:00.000Z")
-    assert store.created_by(request, [1, 2, 3]) == {1, 2}
+    store, source = RowStore(client, "CustomersTable"), Source(uuid4().hex, now())
+    rows = {number: ImportRow(john()) for number in (1, 2, 3)}
+    store.write(source, {1: rows[1], 2: rows[2]})
+    assert store.written(source, rows) == {1: "created", 2: "created"}

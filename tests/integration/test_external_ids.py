@@ -19,7 +19,6 @@ from customers.errors import (
     OutcomeUnknownError,
     VersionMismatchError,
 )
-from customers.store.bulk import BulkStore
 from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
 from customers.store.identity import HALF, RequestName, Salt
@@ -433,10 +432,3 @@ def test_a_prefix_finds_what_starts_with_it_ignoring_case_and_accents(stores: St
     rest = stores.pages.group(group, "first_name", descending=False, limit=3, after=first.next_position, prefix="el")
     assert len(first.customers) == 3
     assert [customer["first_name"] for customer in rest.customers] == ["Eloise"]
-
-
-def test_an_imported_row_with_an_external_id_is_put(stores: Stores, key: str) -> None:
-    bulk = BulkStore(stores.client, TABLE)
-    name, since = RequestName(unused(), ""), "2020-01-01T00:00:00.000Z"
-    assert bulk.insert_each(name, {1: new(external_id=key), 2: new()}, since) == {1: True, 2: True}
-    assert bulk.insert_each(RequestName(unused(), ""), {1: new(external_id=key)}, since) == {1: False}

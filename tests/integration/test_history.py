@@ -16,6 +16,9 @@ from customers.store.author import Author
 from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
 from customers.store.history import MOST_IN_A_STEP, Entry, HistoryStore
+from customers.store.identity import ImportRow, Source
+from customers.store.pages import PageStore
+from customers.store.rows import RowStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,6 +111,36 @@ def test_a_customers_life_is_kept_with_who_changed_it_and_how(
             | {"metadata": {"from": {}, "to": {"tier": "gold"}}},
         },
     ]
+
+
+def test_a_row_of_an_import_is_an_author_too(
+    dynamodb: DynamoDBClient, store: CustomerStore, changes_of: ChangesOf, keep: Any, read: Any
+) -> None:
+    rows, keyed = RowStore(dynamodb, "CustomersTable"), ExternalIdStore(dynamodb, "CustomersTable")
+    key = f"key-{random.getrandbits(64)}"
+    new: NewCustomer = {**JANE, "external_id": key}
+    first, second, third = (Source(uuid4().hex, f"2999-01-0{day}T00:00:00.000Z") for day in (1, 2, 3))
+    rows.write(first, {7: ImportRow(new)})
+    jane = keyed.get(key)
+    changed: NewCustomer = {**new, "age": 42}
+    rows.write(second, {9: ImportRow(changed)})
+    # Nothing changes, so there is nothing to tell.
+    rows.write(third, {2: ImportRow(changed)})
+    assert keep(changes_of(jane["id"])) == []
+    told = [(entry["version"], entry["by"], entry["request_id"]) for entry in history(read(jane["id"]))]
+    assert told == [
+        (2, {"import_id": second.name, "row": 9}, None),
+        (1, {"import_id": first.name, "row": 7}, None),
+    ]
+    # Known by its content.
+    rows.write(first, {8: ImportRow({**JANE, "last_name": key})})
+    page = PageStore(dynamodb, "CustomersTable").group(
+        1, "last_name", descending=False, limit=9, after=None, prefix=key
+    )
+    (joan,) = page.customers
+    assert keep(changes_of(joan["id"])) == []
+    assert [entry["by"] for entry in history(read(joan["id"]))] == [{"import_id": first.name, "row": 8}]
+    store.delete(joan["id"], None, AUTHOR)
 
 
 def everything_about(dynamodb: DynamoDBClient, customer_id: int) -> list[Json]:

@@ -31,7 +31,7 @@ def test_the_event_files_are_taken(path: Path, cloud: ImportCloud) -> None:
     app = cloud.apps[FUNCTIONS[path.parent.name]]
     if "import_id" in event["Records"][0].get("body", ""):
         # A chunk belongs to an import that the plan began.
-        cloud.apps["ImportCustomers"].imports.store.begin("0f" * 32, {"bucket": "b", "key": "imports/k"}, "d")
+        cloud.apps["ImportCustomers"].imports.store.begin("0f" * 32, {"bucket": "b", "key": "imports/k"})
     answer = app.lambda_handler(event, Context(900_000))
     failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
     assert failed == ([event["Records"][0]["messageId"]] if path.stem == "message_unreadable" else [])

@@ -1,4 +1,4 @@
-"""What is kept of an import only goes forward: a slower planner, or one of an earlier delivery, spoils nothing."""
+"""What is kept of an import only goes forward: a slower planner spoils nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from customers.imports.store import Import
 
 LAYOUT = Layout("json_lines")
-FIRST, SECOND = "2026-11-25T10:00:00.000Z 01", "2026-11-25T10:00:00.000Z 02"
 
 
 def at(row: int) -> Position:
@@ -31,7 +30,7 @@ def store(dynamodb: DynamoDBClient) -> ImportStore:
 @pytest.fixture
 def known(store: ImportStore) -> Import:
     """Return an import that two planners have just begun."""
-    return store.begin(uuid4().hex, {"bucket": "b", "key": "imports/k"}, FIRST)
+    return store.begin(uuid4().hex, {"bucket": "b", "key": "imports/k"})
 
 
 def test_a_slower_planner_does_not_set_the_position_back(store: ImportStore, known: Import) -> None:
@@ -51,47 +50,21 @@ def test_a_plan_that_is_made_is_not_made_anew_by_a_slower_planner(store: ImportS
     assert (kept.planned, kept.broken, kept.position) == (7, None, None)
 
 
-def test_a_planner_of_an_earlier_delivery_changes_nothing_of_a_later_one(store: ImportStore, known: Import) -> None:
-    store.keep_position(known, at(20), 2)
-    later = store.take_up(known.import_id, SECOND)
-    assert (later.delivery, later.position, later.sent, later.planned) == (SECOND, None, 0, None)
-    store.keep_position(known, at(40), 4)
-    store.plan(known, 4, Break(41, "gone", "The file was deleted."))
-    store.finish(known)
-    assert store.get(known.import_id) == later
-    store.keep_position(later, at(10), 1)
-    store.plan(later, 8, None)
-    kept = store.get(known.import_id)
-    assert (kept.sent, kept.planned, kept.told) == (1, 8, None)
-
-
-def test_an_earlier_delivery_does_not_take_an_import_back(store: ImportStore, known: Import) -> None:
-    later = store.take_up(known.import_id, SECOND)
-    store.plan(later, 3, None)
-    for delivery in (FIRST, SECOND):
-        kept = store.take_up(known.import_id, delivery)
-        assert (kept.delivery, kept.planned) == (SECOND, 3)
-        kept = store.begin(known.import_id, known.source, delivery)
-        assert (kept.delivery, kept.planned) == (SECOND, 3)
-
-
-def test_a_file_that_is_taken_up_keeps_what_is_booked_and_forgets_where_it_was(
-    store: ImportStore, known: Import
-) -> None:
-    store.book(known.import_id, 1, LAYOUT, Counts(3, 2, 1), "parts/1")
-    store.plan(known, 1, Break(7, "not_processed", "The rest could not be processed."))
-    store.finish(store.get(known.import_id))
-    later = store.take_up(known.import_id, SECOND)
-    assert (later.booked, later.counts) == (1, Counts(3, 2, 1))
-    assert (later.position, later.planned, later.broken, later.told) == (None, None, None, None)
-    assert list(store.parts(known.import_id)) == ["parts/1"]
+def test_the_import_of_the_latest_upload_of_a_key_is_found(store: ImportStore) -> None:
+    key = f"imports/{uuid4()}.csv"
+    assert store.latest("bucket", key) is None
+    for import_id in ("first", "second"):
+        store.keep_latest("bucket", key, import_id)
+        assert store.latest("bucket", key) == import_id
+    assert store.latest("other", key) is None
+    assert "second" not in {one.import_id for one in store.all()}
 
 
 def test_a_chunk_is_counted_once_whatever_two_runs_say_of_it(store: ImportStore, known: Import) -> None:
-    store.book(known.import_id, 1, LAYOUT, Counts(3, 0, 0), None)
-    store.book(known.import_id, 1, LAYOUT, Counts(0, 3, 2), "parts/other")
+    store.book(known.import_id, 1, LAYOUT, Counts(created=3), None)
+    store.book(known.import_id, 1, LAYOUT, Counts(already_there=3, rejected=2), "parts/other")
     kept = store.get(known.import_id)
-    assert (kept.booked, kept.counts) == (1, Counts(3, 0, 0))
+    assert (kept.booked, kept.counts) == (1, Counts(created=3))
     assert list(store.parts(known.import_id)) == []
 
 
@@ -112,6 +85,6 @@ def test_the_rejected_rows_of_an_import_are_found_on_every_page_in_order(
     store: ImportStore, known: Import, dynamodb: DynamoDBClient
 ) -> None:
     for chunk in (3, 1, 2, 11):
-        store.book(known.import_id, chunk, LAYOUT, Counts(0, 0, 1), None if chunk == 2 else f"parts/{chunk}")
+        store.book(known.import_id, chunk, LAYOUT, Counts(rejected=1), None if chunk == 2 else f"parts/{chunk}")
     paged = ImportStore(ShortPages(dynamodb), "ImportsTable")  # type: ignore[arg-type]
     assert list(paged.parts(known.import_id)) == ["parts/1", "parts/3", "parts/11"]

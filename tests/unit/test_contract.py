@@ -41,6 +41,69 @@ def test_an_example_fits_its_schema(where: str, schema: Any, example: Any) -> No
     published().validate(schema, example, where)
 
 
+def document(name: str) -> Any:
+    return yaml.safe_load((ROOT / "docs" / name).read_text(encoding="utf-8"))
+
+
+def schemas_in(part: Any) -> list[dict[str, Any]]:
+    """Return every object of a document, of which the schemas are some."""
+    match part:
+        case dict():
+            return [part, *(found for value in part.values() for found in schemas_in(value))]
+        case list():
+            return [found for value in part for found in schemas_in(value)]
+        case _:
+            return []
+
+
+def test_no_boolean_is_a_constant_of_which_generators_make_a_string() -> None:
+    booleans = [schema for schema in schemas_in(document("openapi.yaml")) if schema.get("type") == "boolean"]
+    assert booleans
+    assert not [schema for schema in booleans if schema.keys() & {"const", "enum"}]
+
+
+def test_an_operation_has_one_schema_of_success_because_generators_take_only_one() -> None:
+    for methods in document("openapi.yaml")["paths"].values():
+        for operation in methods.values():
+            successes = {
+                str(content["schema"])
+                for status, response in operation["responses"].items()
+                for content in response.get("content", {}).values()
+                if status.startswith("2")
+            }
+            assert len(successes) == 1, operation["operationId"]
+            assert "oneOf" not in str(successes), operation["operationId"]
+
+
+def test_a_client_accepts_fields_that_are_added_to_responses_later() -> None:
+    schemas = document("openapi.yaml")["components"]["schemas"]
+    requests = {"CustomerInput", "CustomerListInput", "Changes"}
+    objects = {name: schema for name, schema in schemas.items() if "properties" in schema}
+    assert requests < objects.keys()
+    for name, schema in objects.items():
+        assert schema["additionalProperties"] is (name not in requests), name
+
+
+def test_the_two_forms_of_the_document_differ_only_in_the_size_of_integers() -> None:
+    sized = document("openapi-int64.yaml")
+    marked = [schema for schema in schemas_in(sized) if schema.get("format") == "int64"]
+    assert {schema["type"] for schema in marked} == {"integer"}
+    for schema in marked:
+        del schema["format"]
+    assert sized == document("openapi.yaml")
+
+
+def test_no_schema_has_the_name_that_go_gives_to_the_constructor_of_another() -> None:
+    names = document("openapi.yaml")["components"]["schemas"].keys()
+    assert not names & {f"New{name}" for name in names}
+
+
+def test_no_pattern_needs_what_other_dialects_of_regular_expressions_lack() -> None:
+    patterns = [schema["pattern"] for schema in schemas_in(document("openapi.yaml")) if "pattern" in schema]
+    assert patterns
+    assert not [pattern for pattern in patterns if "(?" in pattern or "\\u" in pattern]
+
+
 def test_every_operation_shows_a_success_and_a_problem() -> None:
     paths = published().document["paths"]
     for operation in (operation for methods in paths.values() for operation in methods.values()):

@@ -61,18 +61,18 @@ def main() -> int:
 def _measure(data: bytes) -> int:
     import customers.aws.cold_start  # noqa: PLC0415 - stops the collector until its `over`
     from customers.imports.run import Imports  # noqa: PLC0415 - reads the environment
-    from customers.store.bulk import BulkStore  # noqa: PLC0415
+    from customers.store.rows import RowStore  # noqa: PLC0415
 
     imports = Imports()
-    store = BulkStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
+    store = RowStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
     table = boto3.resource("dynamodb").Table(os.environ["CUSTOMERS_TABLE"])
     # As the function does, for both.
     customers.aws.cold_start.over()
     ours, theirs = [], []
     for number in range(ROUNDS):
-        known = imports.store.begin(f"{number:064x}", {"bucket": "b", "key": f"imports/{number}"}, "d")
+        known = imports.store.begin(f"{number:064x}", {"bucket": "b", "key": f"imports/{number}"})
         messages = [
-            Chunk(known.import_id, index, position.layout, known.started_at, rows).message()
+            Chunk(known.import_id, index, position.layout, known.started_at, restore=False, rows=rows).message()
             for index, (rows, position) in enumerate(cuts(RowReader(io.BytesIO(data))), 1)
             if rows
         ]

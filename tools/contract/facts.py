@@ -47,7 +47,7 @@ PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID, "ext
 """What the examples request."""
 
 _TAG: Final = r'(W/)?"[!#-~]*"'
-_TAGS: Final = {"type": "string", "pattern": rf"^(\*|{_TAG}(, *{_TAG})*)$"}
+_TAGS: Final = {"type": "string", "pattern": rf"^(\*|{_TAG}(, *{_TAG})*)$", "examples": ['"1"']}
 """What If-Match and If-None-Match are written like (RFC 9110, section 13.1). More white space is read, too."""
 
 # In the order in which a reader needs them.
@@ -329,12 +329,14 @@ def _gateway_answers(stack: Stack) -> dict[str, Answer]:
 
 def _schemas() -> dict[str, Json]:
     new, stored = _json_schema(NewCustomer), _json_schema(Customer)
-    rows = {"type": "array", "items": {"$ref": "#/components/schemas/NewCustomer"}, "minItems": 1}
+    rows = {"type": "array", "items": {"$ref": "#/components/schemas/CustomerInput"}, "minItems": 1}
     not_always = {field.name for field in fields.FIELDS if field.on_request}
     fixed = {field.name for field in fields.FIELDS if field.fixed}
     return {
-        "NewCustomer": new,
-        "NewCustomers": _object({"customers": rows | {"maxItems": model.MAX_ROWS}}) | {"additionalProperties": False},
+        # Not `NewCustomer`, which in Go is the constructor of `Customer`.
+        "CustomerInput": new,
+        "CustomerListInput": _object({"customers": rows | {"maxItems": model.MAX_ROWS}})
+        | {"additionalProperties": False},
         # An empty patch is an error, and no field is required.
         "Changes": {
             "type": "object",
@@ -344,7 +346,8 @@ def _schemas() -> dict[str, Json]:
         },
         "Customer": {
             "type": "object",
-            "properties": stored["properties"],
+            # A client has no use for the rules of what the service returns, and cannot apply them all.
+            "properties": _without_patterns(stored["properties"]),
             "required": [name for name in stored["properties"] if name not in not_always],
             "additionalProperties": True,
         },
@@ -357,6 +360,16 @@ def _change(schema: Json) -> Json:
         return schema
     value = {"anyOf": [schema["additionalProperties"], {"type": "null"}]}
     return {**schema, "additionalProperties": value, "maxProperties": metadata.MAX_PATCH_ENTRIES}
+
+
+def _without_patterns(part: Any) -> Any:  # noqa: ANN401 (a part of a schema)
+    match part:
+        case dict():
+            return {key: _without_patterns(value) for key, value in part.items() if key != "pattern"}
+        case list():
+            return [_without_patterns(value) for value in part]
+        case _:
+            return part
 
 
 def _object(properties: Mapping[str, Json]) -> Json:

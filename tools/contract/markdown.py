@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from tools.contract.specification import problem_answers, problem_words
+from tools.contract.specification import UNSPOKEN, problem_answers, problem_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ def problems_page(facts: Facts, words: Words) -> str:
     ]
     for name, answers in problem_answers(facts).items():
         sample = next((answer for answer in answers if "errors" in (answer.body or {})), answers[0])
-        headers = [key for key in sample.headers if key not in {"Content-Type", "X-Request-Id"}]
+        headers = [key for key in sample.headers if key not in UNSPOKEN | {"X-Request-Id"}]
         told = (
             f" The response has {' and '.join(f'`{key}: {sample.headers[key]}`' for key in headers)}."
             if headers
@@ -127,7 +127,7 @@ def _default(schema: Mapping[str, Any]) -> str:
 
 
 def _customer(facts: Facts) -> list[str]:
-    new = facts.schemas["NewCustomer"]
+    new = facts.schemas["CustomerInput"]
     return _table(
         ("field", "type", "rules"),
         (

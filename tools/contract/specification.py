@@ -21,7 +21,7 @@ _JSON: Final = "application/json"
 # Responses that are replayed to a request with an Idempotency-Key.
 _KEPT: Final = frozenset({201, 207, 400, 409, 413, 415})
 _REPLAYED: Final = ("Idempotency-Replayed",)
-_UNSPOKEN: Final = frozenset({"Content-Type", "Cache-Control", "X-Content-Type-Options"})
+UNSPOKEN: Final = frozenset({"Content-Type", "Cache-Control", "X-Content-Type-Options"})
 """What every response has, and no client needs to know."""
 _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
     "Accept-Encoding": ({"type": "string", "enum": ["identity"]}, "identity"),
@@ -42,7 +42,7 @@ _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
 _PROBLEM_SCHEMAS: Final = {"invalid-request": "InvalidRequest", "external-id-taken": "ExternalIdTaken"}
 """Of problems that have more members than the others."""
 
-_DECLARED: Final = frozenset({"NewCustomer", "Changes", "Customer"})
+_DECLARED: Final = frozenset({"CustomerInput", "Changes", "Customer"})
 """Schemas whose properties are described where they are declared, in `customers.customer`."""
 
 
@@ -273,7 +273,7 @@ def _problem_response(
 
 def _headers(answers: list[Answer], optional: Iterable[str]) -> Json:
     """Return the headers of some responses. Only headers that all of them have are required."""
-    present = [answer.headers.keys() - _UNSPOKEN for answer in answers]
+    present = [answer.headers.keys() - UNSPOKEN for answer in answers]
     every = set[str]().union(*present)
     always = every.intersection(*present) if present else set[str]()
     return {

@@ -19,7 +19,7 @@ from customers import metadata
 from customers.email_address import MAX_LENGTH, canonical
 from customers.ids import EXTERNAL_ID, MAX_ID
 from customers.integers import whole
-from customers.trimming import INVISIBLE, trimmed
+from customers.trimming import trimmed
 
 
 class Fixed(NamedTuple):
@@ -38,14 +38,18 @@ class Listing(NamedTuple):
 # Unicode's category Cc. The length of a text counts code points, after trimming.
 _NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
+# Without what other dialects of regular expressions lack (Go's and Rust's have no lookahead), so not of every invisible
+# character.
+_NOT_BLANK: Final = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\xad][^\x00-\x1f\x7f-\x9f]*$"
+
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=100, pattern=_NO_CONTROLS),
     BeforeValidator(trimmed),
     Field(
         description="Trimmed of white space and invisible characters; no control characters.",
-        # JSON Schema cannot say that a text is trimmed before its length counts.
-        json_schema_extra={"pattern": _NO_CONTROLS.replace("^", rf"^(?=.*[^{INVISIBLE}])", 1)},
+        # JSON Schema cannot say that a text is trimmed before its length counts, only that something is left of it.
+        json_schema_extra={"pattern": _NOT_BLANK},
     ),
 ]
 

@@ -43,7 +43,16 @@ RequestErrorCode = Literal[
 """What can be wrong with a request. The same rules apply to the rows of an import."""
 
 RowErrorCode = Literal[
-    "wrong_cell_count", "not_utf8", "invalid_csv", "row_too_long", "not_processed", "invalid_id", "invalid_version"
+    "wrong_cell_count",
+    "not_utf8",
+    "invalid_csv",
+    "row_too_long",
+    "not_processed",
+    "deleted",
+    "version_mismatch",
+    "external_id_mismatch",
+    "invalid_id",
+    "invalid_version",
 ]
 """What else can be wrong with a row of an import."""
 

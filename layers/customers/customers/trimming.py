@@ -9,14 +9,10 @@ from typing import Final
 _WHITE_SPACE: Final = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _DEFAULT_IGNORABLE: Final = (
     r"\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_BEYOND_THE_BASIC_PLANE: Final = r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-INVISIBLE: Final = _WHITE_SPACE + _DEFAULT_IGNORABLE
-"""The invisible characters of the Basic Multilingual Plane, as ranges of a regular expression in any dialect."""
-
 _ASCII: Final = "\t\n\v\f\r "
-_ALL: Final = INVISIBLE + _BEYOND_THE_BASIC_PLANE
+_ALL: Final = _WHITE_SPACE + _DEFAULT_IGNORABLE
 _ENDS: Final = re.compile(rf"[{_ALL}]*(.*[^{_ALL}])?[{_ALL}]*", re.DOTALL)
 
 

@@ -68,6 +68,7 @@ def client() -> DynamoDBClient:
     events = made.meta.events
     events.register("before-parse.dynamodb.Query", _read_items)
     events.register("before-parse.dynamodb.Scan", _read_items)
+    events.register("before-parse.dynamodb.BatchGetItem", _read_items)
     # What the handlers of these two events return replaces the parameters and the call.
     http = made._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 (one pool of connections for all)
     events.register("provide-client-params.dynamodb.BatchExecuteStatement", _set_statements_aside)  # type: ignore[arg-type]
@@ -120,7 +121,9 @@ def _read_items(response_dict: dict[str, Any], customized_response_dict: dict[st
     """
     if response_dict["status_code"] == 200:  # noqa: PLR2004
         page = json.loads(response_dict["body"])
-        customized_response_dict["Items"] = page.pop("Items", [])
+        for member in ("Items", "Responses"):
+            if member in page:
+                customized_response_dict[member] = page.pop(member)
         response_dict["body"] = json.dumps(page).encode()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
 from customers.errors import CustomersError
+from customers.store.items import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from customers.imports.files.blocks import ByteStream
 
+RESTORE_DELETED: Final = "restore-deleted"
+"""What says about a file, if it is `true`, that its rows create customers again that were deleted: `x-amz-meta-…`."""
 _FOLDER: Final = "imports/"
 _SHOWN_DIGITS: Final = 16
 _LONGEST_NAME: Final = 1024 - len("reports//") - _SHOWN_DIGITS - len("/rejected.jsonl")
@@ -37,8 +41,10 @@ class FileDelivery(NamedTuple):
     bucket: str
     key: str
     etag: str
-    delivery: str
-    """Identifies this upload. A later one sorts after it, because S3's times do."""
+    put_at: str
+    """When it was put there, as in a customer's `created_at`. The same in each delivery of the event."""
+    sequencer: str
+    """Tells this upload from others with the same key."""
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> FileDelivery:
@@ -47,13 +53,13 @@ class FileDelivery(NamedTuple):
         https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
         """
         bucket, file = record["s3"]["bucket"]["name"], record["s3"]["object"]
-        delivery = f"{record.get('eventTime', '')} {file.get('sequencer', '')}"
-        return cls(bucket, unquote_plus(file["key"]), file["eTag"].strip('"'), delivery)
+        key, etag = unquote_plus(file["key"]), file["eTag"].strip('"')
+        return cls(bucket, key, etag, timestamp(datetime.fromisoformat(record["eventTime"])), file["sequencer"])
 
     @property
     def import_id(self) -> str:
-        """The identity of its import: the same content under the same key is the same import."""
-        return import_identity("file", self.bucket, self.key, self.etag)
+        """The identity of its import: each upload is an import of its own, however often its event is delivered."""
+        return import_identity("file", self.bucket, self.key, self.sequencer)
 
 
 class OpenedFile(NamedTuple):

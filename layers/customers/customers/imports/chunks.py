@@ -37,8 +37,10 @@ class Chunk(NamedTuple):
     number: int
     """From 1."""
     layout: Layout
-    started_at: str
-    """When the import started, as in a customer's `created_at`."""
+    put_at: str
+    """When its file or message was put there, as in a customer's `created_at`."""
+    restore: bool
+    """Whether its rows create customers again that were deleted."""
     rows: list[Row]
     """At least one, in order and without gaps."""
 
@@ -50,7 +52,8 @@ class Chunk(NamedTuple):
                 "import_id": self.import_id,
                 "chunk": self.number,
                 "layout": self.layout,
-                "started_at": self.started_at,
+                "put_at": self.put_at,
+                "restore": self.restore,
                 "first_row": self.rows[0].number,
                 "rows": base64.b85encode(zlib.compress(rows, 1)).decode(),
             }
@@ -69,7 +72,7 @@ class Chunk(NamedTuple):
             rows.append(Row(message["first_row"] + len(rows), packed[at : at + length]))
             at += length
         layout = Layout.of_json(message["layout"])
-        return cls(message["import_id"], message["chunk"], layout, message["started_at"], rows)
+        return cls(message["import_id"], message["chunk"], layout, message["put_at"], message["restore"], rows)
 
 
 class Cut(NamedTuple):

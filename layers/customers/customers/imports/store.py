@@ -6,6 +6,7 @@ twice or its function dies.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import time
@@ -18,6 +19,7 @@ from botocore.exceptions import ClientError
 from customers.aws.dynamodb import call
 from customers.errors import StoreUnavailableError
 from customers.imports.files.rows import Break, Layout, Position
+from customers.store.items import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,15 +30,17 @@ if TYPE_CHECKING:
 _TRIES: Final = 10
 _LONGEST_PAUSE: Final = 2.0
 _KEPT: Final = timedelta(days=30)
-"""How long booked chunks are kept: longer than a message lives (14 days). A file's own item stays forever, because it
-shows that its content was imported."""
+"""How long imports and their chunks are kept: longer than a message lives (14 days)."""
 
 
 class Counts(NamedTuple):
     """Rows, counted by what became of them."""
 
     created: int = 0
+    updated: int = 0
+    unchanged: int = 0
     already_there: int = 0
+    superseded: int = 0
     rejected: int = 0
 
 
@@ -46,8 +50,6 @@ class Import(NamedTuple):
     import_id: str
     source: dict[str, str]
     """Where it comes from: `bucket` and `key` of a file, `message_id` of a message."""
-    delivery: str
-    """Identifies the delivery that it works on. A later one sorts after it."""
     started_at: str
     """As in a customer's `created_at`."""
     position: Position | None
@@ -81,27 +83,27 @@ class ImportStore:
         self._client = client
         self._table = table
 
-    def begin(self, import_id: str, source: Mapping[str, str], delivery: str, *, planned: int | None = None) -> Import:
+    def begin(self, import_id: str, source: Mapping[str, str], *, planned: int | None = None) -> Import:
         """Store a new import, or return the one that is there.
 
         Parameters
         ----------
         import_id
             Its identity.
-        source, delivery
+        source
             As in Import.
         planned
-            How many chunks it has, if known. Then it is a message, whose item expires when no delivery can follow.
+            How many chunks it has, if known.
         """
         now = datetime.now(UTC)
         item: dict[str, AttributeValueTypeDef] = {
             **_key(import_id),
             "source": {"S": json.dumps(dict(source))},
-            "delivery": {"S": delivery},
-            "started_at": {"S": now.isoformat(timespec="milliseconds").replace("+00:00", "Z")},
+            "started_at": {"S": timestamp(now)},
+            "expires_at": _expiry(now),
         }
         if planned is not None:
-            item |= {"planned": {"N": str(planned)}, "expires_at": _expiry(now)}
+            item["planned"] = {"N": str(planned)}
         try:
             call(
                 lambda: self._client.put_item(
@@ -112,6 +114,21 @@ class ImportStore:
             _check_refused(error)
             return self.get(import_id)
         return _import(item)
+
+    def keep_latest(self, bucket: str, key: str, import_id: str) -> None:
+        """Store which import the latest upload of a key is, so that whoever put the file there finds it."""
+        item: dict[str, AttributeValueTypeDef] = {
+            **_latest_key(bucket, key),
+            "latest": {"S": import_id},
+            "expires_at": _expiry(datetime.now(UTC)),
+        }
+        call(lambda: self._client.put_item(TableName=self._table, Item=item))
+
+    def latest(self, bucket: str, key: str) -> str | None:
+        """Return the import of the latest upload of a key; None if there is none, or it ended a month ago."""
+        where = _latest_key(bucket, key)
+        answer = call(lambda: self._client.get_item(TableName=self._table, Key=where, ConsistentRead=True))
+        return answer["Item"]["latest"]["S"] if "Item" in answer else None
 
     def get(self, import_id: str) -> Import:
         """Read an import that is there, strongly consistent."""
@@ -136,26 +153,8 @@ class ImportStore:
         items = call(lambda: [item for page in pages for item in page["Items"]])
         return sorted(map(_import, items), key=lambda one: one.started_at, reverse=True)
 
-    def take_up(self, import_id: str, delivery: str) -> Import:
-        """Start a file's import again for a later delivery. What is booked stays booked."""
-        forgotten = ("position", "sent", "planned", "broken", "finished")
-        try:
-            call(
-                lambda: self._client.update_item(
-                    TableName=self._table,
-                    Key=_key(import_id),
-                    UpdateExpression=f"SET #delivery = :delivery REMOVE {', '.join(f'#{name}' for name in forgotten)}",
-                    ConditionExpression="#delivery < :delivery",
-                    ExpressionAttributeNames={f"#{name}": name for name in ("delivery", *forgotten)},
-                    ExpressionAttributeValues={":delivery": {"S": delivery}},
-                )
-            )
-        except ClientError as error:
-            _check_refused(error)
-        return self.get(import_id)
-
     def keep_position(self, known: Import, position: Position, sent: int) -> None:
-        """Store where the chunks sent so far end, unless another planner got further or began again."""
+        """Store where the chunks sent so far end, unless another planner got further."""
         self._set(
             known,
             {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}},
@@ -164,7 +163,7 @@ class ImportStore:
         )
 
     def plan(self, known: Import, chunks: int, broken: Break | None) -> None:
-        """Store how many chunks an import has, and why it ends early. The first call counts, until it begins again."""
+        """Store how many chunks an import has, and why it ends early. The first call counts."""
         values: dict[str, AttributeValueTypeDef] = {"planned": {"N": str(chunks)}}
         if broken is not None:
             values["broken"] = {"S": json.dumps(broken)}
@@ -203,13 +202,11 @@ class ImportStore:
             "TableName": self._table,
             "Key": _key(import_id),
             "UpdateExpression": "SET layout = :layout "
-            "ADD booked :one, created :created, already_there :there, rejected :rejected",
+            "ADD booked :one, " + ", ".join(f"{name} :{name}" for name in counts._fields),
             "ExpressionAttributeValues": {
                 ":layout": {"S": json.dumps(layout)},
                 ":one": {"N": "1"},
-                ":created": {"N": str(counts.created)},
-                ":there": {"N": str(counts.already_there)},
-                ":rejected": {"N": str(counts.rejected)},
+                **{f":{name}": {"N": str(number)} for name, number in counts._asdict().items()},
             },
         }
         self._write_once([{"Put": put}, {"Update": update}])
@@ -254,19 +251,16 @@ class ImportStore:
         self._set(known, values, "attribute_exists(import_id)")
 
     def _set(self, known: Import, values: dict[str, AttributeValueTypeDef], condition: str) -> None:
-        """Set attributes, unless the import has begun again since it was read."""
+        """Set attributes, if a condition holds."""
         try:
             call(
                 lambda: self._client.update_item(
                     TableName=self._table,
                     Key=_key(known.import_id),
                     UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
-                    ConditionExpression=f"{condition} AND #delivery = :delivery",
-                    ExpressionAttributeNames={f"#{name}": name for name in ("delivery", *values)},
-                    ExpressionAttributeValues={
-                        ":delivery": {"S": known.delivery},
-                        **{f":{name}": value for name, value in values.items()},
-                    },
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames={f"#{name}": name for name in values},
+                    ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
                 )
             )
         except ClientError as error:
@@ -275,6 +269,10 @@ class ImportStore:
 
 def _key(import_id: str, chunk: int = 0) -> dict[str, AttributeValueTypeDef]:
     return {"import_id": {"S": import_id}, "chunk": {"N": str(chunk)}}
+
+
+def _latest_key(bucket: str, key: str) -> dict[str, AttributeValueTypeDef]:
+    return _key(f"latest {hashlib.sha256(f'{bucket} {key}'.encode()).hexdigest()}", -1)
 
 
 def _expiry(now: datetime) -> AttributeValueTypeDef:
@@ -297,7 +295,6 @@ def _import(item: Mapping[str, Any]) -> Import:
     return Import(
         import_id=item["import_id"]["S"],
         source=value("source"),
-        delivery=item["delivery"]["S"],
         started_at=item["started_at"]["S"],
         position=position and Position(Layout.of_json(position[0]), *position[1:]),
         sent=number("sent"),
@@ -305,7 +302,7 @@ def _import(item: Mapping[str, Any]) -> Import:
         broken=broken and Break(*broken),
         layout=layout and Layout.of_json(layout),
         booked=number("booked"),
-        counts=Counts(number("created"), number("already_there"), number("rejected")),
+        counts=Counts(*map(number, Counts._fields)),
         # Once it was a mere flag.
         told=int(item["finished"].get("N", number("booked"))) if "finished" in item else None,
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from customers.imports.bucket import report_folder
 from customers.imports.files.rows import Layout
-from customers.imports.store import Counts
 
 if TYPE_CHECKING:
     from customers.imports.store import Import
@@ -23,22 +22,18 @@ class Summary:
         The import, as far as it is booked.
     finished
         When it finished.
-    repeated
-        Whether it repeats a finished import; then it created nothing.
     """
 
-    def __init__(self, known: Import, finished: datetime, *, repeated: bool) -> None:
+    def __init__(self, known: Import, finished: datetime) -> None:
         self._known = known
         self._finished = finished
-        self._repeated = repeated
         self._folder = report_folder(known.import_id, known.source)
-        created, there, rejected = known.counts
-        self.counts = Counts(0, created + there, rejected) if repeated else known.counts
+        self.counts = known.counts
         self.layout = known.layout or Layout("json_lines")
         self.status = "completed" if known.broken is None else "failed"
         self.key = f"{self._folder}summary.json"
         suffix = "csv" if self.layout.format == "csv" else "jsonl"
-        self.rejected_rows = f"{self._folder}rejected.{suffix}" if rejected else None
+        self.rejected_rows = f"{self._folder}rejected.{suffix}" if self.counts.rejected else None
 
     def text(self) -> bytes:
         """Return the text of the report."""
@@ -58,17 +53,14 @@ class Summary:
 
     def _facts(self) -> dict[str, Any]:
         started = datetime.fromisoformat(self._known.started_at)
-        seconds = 0.0 if self._repeated else (self._finished - started).total_seconds()
+        seconds = (self._finished - started).total_seconds()
         rows = sum(self.counts)
         return {
             "import_id": self._known.import_id,
             "source": self._known.source,
             "status": self.status,
             "rows": rows,
-            "created": self.counts.created,
-            "already_there": self.counts.already_there,
-            "rejected": self.counts.rejected,
-            "repeated": self._repeated,
+            **self.counts._asdict(),
             "seconds": round(seconds, 3),
             "rows_per_second": round(rows / seconds, 1) if seconds > 0 else None,
             "rejected_rows": self.rejected_rows,

@@ -1,4 +1,4 @@
-"""The table of customers, for imports: many rows at a time, each on its own, at the price of plain writes."""
+"""The table of customers, many items at a time: reads and inserts in batches, at a pace that the table allows."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from customers.aws.dynamodb import call
 from customers.errors import StoreUnavailableError
-from customers.store.external_ids import ExternalIdStore
-from customers.store.items import Creation, creation_of, key, new_item, now
+from customers.store.items import key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, BatchStatementRequestTypeDef
 
-    from customers.customer import NewCustomer
-    from customers.store.identity import RequestName
+    from customers.store.items import Item
 
 _STATEMENTS: Final = 25
 """In one BatchExecuteStatement, its limit."""
@@ -46,8 +44,15 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatemen
 """
 
 
-class BulkStore:
-    """The table of customers, for imports.
+_READ: Final = (
+    "id, customer, #version, #order, key_hash, create_token, write_token, deleted_at, expires_at, "
+    "old_create_token, old_created_at, passed_over"
+)
+"""What decides about a row: everything but the keys of indexes."""
+
+
+class Batches:
+    """Reads and inserts of many items, each on its own, at the price of plain calls.
 
     Each method raises StoreUnavailableError if the table refuses or does not respond in time.
     """
@@ -55,80 +60,51 @@ class BulkStore:
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
         self._table = table
-        self._keyed = ExternalIdStore(client, table)
+        self._pace = _Pace()
 
-    def insert_each(self, request: RequestName, rows: Mapping[int, NewCustomer], since: str) -> dict[int, bool]:
-        """Insert the rows of an import, each on its own.
+    def read(self, ids: Iterable[int]) -> dict[int, Item]:
+        """Return the items that exist, by id, strongly consistent."""
+        found: dict[int, Item] = {}
+        for some in batched(ids, _KEYS, strict=False):
+            wanted: Any = {
+                self._table: {
+                    "Keys": [key(item_id) for item_id in some],
+                    "ConsistentRead": True,
+                    "ProjectionExpression": _READ,
+                    "ExpressionAttributeNames": {"#version": "version", "#order": "order"},
+                }
+            }
+            tries = 0
+            while wanted:
+                answer = call(partial(self._client.batch_get_item, RequestItems=wanted))
+                found |= {int(item["id"]["N"]): item for item in answer["Responses"].get(self._table, [])}
+                wanted = answer.get("UnprocessedKeys")
+                if wanted:
+                    tries += 1
+                    if tries == _TRIES:
+                        raise StoreUnavailableError
+                    _wait(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tries))
+        return found
 
-        Parameters
-        ----------
-        request
-            Identifies the import. A repetition finds its own rows and writes none twice.
-        rows
-            The customers, by their index in the import.
-        since
-            When the import started, as in `created_at`.
+    def insert(self, items: Mapping[int, Mapping[str, AttributeValueTypeDef]]) -> tuple[list[int], list[int]]:
+        """Try to insert each item once; return what identifies those inserted, and those whose id is taken.
 
-        Returns
-        -------
-        dict[int, bool]
-            For each index, whether the import created the row, now or in an earlier try; False if it was there before.
+        Those of neither list were refused for now.
         """
-        outcomes: dict[int, bool] = {}
-        draws = {index: 0 for index, row in rows.items() if row.get("external_id") is None}
-        for index in rows.keys() - draws.keys():
-            external_id = str(rows[index].get("external_id"))
-            _, outcomes[index] = self._keyed.put(external_id, rows[index], versions=None, exists=None)
-        pace = _Pace()
-        while draws:
-            ids = {index: request.id(index, draw) for index, draw in draws.items()}
-            inserted, met = self._insert(request, {index: rows[index] for index in draws}, ids, pace)
-            for index in inserted:
-                outcomes[index] = True
-                del draws[index]
-            there = self._create_tokens([ids[index] for index in met])
-            for index in met:
-                # A missing row was deleted in the meantime. It is inserted again, as if it had never been found.
-                token, created_at = there.get(ids[index], ("", ""))
-                if token == _row_token(request, index):
-                    outcomes[index] = created_at >= since
-                    del draws[index]
-                elif token:
-                    draws[index] += 1
-        return outcomes
-
-    def created_by(self, request: RequestName, indexes: Sequence[int]) -> set[int]:
-        """Return the indexes of an import's rows that are in the table."""
-        ids = {index: request.id(index, 0) for index in indexes}
-        there = self._create_tokens(list(ids.values()))
-        return {
-            index
-            for index, customer_id in ids.items()
-            if there.get(customer_id, ("",))[0] == _row_token(request, index)
-        }
-
-    def _insert(
-        self, request: RequestName, rows: Mapping[int, NewCustomer], ids: Mapping[int, int], pace: _Pace
-    ) -> tuple[list[int], list[int]]:
-        """Try to insert each row once; return the indexes of those inserted, and of those whose id is taken."""
-        time_ = now()
         # All statements first: the CPU is faster at one task than if it alternates with waiting for the table.
-        statements = {
-            index: self._insertion(new_item(row, Creation(ids[index], time_, _row_token(request, index))))
-            for index, row in rows.items()
-        }
+        statements = {index: self._insertion(item) for index, item in items.items()}
         inserted: list[int] = []
         met: list[int] = []
         for indexes in batched(statements, _STATEMENTS, strict=False):
-            pace.wait()
+            self._pace.wait()
             errors = self._execute([statements[index] for index in indexes])
             inserted += [index for index, error in zip(indexes, errors, strict=True) if error is None]
             met += [index for index, error in zip(indexes, errors, strict=True) if error == "DuplicateItem"]
-            pace.note(sum(error in _REFUSED_FOR_NOW for error in errors), len(indexes))
+            self._pace.note(sum(error in _REFUSED_FOR_NOW for error in errors), len(indexes))
         return inserted, met
 
-    def _insertion(self, item: dict[str, AttributeValueTypeDef]) -> BatchStatementRequestTypeDef:
-        """Return the statement that inserts a row where there is none."""
+    def _insertion(self, item: Mapping[str, AttributeValueTypeDef]) -> BatchStatementRequestTypeDef:
+        """Return the statement that inserts an item where there is none."""
         return {"Statement": _insert_statement(self._table, tuple(item)), "Parameters": list(item.values())}
 
     def _execute(self, statements: Sequence[BatchStatementRequestTypeDef]) -> list[str | None]:
@@ -142,38 +118,10 @@ class BulkStore:
             raise RuntimeError(f"the table refused a row: {', '.join(map(str, unforeseen))}")
         return codes
 
-    def _create_tokens(self, ids: Sequence[int]) -> dict[int, tuple[str, str]]:
-        """Return `create_token` and `created_at` of the rows that exist, strongly consistent."""
-        found: dict[int, tuple[str, str]] = {}
-        for some in batched(ids, _KEYS, strict=False):
-            wanted: Any = {
-                self._table: {
-                    "Keys": [key(customer_id) for customer_id in some],
-                    "ConsistentRead": True,
-                    "ProjectionExpression": "id, create_token, created_at, old_create_token, old_created_at",
-                }
-            }
-            tries = 0
-            while wanted:
-                answer = call(partial(self._client.batch_get_item, RequestItems=wanted))
-                for item in answer["Responses"].get(self._table, []):
-                    found[int(item["id"]["N"])] = creation_of(item)
-                wanted = answer.get("UnprocessedKeys")
-                if wanted:
-                    tries += 1
-                    if tries == _TRIES:
-                        raise StoreUnavailableError
-                    _wait(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tries))
-        return found
-
 
 @cache
 def _insert_statement(table: str, attributes: tuple[str, ...]) -> str:
     return f'INSERT INTO "{table}" VALUE {{{", ".join(f"'{name}': ?" for name in attributes)}}}'
-
-
-def _row_token(request: RequestName, index: int) -> str:
-    return f"{request.name}:{index}"
 
 
 class _Pace:

@@ -82,11 +82,16 @@ def salt_of(table: Table) -> SaltKeeper:
 
 def pass_over(table: Table, met: Item) -> bool:
     """Mark an item whose id another external id would have had; return whether it is still what was met."""
-    sets = "SET passed_over = :never"
-    condition = "key_hash = :key_hash AND attribute_exists(customer)"
+    sets, values = "SET passed_over = :never", {":never": NEVER}
+    condition = "attribute_exists(customer)"
     if not is_customer(met):
         sets += ", expires_at = :never"
-        condition = "key_hash = :key_hash AND attribute_exists(deleted_at)"
+        condition = "attribute_exists(deleted_at)"
+    if "key_hash" in met:
+        condition += " AND key_hash = :key_hash"
+        values[":key_hash"] = met["key_hash"]
+    else:
+        condition += " AND attribute_not_exists(key_hash)"
     try:
         call(
             lambda: table.client.update_item(
@@ -94,7 +99,7 @@ def pass_over(table: Table, met: Item) -> bool:
                 Key={"id": met["id"]},
                 UpdateExpression=sets,
                 ConditionExpression=condition,
-                ExpressionAttributeValues={":never": NEVER, ":key_hash": met["key_hash"]},
+                ExpressionAttributeValues=values,
             )
         )
     except ClientError as error:
@@ -175,7 +180,8 @@ class ExternalIdStore:
         condition, condition_values = _condition(versions, exists=exists)
         while True:
             customer_id = salt.id(external_id, draw)
-            update = _replacement(new, fields, customer_id, author)
+            update = replacement(new, fields, customer_id, author)
+            update = update._replace(expression=update.expression.replace("SET ", "SET key_hash = :key_hash, ", 1))
             values: Any = {**update.values, **condition_values, ":key_hash": {"S": key_hash}}
             try:
                 item = self._table.update(customer_id, update._replace(condition=condition, values=values))
@@ -204,16 +210,29 @@ def _condition(versions: Sequence[int] | None, *, exists: bool | None) -> tuple[
     return (changes if exists else f"{free} OR ({changes})"), {}
 
 
-def _replacement(new: NewCustomer, fields: AttributeValueTypeDef, customer_id: int, author: Author) -> Update:
-    """Return the update that makes an item, whatever it is, the customer with these fields."""
+def replacement(
+    new: NewCustomer, fields: AttributeValueTypeDef, customer_id: int, author: Author, order: str | None = None
+) -> Update:
+    """Return the update that makes an item, whatever it is, the customer with these fields; its condition is open.
+
+    Parameters
+    ----------
+    new, fields
+        The customer, and the same as it is stored.
+    customer_id
+        Its id.
+    author
+        Who writes.
+    order
+        What decides which of two writes is the later one; None: now.
+    """
     time = now()
     keys = all_key_attributes(new, customer_id)
     sets = [f"{name} = :{name}" for name in keys]
     sets += [
         "customer = :customer",
-        "key_hash = :key_hash",
         "updated_at = :now",
-        "#order = :now",
+        "#order = :order",
         "write_token = :write_token",
         "author = :author",
         # A tombstone lacks these three, but not the version.
@@ -227,6 +246,7 @@ def _replacement(new: NewCustomer, fields: AttributeValueTypeDef, customer_id: i
         ":customer": fields,
         ":author": author.attribute(),
         ":now": {"S": time},
+        ":order": {"S": order or time},
         ":now_sort": {"S": time_text(time, customer_id)},
         ":zero": number(0),
         ":one": number(1),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from customers.aws.dynamodb import call
 from customers.fields import FIELDS
-from customers.store.items import Change, number, time_of
+from customers.store.items import Change, number, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ def entry_of(record: Mapping[str, Any]) -> Entry | None:
     image = record["dynamodb"].get("NewImage")
     if image is None:
         # Someone has removed the item itself, past the service. It is a deletion all the same.
-        at = time_of(record["dynamodb"]["ApproximateCreationDateTime"])
+        at = timestamp(datetime.fromtimestamp(record["dynamodb"]["ApproximateCreationDateTime"], UTC))
         return Entry(customer_id, change.version + 1, at, change.kind, {}, changes)
     at = image["updated_at" if after else "deleted_at"]["S"]
     return Entry(customer_id, change.version, at, change.kind, image.get("author", {"M": {}})["M"], changes)
@@ -276,7 +276,7 @@ def _attributes(entry: Entry, days: int) -> dict[str, AttributeValueTypeDef]:
 
 
 def _another_life(entry: Entry) -> str:
-    return time_of((datetime.fromisoformat(entry.at) - _ANOTHER_LIFE).timestamp())
+    return timestamp(datetime.fromisoformat(entry.at) - _ANOTHER_LIFE)
 
 
 def _shown(item: Item) -> dict[str, Any]:

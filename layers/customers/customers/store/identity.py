@@ -7,9 +7,13 @@ import hashlib
 import hmac
 import json
 import secrets
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from customers.ids import MAX_ID
+from customers.store.author import Author
+
+if TYPE_CHECKING:
+    from customers.customer import NewCustomer
 
 HALF: Final = (MAX_ID + 1) // 2
 """Ids from here on belong to external ids, and those below it to customers without one."""
@@ -47,6 +51,39 @@ class RequestName(NamedTuple):
         return int.from_bytes(hashed[:16]) % (HALF - 1) + 1
 
 
+class ImportRow(NamedTuple):
+    """A valid row of an import, and who it says it is."""
+
+    customer: NewCustomer
+    id: int | None = None
+    """The customer that it says it is; one that does not exist does not count."""
+    version: int | None = None
+    """The only version of the customer that it may replace; None for any."""
+
+
+class Source(NamedTuple):
+    """Where rows come from."""
+
+    name: str
+    """Identifies the import."""
+    put_at: str
+    """When its file or message was put there, as `now` returns it. It does not replace what was written later."""
+    restore: bool = False
+    """Whether it creates customers again that were deleted."""
+
+    def token(self, number: int) -> str:
+        """Return what identifies a row among all writes."""
+        return f"{self.name}:{number}"
+
+    def author(self, number: int) -> Author:
+        """Return a row as the author of a change."""
+        return Author(import_id=self.name, row=number)
+
+    def order(self, number: int) -> str:
+        """Return what decides which of two writes is the later one."""
+        return f"{self.put_at} {number:010}"
+
+
 class Salt(NamedTuple):
     """Derives ids from external ids. Without the salt, nobody can compute or reverse them."""
 
@@ -67,6 +104,14 @@ class Salt(NamedTuple):
     def key_hash(self, external_id: str) -> str:
         """Return what tells an external id from others with the same id: 128 bits, in 22 characters (base64url)."""
         return base64.urlsafe_b64encode(self._hash("key", external_id)[:16])[:22].decode()
+
+    def content_id(self, content: str, draw: int) -> int:
+        """Derive the id of a customer that is known by its content, in the lower half; as `id`."""
+        return int.from_bytes(self._hash(f"content {draw}", content)[:16]) % (HALF - 1) + 1
+
+    def content_hash(self, content: str) -> str:
+        """Return what tells a content from others with the same id; as `key_hash`."""
+        return base64.urlsafe_b64encode(self._hash("content", content)[:16])[:22].decode()
 
     def _hash(self, purpose: str, external_id: str) -> bytes:
         return hmac.digest(self.value.encode(), f"{purpose} {external_id}".encode(), "sha256")

@@ -6,7 +6,6 @@ attribute of its own, so that the indexes, which include the map, never change w
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
@@ -51,12 +50,12 @@ EMAIL_INDEX: Final = Order("by-email", "email_key")
 
 def now() -> str:
     """Return the time as customers show it: RFC 3339, UTC, milliseconds."""
-    return time_of(time.time())
+    return timestamp(datetime.now(UTC))
 
 
-def time_of(seconds: float) -> str:
-    """Return a time in seconds since 1970 as customers show it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def timestamp(time: datetime) -> str:
+    """Return a time as customers show it."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def number(value: int) -> AttributeValueTypeDef:
@@ -129,8 +128,20 @@ class Creation(NamedTuple):
     author: Author = UNKNOWN
 
 
-def new_item(fields: Mapping[str, object], creation: Creation) -> dict[str, AttributeValueTypeDef]:
-    """Return the item of a new customer, whose fields are valid."""
+def new_item(
+    fields: Mapping[str, object], creation: Creation, order: str | None = None
+) -> dict[str, AttributeValueTypeDef]:
+    """Return the item of a new customer.
+
+    Parameters
+    ----------
+    fields
+        Valid ones.
+    creation
+        What else it says.
+    order
+        What decides which of two writes is the later one; None: the time of its creation.
+    """
     item: dict[str, AttributeValueTypeDef] = {
         **key(creation.id),
         "customer": stored_fields(fields),
@@ -138,7 +149,7 @@ def new_item(fields: Mapping[str, object], creation: Creation) -> dict[str, Attr
         "created_at": {"S": creation.time},
         "created_at_sort": {"S": time_text(creation.time, creation.id)},
         "updated_at": {"S": creation.time},
-        "order": {"S": creation.time},
+        "order": {"S": order or creation.time},
         "version": number(creation.version),
         "create_token": {"S": creation.token},
         "author": creation.author.attribute(),

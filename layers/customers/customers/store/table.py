@@ -80,8 +80,15 @@ class Table:
         answer = call(lambda: self.client.get_item(TableName=self.name, Key=key(item_id), ConsistentRead=True))
         return answer.get("Item", {})
 
-    def update(self, item_id: int, update: Update) -> Item:
+    def update(self, item_id: int, update: Update, token: str | None = None) -> Item:
         """Update an item, and return it as it is then.
+
+        Parameters
+        ----------
+        item_id, update
+            Which one, and how.
+        token
+            Identifies the write; None: a new one.
 
         A write that may have been carried out is never sent again, because others may have written since. Its token in
         the item shows that it was applied (docs/decisions/0014).
@@ -93,7 +100,7 @@ class Table:
         OutcomeUnknownError
             It may have been applied, and the item does not show it.
         """
-        token: AttributeValueTypeDef = {"S": secrets.token_urlsafe(12)}
+        write_token: AttributeValueTypeDef = {"S": token or secrets.token_urlsafe(12)}
         names: Any = {"ExpressionAttributeNames": update.names} if update.names else {}
         try:
             answer = call(
@@ -103,7 +110,7 @@ class Table:
                     UpdateExpression=update.expression,
                     ConditionExpression=update.condition,
                     **names,
-                    ExpressionAttributeValues={**update.values, ":write_token": token},
+                    ExpressionAttributeValues={**update.values, ":write_token": write_token},
                     ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 ),
@@ -111,7 +118,7 @@ class Table:
             )
         except OutcomeUnknownError:
             current = self.read(item_id)
-            if current.get("write_token") != token:
+            if current.get("write_token") != write_token:
                 raise
             return current
         except ClientError as error:

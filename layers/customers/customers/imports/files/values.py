@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from customers.errors import FieldError, InvalidError
 from customers.ids import MAX_ID
@@ -20,11 +20,11 @@ from customers.imports.files.columns import (
 )
 from customers.imports.files.rows import MAX_ROW_BYTES
 from customers.model import new_customer, parse_json
+from customers.store.identity import ImportRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from customers.customer import NewCustomer
     from customers.errors import RowErrorCode
     from customers.imports.files.rows import Layout
 
@@ -33,16 +33,6 @@ _INTEGER: Final = re.compile(r"\s*(-?[0-9]{1,18})(?:\.0*)?\s*")
 _ID: Final = re.compile(r"(?:C-)?([0-9]{1,16})")
 """Exports write C- before an id, because spreadsheets round long numbers."""
 _VERSION: Final = re.compile(r"([0-9]{1,16})")
-
-
-class ImportRow(NamedTuple):
-    """A row that passed every check."""
-
-    customer: NewCustomer
-    id: int | None
-    """The customer that it says it is."""
-    version: int | None
-    """The version that the customer had when the file was made."""
 
 
 class RowParser:

@@ -1,4 +1,4 @@
-"""Rows of an import are inserted each on its own: throttles are tried again, and own rows are known."""
+"""Rows of an import are written each on its own: throttles are tried again."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from botocore.exceptions import ClientError
 from customers.aws import dynamodb as dynamodb_module
 from customers.errors import StoreUnavailableError
 from customers.store import bulk
-from customers.store.bulk import BulkStore
-from customers.store.customers import CustomerStore
-from customers.store.identity import RequestName
+from customers.store.identity import ImportRow, Source
+from customers.store.items import now
+from customers.store.rows import RowStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from customers.customer import NewCustomer
 
-SINCE = "2020-01-01T00:00:00.000Z"
+def _source() -> Source:
+    return Source(uuid4().hex, now())
 
 
-def _rows(size: int) -> dict[int, NewCustomer]:
+def _rows(size: int) -> dict[int, ImportRow]:
     group_id = random.randrange(1, 2**53)
-    row: NewCustomer = {"first_name": "Jo", "last_name": "Doe", "email": "jo@example.com", "group_id": group_id}
-    return {index: {**row, "age": index % 100} for index in range(1, size + 1)}
+    return {
+        index: ImportRow(
+            {"first_name": "Jo", "last_name": f"Doe {index}", "email": "jo@example.com", "group_id": group_id}
+        )
+        for index in range(1, size + 1)
+    }
 
 
 class Throttled:
@@ -76,9 +80,9 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("whole", [False, True])
 def test_what_is_throttled_is_tried_again(whole: bool, dynamodb: DynamoDBClient) -> None:  # noqa: FBT001
     client: Any = Throttled(dynamodb, 9, whole=whole)
-    store, request, rows = BulkStore(client, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(60)
-    assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
-    assert store.created_by(request, [*rows, 999]) == set(rows)
+    store, request, rows = RowStore(client, "CustomersTable"), _source(), _rows(60)
+    assert store.write(request, rows) == dict.fromkeys(rows, "created")
+    assert store.written(request, rows) == dict.fromkeys(rows, "created")
 
 
 def test_a_table_that_refuses_most_is_asked_less(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,40 +95,22 @@ def test_a_table_that_refuses_most_is_asked_less(dynamodb: DynamoDBClient, monke
     monkeypatch.setattr(bulk, "_LONGEST_PAUSE", 2.0)
     monkeypatch.setattr("customers.store.bulk.random.uniform", no_pause)
     client: Any = Throttled(dynamodb, 30, whole=False, one_in=25)
-    request, rows = RequestName(uuid4().hex, ""), _rows(250)
-    assert BulkStore(client, "CustomersTable").insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
+    request, rows = _source(), _rows(250)
+    assert RowStore(client, "CustomersTable").write(request, rows) == dict.fromkeys(rows, "created")
     # Thirty batches of which little gets in, then those of which all does: up to the longest pause, and down at once.
     assert longest == [0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 25, 1.0, 0.5, 0.25, 0.125, 0.0625]
 
 
 def test_an_import_goes_on_as_long_as_some_rows_get_through(dynamodb: DynamoDBClient) -> None:
     client: Any = Throttled(dynamodb, 10_000, whole=False, one_in=25)
-    store, request, rows = BulkStore(client, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(60)
-    assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
+    store, request, rows = RowStore(client, "CustomersTable"), _source(), _rows(60)
+    assert store.write(request, rows) == dict.fromkeys(rows, "created")
 
 
 def test_a_table_that_keeps_refusing_is_unavailable(dynamodb: DynamoDBClient) -> None:
     client: Any = Throttled(dynamodb, 10_000, whole=True)
     with pytest.raises(StoreUnavailableError):
-        BulkStore(client, "CustomersTable").insert_each(RequestName(uuid4().hex, ""), _rows(3), SINCE)
-
-
-def test_rows_that_are_there_are_the_imports_own_if_it_had_started(dynamodb: DynamoDBClient) -> None:
-    store, request, rows = BulkStore(dynamodb, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(130)
-    half = {index: row for index, row in rows.items() if index % 2}
-    store.insert_each(request, half, SINCE)
-    assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
-    assert store.insert_each(request, rows, "2999-01-01T00:00:00.000Z") == dict.fromkeys(rows, False)
-
-
-def test_an_id_that_is_anothers_is_drawn_again(dynamodb: DynamoDBClient) -> None:
-    store, request, rows = BulkStore(dynamodb, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(3)
-    stranger = {"id": {"N": str(request.id(2, 0))}, "create_token": {"S": "x"}, "created_at": {"S": SINCE}}
-    dynamodb.put_item(TableName="CustomersTable", Item=stranger)
-    for _ in range(2):
-        assert store.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
-    assert CustomerStore(dynamodb, "CustomersTable").get(request.id(2, 1))["age"] == 2
-    dynamodb.delete_item(TableName="CustomersTable", Key={"id": stranger["id"]})
+        RowStore(client, "CustomersTable").write(_source(), _rows(3))
 
 
 class Busy:
@@ -150,15 +136,15 @@ class Busy:
 
 
 def test_rows_about_which_the_table_does_not_answer_at_once_are_asked_for_again(dynamodb: DynamoDBClient) -> None:
-    store, request, rows = BulkStore(dynamodb, "CustomersTable"), RequestName(uuid4().hex, ""), _rows(130)
-    store.insert_each(request, rows, SINCE)
+    source, rows = _source(), _rows(130)
+    RowStore(dynamodb, "CustomersTable").write(source, rows)
     # If they were given up, rows that were written would be reported as rejected, and imported again.
-    assert BulkStore(Busy(dynamodb, 9), "CustomersTable").created_by(request, [*rows, 999]) == set(rows)  # type: ignore[arg-type]
-    again = BulkStore(Busy(dynamodb, 9), "CustomersTable")  # type: ignore[arg-type]
-    assert again.insert_each(request, rows, SINCE) == dict.fromkeys(rows, True)
+    assert RowStore(Busy(dynamodb, 9), "CustomersTable").written(source, rows) == dict.fromkeys(rows, "created")  # type: ignore[arg-type]
+    again = RowStore(Busy(dynamodb, 9), "CustomersTable")  # type: ignore[arg-type]
+    assert again.write(source, rows) == dict.fromkeys(rows, "created")
 
 
 def test_a_table_that_never_answers_about_all_rows_is_unavailable(dynamodb: DynamoDBClient) -> None:
-    store, request = BulkStore(Busy(dynamodb, 10_000), "CustomersTable"), RequestName(uuid4().hex, "")  # type: ignore[arg-type]
+    store = RowStore(Busy(dynamodb, 10_000), "CustomersTable")  # type: ignore[arg-type]
     with pytest.raises(StoreUnavailableError):
-        store.created_by(request, range(1, 60))
+        store.written(_source(), _rows(60))

@@ -1,0 +1,256 @@
+"""The table of customers, for imports: rows find their customers, and are written only where they differ.
+
+A row is known by its customer's id, by its external id, or by its content. All three lead to one item, so a row that is
+delivered twice finds what it wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from customers.errors import OutcomeUnknownError
+from customers.store.bulk import Batches
+from customers.store.external_ids import pass_over, replacement, salt_of
+from customers.store.items import Creation, is_customer, new_item, now, stored_fields
+from customers.store.table import RefusedError, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    from customers.customer import NewCustomer
+    from customers.store.identity import ImportRow, Salt, Source
+    from customers.store.items import Item
+
+type Refusal = Literal["deleted", "version_mismatch", "external_id_mismatch"]
+type Outcome = Literal["created", "updated", "unchanged", "already_there", "superseded"] | Refusal
+"""What becomes of a row."""
+
+
+class _Target:
+    """A row on its way to its item."""
+
+    def __init__(self, number: int, row: ImportRow, salt: Salt, known_id: int | None) -> None:
+        self.number = number
+        self.row = row
+        self._salt = salt
+        self._draw = 0
+        self._external_id = row.customer.get("external_id")
+        self.by_id = known_id is not None
+        self.by_content = not self.by_id and self._external_id is None
+        self.known_by = _content(row.customer) if self.by_content else str(self._external_id)
+        self.key_hash: str | None = None
+        if self.by_content:
+            self.key_hash = salt.content_hash(self.known_by)
+        elif not self.by_id:
+            self.key_hash = salt.key_hash(self.known_by)
+        self.id = self._next_id() if known_id is None else known_id
+
+    def _next_id(self) -> int:
+        if self.by_content:
+            return self._salt.content_id(self.known_by, self._draw)
+        return self._salt.id(self.known_by, self._draw)
+
+    def is_foreign(self, item: Item) -> bool:
+        """Whether an item belongs to something else with the same id."""
+        return not self.by_id and item.get("key_hash") != {"S": self.key_hash}
+
+    def draw_again(self) -> None:
+        """Try the next id."""
+        self._draw += 1
+        self.id = self._next_id()
+
+    def fields(self, item: Item) -> AttributeValueTypeDef:
+        """Return what the customer is to be; an external id stays, even if the row does not name it."""
+        kept = _external_id(item) if self.by_id and self._external_id is None else None
+        return stored_fields(self.row.customer if kept is None else {**self.row.customer, "external_id": kept})
+
+    def outcome(self, item: Item, order: str) -> Outcome | None:
+        """Return what becomes of the row if its customer is there; None if it replaces the customer.
+
+        Parameters
+        ----------
+        item
+            The customer.
+        order
+            Of the row.
+        """
+        if self.by_content:
+            return "already_there"
+        if self.by_id and self._external_id is not None and self._external_id != _external_id(item):
+            return "external_id_mismatch"
+        if item["customer"] == self.fields(item):
+            return "unchanged"
+        if self.row.version not in {None, int(item["version"]["N"])}:
+            return "version_mismatch"
+        return "superseded" if item["order"]["S"] > order else None
+
+
+class RowStore:
+    """The table of customers, for the rows of imports.
+
+    Each method raises StoreUnavailableError if the table refuses or does not respond in time.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._table = Table(client, table)
+        self._batches = Batches(client, table)
+
+    def write(self, source: Source, rows: Mapping[int, ImportRow]) -> dict[int, Outcome]:
+        """Write rows, each on its own, and return what became of each.
+
+        Parameters
+        ----------
+        source
+            Where they come from. A repetition finds what it wrote, and writes nothing twice.
+        rows
+            By their number in the source.
+        """
+        outcomes: dict[int, Outcome] = {}
+        waiting = self._first_targets(rows, salt_of(self._table).make(), outcomes)
+        while waiting:
+            # Two rows may have the same id if their hashes are equal. One of them waits for the next round.
+            chosen = {target.id: target for target in waiting}.values()
+            # A row known by its content is new more often than not. The others are looked up first.
+            free = [target for target in chosen if target.by_content]
+            looked_up = [target for target in chosen if not target.by_content]
+            items = self._batches.read(target.id for target in looked_up)
+            for target in looked_up:
+                item = items.get(target.id, {})
+                if not item and not target.by_id:
+                    free.append(target)
+                elif outcome := self._outcome(source, target, item):
+                    outcomes[target.number] = outcome
+            self._insert(source, free, outcomes)
+            waiting = [target for target in waiting if target.number not in outcomes]
+        return outcomes
+
+    def written(self, source: Source, rows: Mapping[int, ImportRow]) -> dict[int, Outcome]:
+        """Return which rows were written by an earlier attempt, and how."""
+        salt = salt_of(self._table).find()
+        if salt is None:
+            return {}
+        targets = self._first_targets(rows, salt, {})
+        items = self._batches.read({target.id for target in targets})
+        found = {target.number: _of_this_row(source, target, items.get(target.id, {})) for target in targets}
+        return {number: outcome for number, outcome in found.items() if outcome}
+
+    def _first_targets(self, rows: Mapping[int, ImportRow], salt: Salt, outcomes: dict[int, Outcome]) -> list[_Target]:
+        """Return where each row goes. Of several rows for one customer, only one goes on."""
+        named = self._batches.read({row.id for row in rows.values() if row.id is not None})
+        targets: dict[object, _Target] = {}
+        for number, row in rows.items():
+            item = named.get(row.id, {}) if row.id is not None else {}
+            target = _Target(number, row, salt, row.id if _is_there(item) else None)
+            # A customer may be named by its id in one row, and by its external id in another.
+            known_by = _external_id(item) or (row.id if target.by_id else (target.by_content, target.known_by))
+            if isinstance(known_by, str):
+                known_by = (False, known_by)
+            other = targets.get(known_by)
+            if other is None:
+                targets[known_by] = target
+            elif target.by_content:
+                outcomes[number] = "already_there"
+            else:
+                # The last one wins.
+                outcomes[other.number] = "superseded"
+                targets[known_by] = target
+        return list(targets.values())
+
+    def _outcome(self, source: Source, target: _Target, item: Item) -> Outcome | None:
+        """Return what becomes of a row whose id is taken, and write it if it changes the item. None: look again."""
+        if target.is_foreign(item):
+            if pass_over(self._table, item):
+                target.draw_again()
+            return None
+        outcome = _of_this_row(source, target, item)
+        if outcome is None and is_customer(item):
+            outcome = target.outcome(item, source.order(target.number))
+            return outcome or ("updated" if self._replace(source, target, item) else None)
+        if outcome is None and (not item or (_is_there(item) and not source.restore)):
+            outcome = "deleted"
+        return outcome or ("created" if self._replace(source, target, item) else None)
+
+    def _replace(self, source: Source, target: _Target, item: Item) -> bool:
+        """Make an item the row's customer, unless it has changed since it was read; return whether it is."""
+        update = replacement(
+            target.row.customer,
+            target.fields(item),
+            target.id,
+            source.author(target.number),
+            source.order(target.number),
+        )
+        values: Any = {**update.values, ":seen": item["version"]}
+        if target.key_hash is not None:
+            update = update._replace(expression=update.expression.replace("SET ", "SET key_hash = :key_hash, ", 1))
+            values[":key_hash"] = {"S": target.key_hash}
+        update = update._replace(condition="#version = :seen", values=values)
+        try:
+            self._table.update(target.id, update, source.token(target.number))
+        except (RefusedError, OutcomeUnknownError):
+            # It is read again, and shows what came of it.
+            return False
+        return True
+
+    def _insert(self, source: Source, targets: Iterable[_Target], outcomes: dict[int, Outcome]) -> None:
+        """Create the customers of rows whose ids are free, as far as they are."""
+        time_ = now()
+        by_number = {target.number: target for target in targets}
+        inserted, met = self._batches.insert(
+            {
+                number: new_item(
+                    target.row.customer,
+                    Creation(
+                        target.id,
+                        time_,
+                        source.token(number),
+                        key_hash=target.key_hash,
+                        author=source.author(number),
+                    ),
+                    source.order(number),
+                )
+                for number, target in by_number.items()
+            }
+        )
+        outcomes |= dict.fromkeys(inserted, "created")
+        content = {number: by_number[number] for number in met if by_number[number].by_content}
+        items = self._batches.read({target.id for target in content.values()})
+        for number, target in content.items():
+            # A missing item has gone since: the next attempt creates it.
+            if item := items.get(target.id, {}):
+                outcome = self._outcome(source, target, item)
+                if outcome:
+                    outcomes[number] = outcome
+
+
+def _of_this_row(source: Source, target: _Target, item: Item) -> Outcome | None:
+    """Return what an earlier attempt of this row did, if the item shows it."""
+    token = {"S": source.token(target.number)}
+    if token in (item.get("create_token"), item.get("old_create_token")):
+        return "created"
+    return "updated" if item.get("write_token") == token else None
+
+
+def _is_there(item: Item) -> bool:
+    """Whether an item is a customer, or a tombstone that has not expired: DynamoDB removes those with a delay."""
+    if is_customer(item):
+        return True
+    return "deleted_at" in item and int(item["expires_at"]["N"]) > time.time()
+
+
+def _external_id(item: Item) -> str | None:
+    fields: Any = item["customer"]["M"] if is_customer(item) else {}
+    return fields["external_id"]["S"] if "external_id" in fields else None
+
+
+def _content(customer: NewCustomer) -> str:
+    """Return what a row is known by that has no key: what it says, without what it leaves open.
+
+    A new optional field does not change it.
+    """
+    said = {name: value for name, value in customer.items() if value not in (None, {})}
+    return json.dumps(said, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,1 @@
+"""Clients that others generate from the published document, tried against the service."""
