@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 from cli.completion import completion
 from cli.cursor_key import rotate_cursor_key
 from cli.group import SuggestingGroup
+from cli.history import audit, history
 from cli.import_files import import_files
 from cli.laptop import logs, reset, status
 from cli.target import no_answer
@@ -60,6 +61,8 @@ def main() -> None:
 
 main.add_command(completion)
 main.add_command(import_files)
+main.add_command(history)
+main.add_command(audit)
 main.add_command(token)
 main.add_command(rotate_cursor_key)
 main.add_command(status)

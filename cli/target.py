@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from customers.store.cursor_keys import CursorKeys
+from customers.store.history import HistoryStore
 from customers.store.tokens import TokenStore
 
 if TYPE_CHECKING:
@@ -46,6 +47,18 @@ class Target(NamedTuple):
     def tokens(self) -> TokenStore:
         """Return its table of tokens."""
         return TokenStore(self.dynamodb, self.outputs["TokensTableName"])
+
+    def history(self) -> HistoryStore:
+        """Return its table of history.
+
+        Raises
+        ------
+        click.ClickException
+            It keeps none.
+        """
+        if "HistoryTableName" not in self.outputs:
+            raise click.ClickException("This service keeps no history: it runs with HistoryDays=0.")
+        return HistoryStore(self.dynamodb, self.outputs["HistoryTableName"])
 
     def cursor_keys(self) -> CursorKeys:
         """Return its keys of cursors."""

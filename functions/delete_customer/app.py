@@ -19,7 +19,7 @@ def lambda_handler(request: Request) -> Response:
     versions = request.expected_versions()
     request.check()
     customer_id = request.id_in_path("customer_id")
-    store.delete(customer_id, versions)
+    store.delete(customer_id, versions, request.author)
     return Response(200, {"id": customer_id, "deleted": True})
 
 

@@ -40,7 +40,8 @@ def lambda_handler(request: Request) -> Response:
         request.refuse("external_id", "not_together", "Send either email or external_id, not both.")
     walk = read_walk(request, cursors, {"email": address, "external_id": external_id}, _is_position)
     request.check()
-    return listing(request, cursors, walk, _find(request, address, external_id, walk))
+    page = _find(request, address, external_id, walk)
+    return listing(request, cursors, walk, {"customers": page.customers}, page.next_position)
 
 
 def _is_position(text: str) -> bool:

@@ -45,7 +45,7 @@ def lambda_handler(request: Request) -> Response:
         raise NotFoundError("The group has no customers.")
     for customer, name in product(page.customers, left_out):
         del customer[name]  # type: ignore[misc]  # a field's name is data here
-    return listing(request, cursors, walk, page)
+    return listing(request, cursors, walk, {"customers": page.customers}, page.next_position)
 
 
 def _prefix(request: Request, sort: str) -> str | None:

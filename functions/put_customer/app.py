@@ -22,7 +22,7 @@ def lambda_handler(request: Request) -> Response:
     exists = request.expected_existence()
     external_id = request.external_id_in_path()
     new = request.body(lambda body: model.replacement(body, external_id))
-    customer, created = store.put(external_id, new, versions=versions, exists=exists)
+    customer, created = store.put(external_id, new, versions=versions, exists=exists, author=request.author)
     if not created:
         return Response(200, customer, etag(customer["version"]))
     # The customer's other address, by its id.

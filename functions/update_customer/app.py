@@ -20,7 +20,7 @@ def lambda_handler(request: Request) -> Response:
     """Return the whole customer as it is after the change."""
     versions = request.expected_versions()
     changes = request.body(model.changes, merge_patch=True)
-    customer = store.update(request.id_in_path("customer_id"), changes, versions)
+    customer = store.update(request.id_in_path("customer_id"), changes, versions, request.author)
     return Response(200, customer, etag(customer["version"]))
 
 

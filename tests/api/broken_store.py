@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from customers.errors import NotFoundError, VersionMismatchError
+from customers.store.author import UNKNOWN
 from customers.store.customers import CustomerStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from customers.customer import Changes, Customer, NewCustomer
+    from customers.store.author import Author
     from customers.store.identity import RequestName
 
 SWITCH = Path("/path/of/the/switch")
@@ -36,26 +38,30 @@ class BrokenStore(CustomerStore):
         first = FIRST_READ.setdefault(customer_id, current)
         return first if goes_wrong("stale read") else current
 
-    def create(self, new: Sequence[NewCustomer], request: RequestName | None = None) -> list[Customer]:
+    def create(
+        self, new: Sequence[NewCustomer], request: RequestName | None = None, author: Author = UNKNOWN
+    ) -> list[Customer]:
         if goes_wrong("created more than once"):
             super().create(new)
-        return super().create(new, request)
+        return super().create(new, request, author)
 
-    def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
+    def update(
+        self, customer_id: int, changes: Changes, versions: Sequence[int] | None, author: Author = UNKNOWN
+    ) -> Customer:
         if versions is None and goes_wrong("acknowledged change lost"):
             current = super().get(customer_id)
             return {**current, **changes, "version": current["version"] + 1}  # type: ignore[typeddict-item]
         if versions is None and goes_wrong("applied twice"):
-            super().update(customer_id, changes, versions)
-        updated = super().update(customer_id, changes, versions)
+            super().update(customer_id, changes, versions, author)
+        updated = super().update(customer_id, changes, versions, author)
         if versions is not None and goes_wrong("412 though applied"):
             raise VersionMismatchError(updated["version"])
         return updated
 
-    def delete(self, customer_id: int, versions: Sequence[int] | None) -> None:
+    def delete(self, customer_id: int, versions: Sequence[int] | None, author: Author = UNKNOWN) -> None:
         before = self._table.read(customer_id)
         try:
-            super().delete(customer_id, versions)
+            super().delete(customer_id, versions, author)
         except NotFoundError:
             if not goes_wrong("two deletes acknowledged"):
                 raise

@@ -190,8 +190,14 @@ def told(tmp_path_factory: pytest.TempPathFactory, tables_of: Callable[[Service]
             events = file.read_text().count('"source": "customers"') if file.exists() else 0
             return events >= len(story.events)
 
+        def all_erased() -> bool:
+            kept = [item for page in scan.paginate(TableName="HistoryTable") for item in page["Items"]]
+            deleted = sum(kind == "Customer deleted" for kind, _ in story.events)
+            return [item["action"]["S"] for item in kept] == ["deleted"] * deleted
+
         wait_until(all_told, PATIENCE)
         scan = tables.client.get_paginator("scan")
+        wait_until(all_erased, PATIENCE)
         names = tables.client.list_tables()["TableNames"]
         kept = {name: str([page["Items"] for page in scan.paginate(TableName=name)]) for name in names}
     logs = {path.name: path.read_text() for path in (data / "logs").iterdir()}
@@ -215,6 +221,7 @@ def test_no_table_shows_a_person_a_token_or_a_key_once_everyone_is_deleted(told:
     assert "deleted_at" in told.tables["CustomersTable"]
     assert len(told.tables["AnswersTable"]) > 500
     assert len(told.tables["ImportsTable"]) > 1000
+    assert "HistoryTable" in told.tables
     assert _found(told.story, told.tables) == []
 
 

@@ -54,6 +54,7 @@ ITEMS: Final = {
     "customers._compiled",
     "customers.fields",
     "customers.ids",
+    "customers.store.author",
     "customers.store.items",
     "customers.store.sorting",
 }
@@ -64,9 +65,8 @@ LOGS: Final = {"aws_lambda_powertools", "customers.logs", "typing_extensions"}
 HTTP: Final = STORE | ITEMS | LOGS | HTTP_ALONE
 CUSTOMERS: Final = HTTP | {"customers.store.customers", "customers.store.table"}
 EXTERNAL_IDS: Final = {"customers.store.external_ids", "customers.store.identity", "customers.store.table"}
-PAGES: Final = {
-    "customers.http.cursor", "customers.http.listing", "customers.store.cursor_keys", "customers.store.pages",
-}  # fmt: skip
+WALK: Final = {"customers.http.cursor", "customers.http.listing", "customers.store.cursor_keys"}
+PAGES: Final = WALK | {"customers.store.pages"}
 MODEL: Final = {
     "customers.email_address", "customers.integers", "customers.metadata", "customers.model", "customers.trimming",
     "pydantic_core", "zoneinfo", "sysconfig",
@@ -114,7 +114,9 @@ MAY_LOAD: Final = {
     "FindCustomers": HTTP | PAGES | EXTERNAL_IDS | {"customers.email_address", "customers.trimming"},
     "GetCustomer": CUSTOMERS,
     "GetExternal": HTTP | EXTERNAL_IDS,
+    "GetHistory": CUSTOMERS | WALK | {"customers.store.history"},
     "ImportCustomers": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk", "customers.store.rows"},
+    "KeepHistory": STORE | ITEMS | LOGS | {"customers.store.history"},
     "ListGroup": HTTP | PAGES,
     "PlanImport": IMPORTS | ITEMS | READERS,
     "PublishChanges": (STORE - {"customers.aws.dynamodb", "customers.errors"})
@@ -141,6 +143,8 @@ EVENTS: Final = {
     "ListGroup": "list_group/empty_group",
     "PlanImport": None,
     "PublishChanges": None,
+    "GetHistory": "get_history/valid",
+    "KeepHistory": None,
     "PutCustomer": "put_customer/valid",
     "UpdateCustomer": "update_customer/no_such_customer",
 }
@@ -150,6 +154,7 @@ ANSWERS: Final = {
     "Authorize": "Unauthorized",
     "CreateCustomers": 201,
     "FindCustomers": 403,
+    "GetHistory": 404,
     "PutCustomer": 201,
     **dict.fromkeys(("DeleteCustomer", "GetCustomer", "GetExternal", "ListGroup", "UpdateCustomer"), 404),
 }

@@ -164,7 +164,7 @@ def test_a_tombstone_keeps_nothing_of_the_person_and_ends_after_thirty_days(stor
     item = item_of(stores.client, created["id"])
     assert item.keys() == {
         "id", "version", "deleted_at", "order", "expires_at", "old_create_token", "old_created_at", "write_token",
-        "key_hash",
+        "key_hash", "author",
     }  # fmt: skip
     text = str(item).lower()
     assert not any(word in text for word in ("gwendolyn", "featherstone", "gf@", "4177", "pineapple", key))

@@ -8,9 +8,7 @@ import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from customers.logs import logger
@@ -31,40 +29,6 @@ PERSONAL = ("Jan", "Secret", "secret.example", "Joan")
 @pytest.fixture
 def store(cloud: ImportCloud) -> CustomerStore:
     return CustomerStore(cloud.dynamodb, "CustomersTable")
-
-
-@pytest.fixture
-def changes_of(engine: str) -> Callable[[int], list[dict[str, Any]]]:
-    """Return the records of a customer's changes, as the engine's stream tells them."""
-    streams = boto3.client(
-        "dynamodbstreams",
-        endpoint_url=engine,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(parameter_validation=False),
-    )
-
-    (stream,) = streams.list_streams(TableName="CustomersTable")["Streams"]
-    arn = stream["StreamArn"]
-    (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
-    # From now on: the engine is shared, and other tests have written many thousands of rows.
-    start = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="LATEST")
-
-    def read(customer_id: int) -> list[dict[str, Any]]:
-        iterator = start["ShardIterator"]
-        found: list[Any] = []
-        while records := (answer := streams.get_records(ShardIterator=iterator))["Records"]:
-            found += [record for record in records if record["dynamodb"]["Keys"] == {"id": {"N": str(customer_id)}}]
-            iterator = answer["NextShardIterator"]
-        for record in found:
-            # Lambda gives seconds.
-            record["dynamodb"]["ApproximateCreationDateTime"] = record["dynamodb"][
-                "ApproximateCreationDateTime"
-            ].timestamp()
-        return found
-
-    return read
 
 
 def publish(cloud: ImportCloud, records: list[dict[str, Any]]) -> list[str]:

@@ -332,6 +332,7 @@ def _call_endpoints(recorder: Recorder, function: Callable[[str], Handler]) -> N
         assert call("ListGroup", f"{path}/group/{group}", sort=sort, limit="1")["statusCode"] == 200
     customer = f"{path}/{json.loads(answers[0]['body'])['id']}"
     _call_by_external_id(call, john)
+    _call_history(call, recorder, function, customer)
     for name, body in (("GetCustomer", None), ("UpdateCustomer", {"age": 7}), ("DeleteCustomer", None)):
         # At a version that there is not, and at any.
         call(name, customer, body, {"If-Match": '"99"'})
@@ -354,6 +355,19 @@ def _call_by_external_id(call: Callable[..., dict[str, Any]], john: dict[str, An
         assert call("FindCustomers", path, external_id=keys[0])["statusCode"] == 200
     assert call("FindCustomers", path, email=john["email"])["statusCode"] == 200
     assert call("FindCustomers", path, limit="1")["statusCode"] == 200
+
+
+def _call_history(
+    call: Callable[..., dict[str, Any]], recorder: Recorder, function: Callable[[str], Handler], customer: str
+) -> None:
+    created, changed, deleted = _changes()["Records"]
+    for records in ([created, changed], [deleted]):
+        with recorder.of("KeepHistory"):
+            assert function("KeepHistory")({"Records": records}, None) == {"batchItemFailures": []}
+        known = f"/api/customers/{created['dynamodb']['Keys']['id']['N']}"
+        assert call("GetHistory", known, limit="1")["statusCode"] == 200
+    # Without a change that is kept.
+    assert call("GetHistory", customer)["statusCode"] == 200
 
 
 def _make_salts_anew(patch: pytest.MonkeyPatch) -> None:
@@ -417,8 +431,12 @@ def _import(cloud: ImportCloud) -> None:
 
 
 def _publish(cloud: ImportCloud) -> None:
-    event = json.loads((ROOT / "events" / "publish_changes" / "changes.json").read_text())
-    assert cloud.apps["PublishChanges"].lambda_handler(event, None) == {"batchItemFailures": []}
+    assert cloud.apps["PublishChanges"].lambda_handler(_changes(), None) == {"batchItemFailures": []}
+
+
+def _changes() -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((ROOT / "events" / "publish_changes" / "changes.json").read_text())
+    return event
 
 
 # The tests.

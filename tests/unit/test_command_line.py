@@ -23,6 +23,8 @@ COMMANDS = [
     ("token", "narrow", "0" * 16, "--scopes", "read"),
     ("token", "revoke", "0" * 16),
     ("token", "rotate", "0" * 16),
+    ("history", "1"),
+    ("audit", "--token", "0" * 16),
     ("import", __file__),
     ("import", "status"),
     ("import", "status", "0" * 16),

@@ -190,6 +190,7 @@ def test_one_new_index_and_a_new_table_are_no_loss(released: Resources) -> None:
 OTHER_VALUES = {
     "AuthorizerCacheSeconds": "7",
     "CorsOrigins": "https://app.example.com",
+    "HistoryDays": "0",
     "Stage": "other",
     "ThrottleBurst": "7",
     "ThrottleRate": "7",

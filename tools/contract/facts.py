@@ -275,7 +275,7 @@ def _example(stack: Stack, route: Route, name: str, request: Mapping[str, Any], 
     request_ = _RecordingRequest(event, asked)
     module = _module(stack.functions[route.function].code / "app.py")
     # The endpoints' own names for what they use.
-    module.store = module.keyed = SampleStore()  # type: ignore[attr-defined]
+    module.store = module.keyed = module.history = SampleStore()  # type: ignore[attr-defined]
     module.cursors = CursorSealer(lambda: ["sample"])  # type: ignore[attr-defined]
     handle: Callable[[http.Request], http.Response] = module.lambda_handler.__wrapped__
     try:

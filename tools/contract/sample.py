@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from customers.errors import ExternalIdTakenError, NotFoundError, VersionMismatchError
 from customers.fields import FIELDS
 from customers.metadata import merged
+from customers.store.history import HistoryPage
 from customers.store.pages import Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from customers.customer import Changes, Customer, NewCustomer
+    from customers.store.author import Author
     from customers.store.identity import RequestName
 
 CUSTOMER_ID: Final = 5181459237011563
@@ -49,7 +51,7 @@ class SampleStore:
             raise NotFoundError("There is no such customer.")
         return _stored(_JOHN, CUSTOMER_ID)
 
-    def create(self, new: Sequence[NewCustomer], _request: RequestName | None = None) -> list[Customer]:
+    def create(self, new: Sequence[NewCustomer], _request: RequestName | None, _author: Author) -> list[Customer]:
         """Return what the store would write."""
         if new[0].get("external_id") == _TAKEN:
             raise ExternalIdTakenError({0: _OTHER_ID})
@@ -58,7 +60,13 @@ class SampleStore:
     create_free = create
 
     def put(
-        self, external_id: str, new: NewCustomer, *, versions: Sequence[int] | None, exists: bool | None
+        self,
+        external_id: str,
+        new: NewCustomer,
+        *,
+        versions: Sequence[int] | None,
+        exists: bool | None,
+        author: Author,  # noqa: ARG002 - the store's own
     ) -> tuple[Customer, bool]:
         """Return the sample customer with other fields, or a new one."""
         if external_id != EXTERNAL_ID:
@@ -70,16 +78,40 @@ class SampleStore:
         _expect(versions)
         return {**_stored(new, CUSTOMER_ID), "updated_at": _CHANGED, "version": 2}, False
 
-    def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
+    def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None, _author: Author) -> Customer:
         """Return the sample customer, which has version 1, with the changes."""
         _expect(versions)
         entries: Any = changes.get("metadata", {})
         stored = _stored({**_JOHN, **changes, "metadata": merged(_JOHN["metadata"], entries)}, customer_id)
         return {**stored, "updated_at": _CHANGED, "version": 2}
 
-    def delete(self, _customer_id: int, versions: Sequence[int] | None) -> None:
+    def delete(self, _customer_id: int, versions: Sequence[int] | None, _author: Author) -> None:
         """Delete nothing."""
         _expect(versions)
+
+    def newest_first(self, customer_id: int, *, limit: int, after: str | None) -> HistoryPage:  # noqa: ARG002 - the store's own
+        """Return the history of the sample customer, and of nobody else."""
+        if customer_id != CUSTOMER_ID:
+            return HistoryPage([], None)
+        entries: list[dict[str, Any]] = [
+            {
+                "version": 2,
+                "at": _CHANGED,
+                "action": "updated",
+                "by": {"token_id": "8c1f2b7a90d3e645"},
+                "request_id": "2f8b3c6e-8f0a-4b7e-9d53-0a1c5f3f7e21",
+                "changes": {"last_name": {"from": "Doe", "to": "Miller"}},
+            },
+            {
+                "version": 1,
+                "at": _stored(_JOHN, CUSTOMER_ID)["created_at"],
+                "action": "created",
+                "by": {"import_id": "4be1a1a2f9d84f6c0b5f3d8f5a7c9e10", "row": 7},
+                "request_id": None,
+                "changes": {name: {"from": None, "to": value} for name, value in _JOHN.items() if name != "metadata"},
+            },
+        ]
+        return HistoryPage(entries[:limit], "1" if limit < len(entries) else None)
 
     def with_email(self, _address: str, *, limit: int, after: str | None) -> Page:  # noqa: ARG002 - the store's own
         """Return the sample customer."""

@@ -304,6 +304,29 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
     own: dict[str, tuple[Json, set[str]]] = {
         "CustomerList": ({"customers": customers}, set()),
         "Page": ({"customers": customers, "next_cursor": {"type": ["string", "null"]}}, set()),
+        "History": (
+            {
+                "history": {"type": "array", "items": _one_of(["HistoryEntry"])},
+                "next_cursor": {"type": ["string", "null"]},
+            },
+            set(),
+        ),
+        "HistoryEntry": (
+            {
+                "version": facts.schemas["Customer"]["properties"]["version"],
+                "at": {"type": "string", "format": "date-time"},
+                "action": {"type": "string", "enum": ["created", "updated", "deleted"]},
+                "by": _one_of(["Author"]),
+                "request_id": {"type": ["string", "null"]},
+                "changes": {"type": "object", "additionalProperties": _one_of(["FieldChange"])},
+            },
+            set(),
+        ),
+        "Author": (
+            {"token_id": text, "import_id": text, "row": {"type": "integer", "minimum": 1}},
+            {"token_id", "import_id", "row"},
+        ),
+        "FieldChange": ({"from": {}, "to": {}}, set()),
         # No `const`: generators make an enumeration of strings of it.
         "Deleted": ({"id": identifier, "deleted": {"type": "boolean"}}, set()),
         "DryRun": ({"valid": {"type": "boolean"}, "count": index}, set()),

@@ -416,7 +416,9 @@ def test_a_request_is_known_by_what_it_asks_for() -> None:
 ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def answer_to(error: Exception | None = None, response: Response | None = None) -> dict[str, Any]:
+def answer_to(
+    error: Exception | None = None, response: Response | None = None, path: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     @endpoint
     def handle(_request: Request) -> Response:
         if error is not None:
@@ -424,7 +426,7 @@ def answer_to(error: Exception | None = None, response: Response | None = None) 
         assert response is not None
         return response
 
-    return handle(event(), None)
+    return handle(event(path=path), None)
 
 
 PROBLEMS: Final[list[tuple[CustomersError, int, str, dict[str, str]]]] = [
@@ -552,6 +554,24 @@ def test_a_call_is_logged_once_without_what_it_was_about(log: io.StringIO) -> No
     assert (line["status"], line["request_id"], line["token_id"]) == (200, "request", "id")
     assert 0 <= line["Latency"] < 1000
     assert "john" not in log.getvalue().lower()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "logged"),
+    [
+        ({"customer_id": "123"}, None, 123),
+        ({"external_id": "shop-42"}, CUSTOMER, 123),
+        (None, CUSTOMER, 123),
+        ({"customer_id": "<script>"}, None, None),
+        ({"group_id": "7"}, {"customers": [CUSTOMER]}, None),
+    ],
+)
+def test_a_call_about_one_customer_is_logged_with_its_id(
+    log: io.StringIO, path: dict[str, str] | None, body: Any, logged: int | None
+) -> None:
+    answer_to(response=Response(200, body), path=path)
+    line = next(line for line in map(json.loads, log.getvalue().splitlines()) if line["message"] == "request")
+    assert line.get("customer_id") == logged
 
 
 @pytest.mark.usefixtures("log")

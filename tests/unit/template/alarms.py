@@ -95,15 +95,21 @@ def an_alarm_watches_what_exists(template: Template) -> Iterator[str]:
     made = {"ApiName": api["Name"], "Stage": api["StageName"]}
     filters = resources(template, "AWS::Logs::MetricFilter").values()
     own = {each["MetricName"] for metric_filter in filters for each in metric_filter["MetricTransformations"]}
-    table = resources(template, "AWS::DynamoDB::Table")["CustomersTable"]
-    indexes = {index["IndexName"] for index in table["GlobalSecondaryIndexes"]}
+    tables = resources(template, "AWS::DynamoDB::Table")
+    indexes = {
+        (name, index["IndexName"])
+        for name, table in tables.items()
+        for index in table.get("GlobalSecondaryIndexes", [])
+    }
     for name, alarm in alarms(template).items():
         for metric in _watched(alarm):
             if metric.namespace == {"Ref": "AWS::StackName"} and metric.name in own and not metric.dimensions:
                 continue
             known = _OF_AWS.get((str(metric.namespace), str(metric.name)))
-            if _INDEX in metric.dimensions and (index := metric.dimensions.pop(_INDEX)) not in indexes:
-                yield f"{name}: there is no index {index}"
+            if _INDEX in metric.dimensions:
+                index = (target(metric.dimensions.get("TableName")), metric.dimensions.pop(_INDEX))
+                if index not in indexes:
+                    yield f"{name}: there is no index {index}"
             if known is None or known.dimensions.keys() != metric.dimensions.keys():
                 yield f"{name}: nobody writes {metric}"
                 continue
@@ -195,7 +201,7 @@ def an_alarm_calls_somebody_and_says_when_it_is_over(template: Template) -> Iter
 def an_alarm_leaves_none_out(template: Template) -> Iterator[str]:
     """Every function, both kinds of calls of every table, every queue that waits for somebody."""
     queues = resources(template, "AWS::SQS::Queue").keys()
-    tables = resources(template, "AWS::DynamoDB::Table")
+    tables = resources(template, "AWS::DynamoDB::Table").keys() - {"HistoryTable"}
     dead = queues - consumed(template)
     needed = {
         "TableThrottlesAlarm": {
@@ -203,10 +209,17 @@ def an_alarm_leaves_none_out(template: Template) -> Iterator[str]:
         },
         "DeadLettersAlarm": {(each, "ApproximateNumberOfMessagesVisible") for each in dead},
         "LateEventsAlarm": {("PublishChanges", "IteratorAge")},
+        # An alarm that is always there cannot name what is not.
+        "LateHistoryAlarm": {("KeepHistory", "IteratorAge")},
+        "HistoryThrottlesAlarm": {
+            (each, kind)
+            for each in ("HistoryTable", "by-token")
+            for kind in ("ReadThrottleEvents", "WriteThrottleEvents")
+        },
     }
     for name, wanted in needed.items():
         watched = {
-            (target(value), metric.name)
+            (metric.dimensions.get(_INDEX) or target(value), metric.name)
             for metric in _watched(alarms(template)[name])
             for value in metric.dimensions.values()
         }

@@ -20,8 +20,11 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.
 """
 _ERASED: Final = 35
 """Days after which nothing is left of a customer who was deleted (docs/operations.md)."""
-_EXPIRING: Final = {"AnswersTable": "expiration", "CustomersTable": "expires_at", "ImportsTable": "expires_at"}
-"""What holds the second at which an item expires: `test_exactly_once.py` and `test_imports.py` see the items."""
+_EXPIRING: Final = {"AnswersTable": "expiration"} | dict.fromkeys(
+    ("CustomersTable", "HistoryTable", "ImportsTable"), "expires_at"
+)
+"""What holds the second at which an item expires. `test_exactly_once.py`, `test_history.py` and `test_imports.py` see
+the items."""
 
 
 def what_expires_is_deleted(template: Template) -> Iterator[str]:

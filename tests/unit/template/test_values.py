@@ -182,5 +182,5 @@ def test_every_rule_finds_something(found: dict[str, set[str]]) -> None:
 
 def test_every_functions_time_limit_has_a_rule() -> None:
     assert functions(TEMPLATE).keys() == {
-        *time_limits.SLOWEST, "PlanImport", "ImportCustomers", "CloseImport", "PublishChanges",
+        *time_limits.SLOWEST, "PlanImport", "ImportCustomers", "CloseImport", "PublishChanges", "KeepHistory",
     }  # fmt: skip

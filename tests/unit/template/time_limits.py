@@ -10,6 +10,7 @@ from customers.aws import clients, dynamodb
 from customers.aws.dynamodb import _FIRST_PAUSE, _TRIES
 from customers.imports.chunks import _ROWS
 from customers.store import bulk
+from customers.store.history import _MOST_REMOVED
 from tests.conftest import ROOT
 from tests.unit.template.reading import events, functions, resources, time_limit
 
@@ -48,6 +49,8 @@ _WRITE: Final = (_TRIES - 1) * STORE.connect_timeout + _PAUSES + _TRY
 SLOWEST: Final = {
     "GetCustomer": _CALL,
     "ListGroup": _CALL,
+    # It looks for the customer if there is no history.
+    "GetHistory": _CALL + _CALL,
     # It reads the salt first.
     "GetExternal": _CALL + _CALL,
     # A page of everybody takes up to three calls.
@@ -120,6 +123,14 @@ def a_bus_that_does_not_respond_is_reported_by_the_function(template: Template) 
         yield "PublishChanges has no time, or takes the time of its repetition"
 
 
+def a_history_that_cannot_be_written_is_reported_by_the_function(template: Template) -> Iterator[str]:
+    """As with the bus: it reports the first call that fails, and is done in time to try again. Removing a customer's
+    500 changes, a hundred at a time, may take every call as long as one can."""
+    alarm = resources(template, "AWS::CloudWatch::Alarm")["LateHistoryAlarm"]
+    if not (2 + 2 * 500 / _MOST_REMOVED) * _CALL < time_limit(template, "KeepHistory") <= alarm["Threshold"] / 1000 / 2:
+        yield "KeepHistory has no time, or takes the time of its repetition"
+
+
 RULES: Final[tuple[Rule, ...]] = (
     a_call_ends_in_its_function_and_not_at_the_gateway,
     a_plan_runs_as_long_as_lambda_lets_it,
@@ -127,4 +138,5 @@ RULES: Final[tuple[Rule, ...]] = (
     a_chunk_gets_in_while_the_table_refuses_most_of_it,
     what_could_not_be_imported_is_booked_while_the_table_refuses,
     a_bus_that_does_not_respond_is_reported_by_the_function,
+    a_history_that_cannot_be_written_is_reported_by_the_function,
 )

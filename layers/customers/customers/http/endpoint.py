@@ -6,9 +6,10 @@ import functools
 import json
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from customers.errors import CustomersError
+from customers.errors import CustomersError, NotFoundError
 from customers.http.problems import problem, unforeseen
 from customers.http.request import JSON, Request
 from customers.logs import count, logger, metrics
@@ -38,21 +39,31 @@ def endpoint(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any],
         except Exception as error:  # noqa: BLE001 (the last resort: any error is logged, and a 500)
             response = unforeseen(error, request)
         milliseconds = round((time.perf_counter() - started) * 1000, 2)
-        _log(request, f"{event.get('httpMethod')} {event.get('resource')}", response.status, milliseconds)
+        _log(request, response, f"{event.get('httpMethod')} {event.get('resource')}", milliseconds)
         return _proxy_result(response, request)
 
     return lambda_handler
 
 
-def _log(request: Request, route: str, status: int, milliseconds: float) -> None:
+def _log(request: Request, response: Response, route: str, milliseconds: float) -> None:
     _log_cold_start()
+    status = response.status
     logger.info(
         "request",
         status=status,
+        **_customer_in(request, response),
         request_id=request.request_id,
         token_id=request.authorizer.get("token_id"),
         **metrics({"Latency": milliseconds}, "Milliseconds", {"route": route, "status_class": f"{status // 100}xx"}),
     )
+
+
+def _customer_in(request: Request, response: Response) -> dict[str, Any]:
+    """Return the id of the only customer that a request is about, which shows what a leaked token has read."""
+    with suppress(NotFoundError):
+        return {"customer_id": request.id_in_path("customer_id")}
+    shown = response.body.get("id") if isinstance(response.body, dict) else None
+    return {"customer_id": shown} if isinstance(shown, int) else {}
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Pages of customers as responses: the walk through them that a cursor continues, and the link to the next page."""
+"""Pages as responses: the walk through them that a cursor continues, and the link to the next page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from customers.http.cursor import CursorSealer
     from customers.http.request import Request
-    from customers.store.pages import Page
 
 
 class Walk(NamedTuple):
@@ -21,7 +20,7 @@ class Walk(NamedTuple):
     bound_to: str
     """What every request of the walk has in common."""
     limit: int
-    """The most customers on the page."""
+    """The most that the page may have."""
     position: str | None
     """Where the page starts; None for the first page."""
 
@@ -51,9 +50,21 @@ def read_walk(
     return Walk(bound, limit, position)
 
 
-def listing(request: Request, cursors: CursorSealer, walk: Walk, page: Page) -> Response:
-    """Return a page, and the link to the next one if there is one (RFC 8288)."""
-    if page.next_position is None:
-        return Response(200, {"customers": page.customers, "next_cursor": None})
-    next_cursor = cursors.seal(page.next_position, walk.bound_to)
-    return Response(200, {"customers": page.customers, "next_cursor": next_cursor}, request.next_page(next_cursor))
+def listing(
+    request: Request, cursors: CursorSealer, walk: Walk, found: Mapping[str, object], next_position: str | None
+) -> Response:
+    """Return a page, and the link to the next one if there is one (RFC 8288).
+
+    Parameters
+    ----------
+    request, cursors, walk
+        As for `read_walk`, and what it returned.
+    found
+        What is on the page, by its name in the response.
+    next_position
+        Where the next page starts; None on the last page.
+    """
+    if next_position is None:
+        return Response(200, {**found, "next_cursor": None})
+    next_cursor = cursors.seal(next_position, walk.bound_to)
+    return Response(200, {**found, "next_cursor": next_cursor}, request.next_page(next_cursor))

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from customers.errors import CustomersError, FieldError, ForbiddenError, InvalidError, NotFoundError
 from customers.http import entity_tags
 from customers.ids import EXTERNAL_ID, MAX_ID
+from customers.store.author import Author
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -83,6 +84,7 @@ class Request:
         self.is_head = event["httpMethod"] == "HEAD"
         self.query: dict[str, list[str]] = event.get("multiValueQueryStringParameters") or {}
         self.authorizer: dict[str, str] = context.get("authorizer") or {}
+        self.author = Author(self.authorizer.get("token_id"), self.request_id)
         self._event = event
         self._headers = {name.lower(): values for name, values in (event.get("multiValueHeaders") or {}).items()}
         self._known: set[str] = set()
@@ -214,8 +216,7 @@ class Request:
 
     def text_in_path(self, name: str) -> str:
         """Return a part of the path, as it was sent."""
-        value: str | None = (self._event.get("pathParameters") or {}).get(name)
-        return value or ""
+        return str((self._event.get("pathParameters") or {}).get(name) or "")
 
     def id_in_path(self, name: str) -> int:
         """Return an id in the path.

@@ -13,6 +13,7 @@ from customers.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
+from customers.store.author import UNKNOWN
 from customers.store.items import attributes, customer, is_customer, key_attributes, now
 from customers.store.table import RefusedError, Table, Update, live_at, no_customer, refused_item
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from customers.customer import Changes, Customer, NewCustomer
+    from customers.store.author import Author
     from customers.store.identity import RequestName
     from customers.store.items import Item
     from customers.store.places import Taken
@@ -54,7 +56,9 @@ class CustomerStore:
             raise no_customer()
         return customer(item)
 
-    def create(self, new: Sequence[NewCustomer], request: RequestName | None = None) -> list[Customer]:
+    def create(
+        self, new: Sequence[NewCustomer], request: RequestName | None = None, author: Author = UNKNOWN
+    ) -> list[Customer]:
         """Create customers, all or none, and return them in the same order.
 
         Parameters
@@ -64,6 +68,8 @@ class CustomerStore:
         request
             Identifies a request that may be repeated after any failure. The repetition gets the same customers, in
             their current state, and none is created twice. None: each call creates.
+        author
+            Who creates them.
 
         Raises
         ------
@@ -72,22 +78,24 @@ class CustomerStore:
         KeyReusedError
             An earlier request with this name asked for something else.
         """
-        return cast("list[Customer]", self._create(new, request, leave_taken=False))
+        return cast("list[Customer]", self._create(new, request, author, leave_taken=False))
 
-    def create_free(self, new: Sequence[NewCustomer], request: RequestName | None = None) -> list[Customer | Taken]:
+    def create_free(
+        self, new: Sequence[NewCustomer], request: RequestName | None = None, author: Author = UNKNOWN
+    ) -> list[Customer | Taken]:
         """Create customers, all or none but those whose external ids are taken, and return them in the same order.
 
         Parameters and errors are those of `create`, without ExternalIdTakenError.
         """
-        return self._create(new, request, leave_taken=True)
+        return self._create(new, request, author, leave_taken=True)
 
     def _create(
-        self, new: Sequence[NewCustomer], request: RequestName | None, *, leave_taken: bool
+        self, new: Sequence[NewCustomer], request: RequestName | None, author: Author, *, leave_taken: bool
     ) -> list[Customer | Taken]:
         # Imported late, because only POST creates here, and every other cold start would pay for it.
         from customers.store.places import Taken, places, tell_apart  # noqa: PLC0415
 
-        waiting = places(new, request, self._table)
+        waiting = places(new, request, author, self._table)
         outcomes: dict[int, Customer | Taken] = {}
         while open_ := [place for index, place in waiting.items() if index not in outcomes]:
             tell_apart(open_)
@@ -131,7 +139,9 @@ class CustomerStore:
             if item.get("create_token") != put["Item"]["create_token"]:
                 raise
 
-    def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
+    def update(
+        self, customer_id: int, changes: Changes, versions: Sequence[int] | None, author: Author = UNKNOWN
+    ) -> Customer:
         """Change some fields of a customer, all in one conditional write, and return the changed customer.
 
         Parameters
@@ -142,6 +152,8 @@ class CustomerStore:
             At least one field. None clears an optional field, or removes an entry.
         versions
             The versions at which the change may be made, at most 90; None for any.
+        author
+            Who makes it.
 
         Raises
         ------
@@ -154,14 +166,19 @@ class CustomerStore:
         """
         entries = changes.get("metadata")
         if isinstance(entries, dict):
-            return self._merge(customer_id, changes, entries, versions)
+            return self._merge(customer_id, changes, entries, versions, author)
         try:
-            return self._change(customer_id, changes, versions)
+            return self._change(customer_id, changes, versions, author)
         except RefusedError as refused:
             raise refused.reason() from None
 
     def _merge(
-        self, customer_id: int, changes: Changes, entries: Mapping[str, str | None], versions: Sequence[int] | None
+        self,
+        customer_id: int,
+        changes: Changes,
+        entries: Mapping[str, str | None],
+        versions: Sequence[int] | None,
+        author: Author,
     ) -> Customer:
         """Merge entries, whose limits need the stored ones, and so a read before the write."""
         # Imported late, because only a PATCH of entries needs it.
@@ -175,18 +192,18 @@ class CustomerStore:
             current = customer(met)
             together: Any = merged(current.get("metadata", {}), entries)
             try:
-                return self._change(customer_id, {**changes, "metadata": together}, [current["version"]])
+                return self._change(customer_id, {**changes, "metadata": together}, [current["version"]], author)
             except RefusedError as error:
                 met = error.item
         raise StoreUnavailableError
 
-    def _change(self, customer_id: int, changes: Changes, versions: Sequence[int] | None) -> Customer:
+    def _change(self, customer_id: int, changes: Changes, versions: Sequence[int] | None, author: Author) -> Customer:
         condition, values = live_at(versions)
-        update = _update(customer_id, changes)
+        update = _update(customer_id, changes, author)
         update = update._replace(condition=condition, values={**update.values, **values})
         return customer(self._table.update(customer_id, update))
 
-    def delete(self, customer_id: int, versions: Sequence[int] | None) -> None:
+    def delete(self, customer_id: int, versions: Sequence[int] | None, author: Author = UNKNOWN) -> None:
         """Delete a customer. A tombstone stays for a while, without anything of the person.
 
         Parameters
@@ -195,6 +212,8 @@ class CustomerStore:
             The customer.
         versions
             The versions at which it may be deleted, at most 90; None for any.
+        author
+            Who deletes it.
 
         Raises
         ------
@@ -204,16 +223,16 @@ class CustomerStore:
             The customer has another version.
         """
         try:
-            self._table.bury(customer_id, versions)
+            self._table.bury(customer_id, versions, author)
         except RefusedError as refused:
             raise refused.reason() from None
 
 
-def _update(customer_id: int, changes: Changes) -> Update:
+def _update(customer_id: int, changes: Changes, author: Author) -> Update:
     """Return the update that makes some changes; its condition is the caller's."""
     fields = attributes(changes)
     time: AttributeValueTypeDef = {"S": now()}
-    own = {**key_attributes(changes, customer_id), "updated_at": time, "order": time}
+    own = {**key_attributes(changes, customer_id), "updated_at": time, "order": time, "author": author.attribute()}
     sets = [f"customer.#{name} = :new_{name}" for name in fields]
     sets += [f"#{name} = :{name}" for name in own]
     sets += ["#version = #version + :one", "write_token = :write_token"]

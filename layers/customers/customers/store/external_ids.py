@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from customers.aws.dynamodb import call
 from customers.errors import VersionMismatchError
+from customers.store.author import UNKNOWN
 from customers.store.identity import Salt
 from customers.store.items import all_key_attributes, customer, is_customer, key, now, number, stored_fields
 from customers.store.sorting import time_text
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from customers.customer import Customer, NewCustomer
+    from customers.store.author import Author
     from customers.store.items import Item
 
 _SALT_ID: Final = 0
@@ -138,7 +140,13 @@ class ExternalIdStore:
         raise no_customer()
 
     def put(
-        self, external_id: str, new: NewCustomer, *, versions: Sequence[int] | None, exists: bool | None
+        self,
+        external_id: str,
+        new: NewCustomer,
+        *,
+        versions: Sequence[int] | None,
+        exists: bool | None,
+        author: Author = UNKNOWN,
     ) -> tuple[Customer, bool]:
         """Create the customer with an external id, or replace its fields, in one conditional write.
 
@@ -152,6 +160,8 @@ class ExternalIdStore:
             The versions that may be replaced, at most 90; None for any.
         exists
             Whether there must be a customer with this external id (True) or must not be (False); None: either.
+        author
+            Who writes.
 
         Returns
         -------
@@ -170,7 +180,7 @@ class ExternalIdStore:
         condition, condition_values = _condition(versions, exists=exists)
         while True:
             customer_id = salt.id(external_id, draw)
-            update = replacement(new, fields, customer_id)
+            update = replacement(new, fields, customer_id, author)
             update = update._replace(expression=update.expression.replace("SET ", "SET key_hash = :key_hash, ", 1))
             values: Any = {**update.values, **condition_values, ":key_hash": {"S": key_hash}}
             try:
@@ -200,7 +210,9 @@ def _condition(versions: Sequence[int] | None, *, exists: bool | None) -> tuple[
     return (changes if exists else f"{free} OR ({changes})"), {}
 
 
-def replacement(new: NewCustomer, fields: AttributeValueTypeDef, customer_id: int, order: str | None = None) -> Update:
+def replacement(
+    new: NewCustomer, fields: AttributeValueTypeDef, customer_id: int, author: Author, order: str | None = None
+) -> Update:
     """Return the update that makes an item, whatever it is, the customer with these fields; its condition is open.
 
     Parameters
@@ -209,6 +221,8 @@ def replacement(new: NewCustomer, fields: AttributeValueTypeDef, customer_id: in
         The customer, and the same as it is stored.
     customer_id
         Its id.
+    author
+        Who writes.
     order
         What decides which of two writes is the later one; None: now.
     """
@@ -220,6 +234,7 @@ def replacement(new: NewCustomer, fields: AttributeValueTypeDef, customer_id: in
         "updated_at = :now",
         "#order = :order",
         "write_token = :write_token",
+        "author = :author",
         # A tombstone lacks these three, but not the version.
         "created_at = if_not_exists(created_at, :now)",
         "created_at_sort = if_not_exists(created_at_sort, :now_sort)",
@@ -229,6 +244,7 @@ def replacement(new: NewCustomer, fields: AttributeValueTypeDef, customer_id: in
     values: dict[str, Any] = {f":{name}": value for name, value in keys.items()}
     values |= {
         ":customer": fields,
+        ":author": author.attribute(),
         ":now": {"S": time},
         ":order": {"S": order or time},
         ":now_sort": {"S": time_text(time, customer_id)},

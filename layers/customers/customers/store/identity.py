@@ -10,6 +10,7 @@ import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from customers.ids import MAX_ID
+from customers.store.author import Author
 
 if TYPE_CHECKING:
     from customers.customer import NewCustomer
@@ -73,6 +74,10 @@ class Source(NamedTuple):
     def token(self, number: int) -> str:
         """Return what identifies a row among all writes."""
         return f"{self.name}:{number}"
+
+    def author(self, number: int) -> Author:
+        """Return a row as the author of a change."""
+        return Author(import_id=self.name, row=number)
 
     def order(self, number: int) -> str:
         """Return what decides which of two writes is the later one."""

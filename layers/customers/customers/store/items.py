@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from customers.fields import FIELDS, SORT_FIELDS
+from customers.store.author import UNKNOWN
 from customers.store.sorting import sort_text, time_text
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from customers.customer import Customer
+    from customers.store.author import Author
 
 type Item = Mapping[str, AttributeValueTypeDef]
 
@@ -123,6 +125,7 @@ class Creation(NamedTuple):
     """Of its external id."""
     passed_over: AttributeValueTypeDef | None = None
     """As in the tombstone that it replaces."""
+    author: Author = UNKNOWN
 
 
 def new_item(
@@ -149,6 +152,7 @@ def new_item(
         "order": {"S": order or creation.time},
         "version": number(creation.version),
         "create_token": {"S": creation.token},
+        "author": creation.author.attribute(),
     }
     if creation.key_hash is not None:
         item["key_hash"] = {"S": creation.key_hash}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from customers.customer import Customer, NewCustomer
+    from customers.store.author import Author
     from customers.store.external_ids import SaltKeeper
     from customers.store.identity import RequestName
     from customers.store.items import Item
@@ -36,17 +37,27 @@ class Place:
     ----------
     index, new
         Which customer of the request, and its fields.
-    token, request
+    token, request, author
         Of the operation, as in `CustomerStore.create`.
     salt
         Only asked if the customer has an external id.
     """
 
-    def __init__(self, index: int, new: NewCustomer, token: str, request: RequestName | None, salt: SaltKeeper) -> None:
+    def __init__(  # noqa: PLR0913 (what a place depends on)
+        self,
+        index: int,
+        new: NewCustomer,
+        token: str,
+        request: RequestName | None,
+        author: Author,
+        *,
+        salt: SaltKeeper,
+    ) -> None:
         self.index = index
         self._new = new
         self._token = token
         self._request = request
+        self._author = author
         self._draw = 0
         self._tombstone: Item = {}
         self._passed_over: AttributeValueTypeDef | None = None
@@ -63,7 +74,7 @@ class Place:
         """Return the write that creates the customer at its id; `item` is what it writes."""
         version = int(self._tombstone["version"]["N"]) + 1 if self._tombstone else 1
         passed_over = self._passed_over or self._tombstone.get("passed_over")
-        creation = Creation(self.id, time, self._token, version, self._key_hash, passed_over)
+        creation = Creation(self.id, time, self._token, version, self._key_hash, passed_over, self._author)
         self.item = new_item(self._new, creation)
         if not self._tombstone:
             return {"Item": self.item, "ConditionExpression": "attribute_not_exists(id)"}
@@ -121,11 +132,11 @@ class Place:
         return customer(new_item(self._new, created))
 
 
-def places(new: Sequence[NewCustomer], request: RequestName | None, table: Table) -> dict[int, Place]:
+def places(new: Sequence[NewCustomer], request: RequestName | None, author: Author, table: Table) -> dict[int, Place]:
     """Return the places of a request's customers, by their index. For the parameters see `CustomerStore.create`."""
     token = secrets.token_urlsafe(12) if request is None else f"{request.name}:{request.payload}"
     salts = salt_of(table)
-    return {index: Place(index, row, token, request, salts) for index, row in enumerate(new)}
+    return {index: Place(index, row, token, request, author, salt=salts) for index, row in enumerate(new)}
 
 
 def tell_apart(places: Sequence[Place]) -> None:

@@ -177,7 +177,13 @@ class RowStore:
 
     def _replace(self, source: Source, target: _Target, item: Item) -> bool:
         """Make an item the row's customer, unless it has changed since it was read; return whether it is."""
-        update = replacement(target.row.customer, target.fields(item), target.id, source.order(target.number))
+        update = replacement(
+            target.row.customer,
+            target.fields(item),
+            target.id,
+            source.author(target.number),
+            source.order(target.number),
+        )
         values: Any = {**update.values, ":seen": item["version"]}
         if target.key_hash is not None:
             update = update._replace(expression=update.expression.replace("SET ", "SET key_hash = :key_hash, ", 1))
@@ -198,7 +204,13 @@ class RowStore:
             {
                 number: new_item(
                     target.row.customer,
-                    Creation(target.id, time_, source.token(number), key_hash=target.key_hash),
+                    Creation(
+                        target.id,
+                        time_,
+                        source.token(number),
+                        key_hash=target.key_hash,
+                        author=source.author(number),
+                    ),
                     source.order(number),
                 )
                 for number, target in by_number.items()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
+    from customers.store.author import Author
     from customers.store.items import Item
 
 TOMBSTONE_LIFE: Final = timedelta(days=30)
@@ -28,7 +29,8 @@ TOMBSTONE_LIFE: Final = timedelta(days=30)
 # repetition of that operation recognizes it.
 _TOMBSTONE: Final = (
     "SET deleted_at = :now, #order = :now, #version = #version + :one, old_create_token = create_token, "
-    "old_created_at = created_at, expires_at = if_not_exists(passed_over, :expiry), write_token = :write_token "
+    "old_created_at = created_at, expires_at = if_not_exists(passed_over, :expiry), write_token = :write_token, "
+    "author = :author "
     "REMOVE customer, group_id, created_at, updated_at, create_token, email_key, "
     + ", ".join(order.key for order in ORDERS.values() if order.key != "id")
 )
@@ -123,10 +125,11 @@ class Table:
             raise RefusedError(refused_item(error)) from None
         return answer["Attributes"]
 
-    def bury(self, item_id: int, versions: Sequence[int] | None) -> None:
+    def bury(self, item_id: int, versions: Sequence[int] | None, author: Author) -> None:
         """Replace a customer by a tombstone.
 
-        It keeps the id and the version, so that nothing that arrives late or twice creates the customer again.
+        It keeps the id and the version, so that nothing that arrives late or twice creates the customer again, and who
+        deleted it.
 
         Raises
         ------
@@ -138,6 +141,7 @@ class Table:
             **condition_values,
             ":now": {"S": now()},
             ":one": number(1),
+            ":author": author.attribute(),
             ":expiry": number(int(time.time() + TOMBSTONE_LIFE.total_seconds())),
         }
         self.update(item_id, Update(_TOMBSTONE, condition, {"#version": "version", "#order": "order"}, values))

@@ -1,0 +1,90 @@
+"""`customers history` and `customers audit`: who changed a customer, and which customers a token changed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cli.duration import Duration
+from cli.target import find_target, stack_option
+from cli.terminal import print_table, printable
+from customers.ids import MAX_ID
+from customers.store.items import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from customers.store.history import HistoryStore
+
+_PAGE: Final = 100
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@click.command()
+@click.argument("customer_id", metavar="ID", type=click.IntRange(1, MAX_ID))
+@json_option
+@stack_option
+def history(customer_id: int, stack: str | None, *, as_json: bool) -> None:
+    """Show who changed a customer, when, and what, the newest change first."""
+    entries = list(_entries(find_target(stack).history(), customer_id))
+    if as_json:
+        click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+        return
+    if not entries:
+        raise click.ClickException(f"No change of customer {customer_id} is kept. Is it the right id?")
+    for entry in entries:
+        _show(entry)
+
+
+def _entries(store: HistoryStore, customer_id: int) -> Iterator[dict[str, Any]]:
+    after = None
+    while True:
+        page = store.newest_first(customer_id, limit=_PAGE, after=after)
+        yield from page.entries
+        after = page.next_position
+        if after is None:
+            return
+
+
+def _show(entry: dict[str, Any]) -> None:
+    by = entry["by"]
+    parts = [f"version {entry['version']}", entry["at"], entry["action"]]
+    if "token_id" in by:
+        parts.append(f"by token {by['token_id']}")
+    if "import_id" in by:
+        parts.append(f"by row {by['row']} of import {by['import_id']}")
+    if entry["request_id"]:
+        parts.append(f"request {entry['request_id']}")
+    click.echo(printable("  ".join(parts)))
+    for name, change in entry["changes"].items():
+        before, after = (json.dumps(change[which], ensure_ascii=False) for which in ("from", "to"))
+        click.echo(printable(f"    {name}: {before} → {after}"))
+
+
+@click.command()
+@click.option("--token", "token_id", required=True, metavar="ID", help="The token, as `customers token list` shows it.")
+@click.option("--since", type=Duration(), help="How far to look back: 7d, 12h. Default: as far as changes are kept.")
+@json_option
+@stack_option
+def audit(token_id: str, since: float | None, stack: str | None, *, as_json: bool) -> None:
+    """List the changes that a token made, the oldest first.
+
+    For the day that a token leaks: what it created, changed and deleted. Changes of customers who were deleted since
+    are gone.
+    """
+    start = "" if since is None else timestamp(datetime.now(UTC) - timedelta(seconds=since))
+    found = list(find_target(stack).history().made_by(token_id, start))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    print_table(
+        ("customer", "version", "at", "action"),
+        ((str(change["customer_id"]), str(change["version"]), change["at"], change["action"]) for change in found),
+        wraps="action",
+    )
+    customers = len({change["customer_id"] for change in found})
+    click.echo(f"{len(found)} changes of {customers} customers. `customers history ID` shows what each was.", err=True)

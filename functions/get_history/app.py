@@ -1,0 +1,40 @@
+"""GET /api/customers/{customer_id}/history: who changed a customer, when, and what."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import customers.aws.cold_start
+from customers.aws import dynamodb
+from customers.http.cursor import CursorSealer
+from customers.http.endpoint import endpoint
+from customers.http.listing import listing, read_walk
+from customers.store.cursor_keys import CursorKeys
+from customers.store.customers import CustomerStore
+from customers.store.history import HistoryStore
+
+if TYPE_CHECKING:
+    from customers.http.request import Request, Response
+
+client = dynamodb.client()
+store = CustomerStore(client, os.environ["CUSTOMERS_TABLE"])
+history = HistoryStore(client, os.environ["HISTORY_TABLE"])
+cursors = CursorSealer(CursorKeys(client, os.environ["ANSWERS_TABLE"]).read)
+
+
+@endpoint
+def lambda_handler(request: Request) -> Response:
+    """Return a page of the history, the newest change first."""
+    bound = {"history": request.text_in_path("customer_id")}
+    walk = read_walk(request, cursors, bound, lambda position: position.isascii() and position.isdecimal())
+    request.check()
+    customer_id = request.id_in_path("customer_id")
+    page = history.newest_first(customer_id, limit=walk.limit, after=walk.position)
+    if not page.entries and walk.position is None:
+        # A customer whose last change is not kept any more, or not yet, has an empty history. Nobody has none.
+        store.get(customer_id)
+    return listing(request, cursors, walk, {"history": page.entries}, page.next_position)
+
+
+customers.aws.cold_start.over()
