@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 
 from cli.completion import completion
 from cli.cursor_key import rotate_cursor_key
+from cli.export import export
 from cli.group import SuggestingGroup
 from cli.history import audit, history
 from cli.import_files import import_files
@@ -61,6 +62,7 @@ def main() -> None:
 
 main.add_command(completion)
 main.add_command(import_files)
+main.add_command(export)
 main.add_command(history)
 main.add_command(audit)
 main.add_command(token)

@@ -41,8 +41,25 @@ class Target(NamedTuple):
     s3: S3Client
     outputs: Mapping[str, str]
     """The outputs of its stack."""
+    url: str
+    """The address of its API."""
     mirror: Path | None
     """Where the laptop keeps the import bucket as a folder; None for a deployed stack."""
+
+    def api(self) -> tuple[str, str]:
+        """Return the address of its API, and a token.
+
+        Raises
+        ------
+        click.ClickException
+            No token is known.
+        """
+        token = os.environ.get("CUSTOMERS_TOKEN", "")
+        if not token and self.mirror is not None:
+            token = (self.mirror.parent / "token").read_text(encoding="ascii").strip()
+        if not token:
+            raise click.ClickException("Put a token for the API into the environment variable CUSTOMERS_TOKEN.")
+        return self.url, token
 
     def tokens(self) -> TokenStore:
         """Return its table of tokens."""
@@ -142,6 +159,7 @@ def _laptop() -> Target:
         # With the bucket in the path: names like bucket.127.0.0.1 do not resolve.
         session.client("s3", endpoint_url=running["aws"], config=Config(**settings, s3={"addressing_style": "path"})),
         running["outputs"],
+        running["url"],
         data / "import-bucket",
     )
 
@@ -173,6 +191,6 @@ def _deployed(stack: str) -> Target:
             raise click.ClickException(
                 f"The stack {stack} is not a customers service: it has no output TokensTableName."
             )
-        return Target(boto3.client("dynamodb"), boto3.client("s3"), outputs, None)
+        return Target(boto3.client("dynamodb"), boto3.client("s3"), outputs, outputs["ApiUrl"], None)
     except (BotoCoreError, ClientError) as error:
         raise click.ClickException(f"The stack {stack} cannot be found: {error}") from error

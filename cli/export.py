@@ -1,0 +1,167 @@
+"""`customers export`: all customers, or a group, through the API, to a file that can be imported again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+import click
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from cli.target import find_target, stack_option
+from cli.terminal import console, printable
+from customers.fields import FIELDS
+from customers.ids import MAX_ID
+from customers.imports.files import csv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PAGE: Final = 1000
+_TRIES: Final = 8
+_SECONDS: Final = 60
+_BUSY: Final = frozenset({429, 500, 502, 503, 504})
+_RECORD: Final = ("created_at", "updated_at", "version")
+_ENTRIES: Final = next(field.name for field in FIELDS if field.kind == "dict")
+_FIELDS: Final = tuple(field.name for field in FIELDS if field.kind != "dict")
+
+
+@click.command()
+@click.option("--group", "group_id", type=click.IntRange(1, MAX_ID), help="Only this group. Default: all customers.")
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), help="The file. Default: the output.")
+@stack_option
+def export(group_id: int | None, form: str, output: Path | None, stack: str | None) -> None:
+    """Export all customers, or a group, to a file that can be imported again.
+
+    The token is that of the laptop's service, or what the environment variable CUSTOMERS_TOKEN says. It needs the
+    scope read, and export as well for all customers.
+
+    If an export to a file is interrupted, run the same command again: it goes on where it was. Only you can read the
+    file.
+    """
+    path = "/api/customers/" if group_id is None else f"/api/customers/group/{group_id}/"
+    url, token = find_target(stack).api()
+    # The names of metadata's columns are known only at the end, so the pages are kept in a file until then.
+    spool = None if output is None else output.with_name(f".{output.name}.part")
+    with _private(spool, "a+b") if spool is not None else tempfile.TemporaryFile("w+b") as pages:
+        walk = _Walk(f"{url.rstrip('/')}{path}", token, pages)
+        total = walk.finish("customers" if group_id is None else f"group {group_id}")
+        target = nullcontext(sys.stdout.buffer) if output is None else _private(output, "wb")
+        with target as file:
+            for line in (_csv if form == "csv" else _json_lines)(walk):
+                file.write(line.encode())
+    if spool is not None:
+        spool.unlink()
+        click.echo(f"{total:,} customers in {printable(str(output))}", err=True)
+
+
+def _private(path: Path, mode: str) -> IO[bytes]:
+    """Open a file that only its owner can read."""
+
+    def opener(name: str, flags: int) -> int:
+        descriptor = os.open(name, flags, 0o600)
+        os.fchmod(descriptor, 0o600)
+        return descriptor
+
+    return open(path, mode, opener=opener)
+
+
+class _Walk:
+    """A walk through all pages, kept in a file: each page is a line."""
+
+    def __init__(self, url: str, token: str, pages: IO[bytes]) -> None:
+        self._url = url
+        self._token = token
+        self._pages = pages
+
+    def customers(self) -> Iterator[dict[str, Any]]:
+        """Yield what has been read so far."""
+        for page in self._kept():
+            yield from page["customers"]
+
+    def finish(self, what: str) -> int:
+        """Read the pages that are not kept yet, and return how many customers there are."""
+        total = 0
+        cursor: str | None = ""
+        for page in self._kept():
+            total, cursor = total + len(page["customers"]), page["next_cursor"]
+        terminal = console(stderr=True)
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+            task = progress.add_task(f"exporting {what}", total=None)
+            while cursor is not None:
+                page = self._page(cursor)
+                self._pages.write(json.dumps({"url": self._url, **page}, ensure_ascii=False).encode() + b"\n")
+                self._pages.flush()
+                total, cursor = total + len(page["customers"]), page["next_cursor"]
+                progress.update(task, description=f"exporting {what}: {total:,}")
+        return total
+
+    def _kept(self) -> Iterator[dict[str, Any]]:
+        """Yield the pages in the file that belong to this walk. Cut off what an interruption left unfinished."""
+        self._pages.seek(0)
+        while line := self._pages.readline():
+            page: Any = json.loads(line) if line.endswith(b"\n") else {}
+            if page.get("url") != self._url:
+                self._pages.truncate(self._pages.tell() - len(line))
+                self._pages.seek(0, os.SEEK_END)
+                return
+            yield page
+
+    def _page(self, cursor: str) -> dict[str, Any]:
+        # In a group, an age is shown only on request.
+        query = {"limit": _PAGE, "cursor": cursor, **({"age": "true"} if "/group/" in self._url else {})}
+        request = urllib.request.Request(  # noqa: S310 (the service's own address)
+            f"{self._url}?{urlencode(query)}", headers={"Authorization": f"Bearer {self._token}"}
+        )
+        for tries in range(1, _TRIES + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+                    page: dict[str, Any] = json.load(answer)
+                    return page
+            except urllib.error.HTTPError as error:
+                if error.code == 404 and not cursor:  # noqa: PLR2004
+                    return {"customers": [], "next_cursor": None}
+                if error.code not in _BUSY or tries == _TRIES:
+                    raise _refused(error) from None
+                time.sleep(float(error.headers.get("Retry-After", tries)))
+            except OSError as error:
+                if tries == _TRIES:
+                    raise click.ClickException(f"The API does not answer: {error}") from None
+                time.sleep(tries / 4)
+        raise AssertionError
+
+
+def _refused(error: urllib.error.HTTPError) -> click.ClickException:
+    problem: Any = {}
+    # If something in between answered, and not the service, there is none.
+    with suppress(ValueError):
+        problem = json.load(error)
+    return click.ClickException(f"The API answered {error.code}: {problem.get('detail', error.reason)}")
+
+
+def _json_lines(walk: _Walk) -> Iterator[str]:
+    for customer in walk.customers():
+        yield json.dumps(customer, ensure_ascii=False) + "\n"
+
+
+def _csv(walk: _Walk) -> Iterator[str]:
+    entries = sorted({name for customer in walk.customers() for name in customer[_ENTRIES]})
+    yield "\ufeff" + csv.record(["id", *_FIELDS, *(f"{_ENTRIES}.{name}" for name in entries), *_RECORD], ",")
+    for customer in walk.customers():
+        values = [customer[name] for name in (*_FIELDS, *_RECORD)]
+        texts = [None if value is None else str(value) for value in values]
+        cells = [customer[_ENTRIES].get(name) for name in entries]
+        at = len(_FIELDS)
+        # Spreadsheets round long numbers, but not texts.
+        yield csv.record([f"C-{customer['id']}", *texts[:at], *cells, *texts[at:]], ",")

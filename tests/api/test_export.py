@@ -1,0 +1,114 @@
+"""`./customers export`: every customer once, in a file that changes nothing if it is imported again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.api.support import Json, create, create_list, customer_body, group_path, path_of, walk
+from tests.api.test_command_line import _customers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+    from tests.api.conftest import Tables
+    from tests.conftest import Service
+
+PEOPLE: list[dict[str, Any]] = [
+    {"metadata": {"tier": "gold", "empty": "", "spaced": " x "}, "age": 0},
+    {"first_name": '"Jo", Élodie', "last_name": "=1+1"},
+    {"metadata": {"other": 'say "hi", twice'}},
+    {"email": "münchen@example.com", "age": 41},
+]
+
+
+@pytest.fixture
+def people(client: httpx.Client, group: int) -> list[Json]:
+    made = [create(client, group, **{"last_name": f"Doe {number}", **person}) for number, person in enumerate(PEOPLE)]
+    keyed = client.put(f"/api/customers/external/key-{group}", json=customer_body(group)).json()
+    return [*made, keyed]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_an_export_that_is_imported_unchanged_changes_nothing(  # noqa: PLR0913, PLR0917 (fixtures)
+    form: str, service: Service, client: httpx.Client, group: int, people: list[Json], tmp_path: Path
+) -> None:
+    file = tmp_path / f"all.{form}"
+    done = _customers(service.data, "export", "--group", str(group), "--format", form, "-o", file)
+    assert done.returncode == 0, done.stderr
+    assert "5 customers" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    again = _customers(service.data, "import", "--json", file)
+    summary = json.loads(again.stdout)
+    assert (summary["unchanged"], summary["rows"], again.returncode) == (5, 5, 0)
+    assert walk(client, group, age="true") == sorted(people, key=lambda person: person["id"])
+
+
+def test_an_edited_export_changes_what_was_edited_and_nobody_elses_changes(
+    service: Service, client: httpx.Client, group: int, people: list[Json], tmp_path: Path
+) -> None:
+    file = tmp_path / "all.csv"
+    _customers(service.data, "export", "--group", str(group), "-o", file)
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    edited = {rows[0]["id"], rows[1]["id"]}
+    assert all(row["id"].startswith("C-") for row in rows)
+    other = int(rows[1]["id"][2:])
+    assert client.patch(f"/api/customers/{other}", json={"age": 99}).status_code == 200
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, **({"last_name": "Edited"} if row["id"] in edited else {})} for row in rows[:2])
+    done = _customers(service.data, "import", "--json", file)
+    summary = json.loads(done.stdout)
+    assert (summary["updated"], summary["rejected"], done.returncode) == (1, 1, 1)
+    after = {person["id"]: person for person in walk(client, group, age="true")}
+    assert (after[int(rows[0]["id"][2:])]["last_name"], after[other]["age"]) == ("Edited", 99)
+    assert len(after) == len(people)
+
+
+def test_all_customers_are_exported_to_the_output_with_a_token_that_may(
+    service: Service, client: httpx.Client, group: int, people: list[Json], tables: Tables
+) -> None:
+    done = _customers(service.data, "export", "--format", "jsonl")
+    exported = [json.loads(line) for line in done.stdout.splitlines()]
+    ids = [customer["id"] for customer in exported]
+    assert len(set(ids)) == len(ids)
+    assert [customer for customer in exported if customer["group_id"] == group] != []
+    assert {person["id"] for person in people} <= set(ids)
+    token = tables.new_token(["customers:read"])
+    refused = _customers(service.data, "export", CUSTOMERS_TOKEN=token)
+    assert refused.returncode == 1
+    assert "customers:export" in refused.stderr
+    assert client.get(path_of(people[0])).status_code == 200
+
+
+def test_an_interrupted_export_goes_on_where_it_was(
+    service: Service, client: httpx.Client, group: int, tmp_path: Path
+) -> None:
+    made = create_list(client, [customer_body(group, age=number) for number in range(9)])
+    page = client.get(group_path(group), params={"limit": 4, "age": "true"}).json()
+    file = tmp_path / "some.jsonl"
+    url = f"{service.url}/api/customers/group/{group}/"
+    kept = json.dumps({"url": url, **page})
+    # The last line was being written when the command ended.
+    (tmp_path / ".some.jsonl.part").write_text(f"{kept}\n{kept[:50]}")
+    done = _customers(service.data, "export", "--group", str(group), "--format", "jsonl", "-o", file)
+    assert done.returncode == 0, done.stderr
+    exported = [json.loads(line) for line in file.read_text().splitlines()]
+    assert exported == sorted(made, key=lambda customer: customer["id"])
+
+
+def test_a_group_without_customers_is_an_empty_file(service: Service, group: int) -> None:
+    done = _customers(service.data, "export", "--group", str(group))
+    assert done.returncode == 0
+    assert done.stdout.strip("\ufeff").splitlines() == [
+        "id,external_id,first_name,last_name,email,group_id,age,created_at,updated_at,version"
+    ]
