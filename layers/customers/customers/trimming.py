@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import re
+import functools
 from typing import Final
 
-# Unicode's properties White_Space and Default_Ignorable_Code_Point: https://www.unicode.org/reports/tr44/
-_WHITE_SPACE: Final = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_DEFAULT_IGNORABLE: Final = (
-    r"\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-)
 _ASCII: Final = "\t\n\v\f\r "
-_ALL: Final = _WHITE_SPACE + _DEFAULT_IGNORABLE
-_ENDS: Final = re.compile(rf"[{_ALL}]*(.*[^{_ALL}])?[{_ALL}]*", re.DOTALL)
+_RANGES: Final = (
+    # Unicode's property White_Space: https://www.unicode.org/reports/tr44/
+    *((0x9, 0xD), (0x20, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029)),
+    *((0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)),
+    # Its property Default_Ignorable_Code_Point.
+    *((0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F)),
+    *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF)),
+    *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
+)
 
 
 def trimmed(value: object) -> object:
     """Return a text without invisible characters at its ends, and any other value as it is."""
     if not isinstance(value, str):
         return value
-    if value.isascii():
-        return value.strip(_ASCII)
-    return _ENDS.sub(r"\1", value, count=1)
+    return value.strip(_ASCII if value.isascii() else _invisible())
+
+
+@functools.cache
+def _invisible() -> str:
+    # Cached rather than made at import, because few texts need it.
+    return "".join(chr(code) for first, last in _RANGES for code in range(first, last + 1))
