@@ -18,6 +18,7 @@ from cli.group import SuggestingGroup
 from cli.history import audit, history
 from cli.import_files import import_files
 from cli.laptop import logs, reset, status
+from cli.restore import restore
 from cli.target import no_answer
 from cli.token import token
 from customers.errors import StoreUnavailableError
@@ -65,6 +66,7 @@ main.add_command(import_files)
 main.add_command(export)
 main.add_command(history)
 main.add_command(audit)
+main.add_command(restore)
 main.add_command(token)
 main.add_command(rotate_cursor_key)
 main.add_command(status)

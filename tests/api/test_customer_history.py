@@ -76,6 +76,12 @@ def test_every_way_to_write_says_who_it_was(client: httpx.Client) -> None:
         assert len(entry["by"]["token_id"]) == 16
 
 
+def test_an_external_id_may_be_called_history(client: httpx.Client) -> None:
+    created = client.put("/api/customers/external/history", json=JANE)
+    assert client.get("/api/customers/external/history").json() == created.json()
+    assert client.delete(f"/api/customers/{created.json()['id']}").status_code == 200
+
+
 def customers(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "DATA_DIR": str(service.data)}
     return subprocess.run(

@@ -191,6 +191,34 @@ def test_an_item_that_someone_removes_past_the_service_is_a_deletion_too(
     assert (entry["version"], entry["action"], entry["by"], entry["changes"]) == (3, "deleted", {}, {})
 
 
+def test_random_changes_in_batches_that_come_twice_late_and_cut_are_the_history(
+    store: CustomerStore, changes_of: ChangesOf, keep: Any, read: Any
+) -> None:
+    seed = random.randrange(1_000_000)
+    chance = random.Random(seed)
+    customers = store.create([JANE] * 5, None, AUTHOR)
+    expected = {customer["id"]: [(1, "r1")] for customer in customers}
+    for step in range(150):
+        customer_id = chance.choice(customers)["id"]
+        request_id = f"r-{step}"
+        changed = store.update(customer_id, {"age": step % 150}, None, Author("t", request_id))
+        expected[customer_id].append((changed["version"], request_id))
+    gone = customers[0]["id"]
+    store.delete(gone, None, Author("t", "the-end"))
+    expected[gone] = [(len(expected[gone]) + 1, "the-end")]
+    # Of one customer in order, as the stream keeps them, but in batches that begin anywhere before.
+    records = [record for customer in customers for record in changes_of(customer["id"])]
+    done = 0
+    while done < len(records):
+        begin, end = chance.randint(max(0, done - 30), done), done + chance.randint(1, 60)
+        assert keep(records[begin:end]) == []
+        done = end
+    assert keep(records) == []
+    for customer_id, versions in expected.items():
+        told = [(entry["version"], entry["request_id"]) for entry in reversed(history(read(customer_id, limit="1000")))]
+        assert told == versions, f"seed {seed}"
+
+
 def test_a_deletion_whose_function_died_is_completed_when_it_comes_again(
     store: CustomerStore,
     changes_of: ChangesOf,

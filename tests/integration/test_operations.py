@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-from os import environ
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from local.template.document import Template
 from local.template.stack import read_stack
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 ROOT = Path(__file__).parents[2]
 SOURCE: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
@@ -59,7 +53,11 @@ def metrics_of_the_stack() -> set[str]:
     return made | {f"{what}{how}" for what, hows in CAPITALIZED.items() for how in hows}
 
 
-CAPITALIZED = {"Customers": ("Created", "Updated", "Deleted"), "Imports": ("Completed", "Failed")}
+CAPITALIZED = {
+    "Customers": ("Created", "Updated", "Deleted"),
+    "Imports": ("Completed", "Failed"),
+    "Rows": ("Created", "AlreadyThere", "Rejected"),
+}
 """Names that the code puts together: `tests/api/test_logs.py` sees each of them."""
 
 
@@ -171,52 +169,6 @@ def test_the_access_log_holds_ids_and_figures_alone() -> None:
         "$context.integrationLatency",
         "$context.responseLength",
     }
-
-
-def test_the_restore_program_brings_back_what_is_missing_and_neither_overwrites_nor_revives(
-    dynamodb: DynamoDBClient, engine: str, tmp_path: Path
-) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.DOTALL)
-    (tmp_path / "restore.py").write_text(program)
-    (tmp_path / "erased.txt").write_text("9003\n")
-    dynamodb.create_table(
-        TableName="restored",
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-
-    def put(table: str, number: int, version: int) -> None:
-        dynamodb.put_item(TableName=table, Item={"id": {"N": str(number)}, "version": {"N": str(version)}})
-
-    for number in (9001, 9002, 9003):
-        put("restored", number, 1)
-    put("CustomersTable", 9001, 2)
-    try:
-        done = subprocess.run(
-            [sys.executable, "restore.py", "restored", "CustomersTable"],
-            cwd=tmp_path,
-            env={
-                **environ,
-                "AWS_ENDPOINT_URL_DYNAMODB": engine,
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
-            },
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stdout == "1 customers are back\n"
-        found = [
-            dynamodb.get_item(TableName="CustomersTable", Key={"id": {"N": str(number)}}).get("Item")
-            for number in (9001, 9002, 9003)
-        ]
-        assert [item and item["version"]["N"] for item in found] == ["2", "1", None]
-    finally:
-        for number in (9001, 9002):
-            dynamodb.delete_item(TableName="CustomersTable", Key={"id": {"N": str(number)}})
-        dynamodb.delete_table(TableName="restored")
 
 
 def test_every_parameter_is_in_the_table_of_options() -> None:

@@ -25,6 +25,7 @@ COMMANDS = [
     ("token", "rotate", "0" * 16),
     ("history", "1"),
     ("audit", "--token", "0" * 16),
+    ("restore", "--from-table", "restored"),
     ("import", __file__),
     ("import", "status"),
     ("import", "status", "0" * 16),

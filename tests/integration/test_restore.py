@@ -1,0 +1,106 @@
+"""`customers restore` brings back who is missing. It neither overwrites anyone nor revives the deleted."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import restore as command
+from cli.__main__ import main
+from cli.target import Target
+from customers.store.author import Author
+from customers.store.customers import CustomerStore
+from customers.store.history import HistoryStore, entry_of, steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from customers.customer import NewCustomer
+
+JANE: NewCustomer = {"first_name": "Jane", "last_name": "Doe", "email": "jane@example.com", "group_id": 1}
+THIEF = Author("the-thief", "r")
+
+
+@pytest.fixture
+def restored(dynamodb: DynamoDBClient) -> Iterator[str]:
+    name = f"restored-{random.getrandbits(32)}"
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    yield name
+    dynamodb.delete_table(TableName=name)
+
+
+@pytest.fixture
+def run(dynamodb: DynamoDBClient, restored: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    outputs = {"CustomersTableName": "CustomersTable", "HistoryTableName": "HistoryTable"}
+    nothing: Any = None
+    monkeypatch.setattr(command, "find_target", lambda _: Target(dynamodb, nothing, outputs, None))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner(mix_stderr=False).invoke(main, ("restore", "--from-table", restored, *arguments))
+
+    return run
+
+
+def item_of(dynamodb: DynamoDBClient, table: str, customer_id: int) -> dict[str, Any]:
+    key = {"id": {"N": str(customer_id)}}
+    return dict(dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {}))
+
+
+def test_who_is_missing_comes_back_and_who_was_deleted_does_not(
+    dynamodb: DynamoDBClient, restored: str, run: Callable[..., Result], changes_of: Callable[[int], list[Any]]
+) -> None:
+    store, history = CustomerStore(dynamodb, "CustomersTable"), HistoryStore(dynamodb, "HistoryTable")
+    there, lost, removed, erased, forgotten, stolen = (one["id"] for one in store.create([JANE] * 6))
+    for customer_id in (there, lost, removed, erased, forgotten, stolen):
+        dynamodb.put_item(TableName=restored, Item=item_of(dynamodb, "CustomersTable", customer_id))
+    store.update(there, {"age": 3}, None)
+    dynamodb.delete_item(TableName="CustomersTable", Key={"id": {"N": str(lost)}})
+    for customer_id, author in ((erased, Author("a-clerk", "r")), (forgotten, Author("a-clerk", "r")), (stolen, THIEF)):
+        store.delete(customer_id, None, author)
+    dynamodb.delete_item(TableName="CustomersTable", Key={"id": {"N": str(removed)}})
+    for customer_id in (removed, erased, forgotten, stolen):
+        for step in steps(list(filter(None, map(entry_of, changes_of(customer_id))))):
+            history.keep(step, 365)
+    # Its tombstone has expired since, and only the history knows.
+    dynamodb.delete_item(TableName="CustomersTable", Key={"id": {"N": str(forgotten)}})
+
+    done = run()
+    assert (done.exit_code, done.stderr) == (
+        0,
+        "2 customers are back. 3 stay deleted, because someone deleted them.\n",
+    )
+    assert store.get(there)["version"] == 2
+    # The history that was removed with it goes on.
+    assert (store.get(lost)["version"], store.get(removed)["version"]) == (1, 3)
+    for customer_id in (erased, forgotten, stolen):
+        assert "customer" not in item_of(dynamodb, "CustomersTable", customer_id)
+
+    done = run("--deleted-by", "the-thief")
+    assert (done.exit_code, done.stderr) == (
+        0,
+        "1 customers are back. 2 stay deleted, because someone deleted them.\n",
+    )
+    back = store.get(stolen)
+    assert (back["last_name"], back["version"]) == ("Doe", 3)
+    assert run("--deleted-by", "the-thief").stderr.startswith("0 customers are back.")
+
+
+def test_a_table_of_another_service_is_refused(
+    dynamodb: DynamoDBClient, restored: str, run: Callable[..., Result]
+) -> None:
+    store = CustomerStore(dynamodb, "CustomersTable")
+    store.create([{**JANE, "external_id": f"key-{random.getrandbits(64)}"}])
+    dynamodb.put_item(TableName=restored, Item={"id": {"N": "0"}, "salt": {"S": "another"}})
+    done = run()
+    assert done.exit_code == 1
+    assert "is not a backup of this service" in done.stderr
