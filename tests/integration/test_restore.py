@@ -43,7 +43,7 @@ def restored(dynamodb: DynamoDBClient) -> Iterator[str]:
 def run(dynamodb: DynamoDBClient, restored: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     outputs = {"CustomersTableName": "CustomersTable", "HistoryTableName": "HistoryTable"}
     nothing: Any = None
-    monkeypatch.setattr(command, "find_target", lambda _: Target(dynamodb, nothing, outputs, None))
+    monkeypatch.setattr(command, "find_target", lambda _: Target(dynamodb, nothing, outputs, "", None))
 
     def run(*arguments: str) -> Result:
         return CliRunner(mix_stderr=False).invoke(main, ("restore", "--from-table", restored, *arguments))
