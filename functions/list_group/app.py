@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,8 @@ client = dynamodb.client()
 store = PageStore(client, os.environ["CUSTOMERS_TABLE"])
 cursors = CursorSealer(CursorKeys(client, os.environ["ANSWERS_TABLE"]).read)
 
+CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""No value contains one, but what follows a value in an index does."""
 TEXTS: Final = tuple(field.name for field in FIELDS if field.sorts and field.kind == "str")
 
 
@@ -56,7 +59,7 @@ def _prefix(request: Request, sort: str) -> str | None:
         request.refuse("prefix", "not_together", f"Is only possible with sort {', '.join(TEXTS)}.")
     elif not prefix_text(prefix):
         request.refuse("prefix", "too_short", "Must contain a character that counts when sorting.")
-    elif not prefix.isprintable():
+    elif CONTROLS.search(prefix):
         request.refuse("prefix", "control_character", "Must not contain control characters.")
     return prefix
 
