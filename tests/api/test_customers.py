@@ -401,7 +401,23 @@ def test_a_patch_creates_nothing(client: httpx.Client) -> None:
 # If-Match
 
 MATCHING = ['"2"', "*", '"1", "2"', '"2","3"', 'W/"2"', '"2-gzip"', 'W/"2-br"', '"x", "2"', ' "2" ']
-OTHERS = ['"1"', '"3"', 'W/"1"', '""', '"02"', '"x"', '"1", "3"', '"2-x"', '"22"', '"-2"', '"99999999999999999999"']
+OTHERS = [
+    '"{before}"',
+    '"{after}"',
+    'W/"{before}"',
+    '"{after}-gzip"',
+    '""',
+    '"0{now}"',
+    '"x"',
+    '"{before}", "{after}"',
+    '"{before},{now}"',
+    '"{now}-x"',
+    '"{now}{now}"',
+    '"-{now}"',
+    '"{now}.0"',
+    '"99999999999999999999"',
+]
+"""Tags that are not the one of the version that the customer is at now."""
 
 
 @pytest.mark.parametrize("tag", MATCHING)

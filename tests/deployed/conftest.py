@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import boto3
 import httpx
@@ -173,12 +173,18 @@ def physical_resources(cloud: Cloud) -> dict[str, tuple[str, str]]:
     return {each["LogicalResourceId"]: (each["ResourceType"], each["PhysicalResourceId"]) for each in found}
 
 
+_UNKNOWN_TYPES: Final = frozenset({"AWS::Events::Archive", "AWS::Logs::QueryDefinition"})
+"""Of resources that no function uses."""
+
+
 def _without_refused(template: Path) -> Path:
-    """Leave out what the emulator refuses: alarms on more than one metric."""
+    """Leave out what the emulator refuses: alarms on more than one metric, and types that it does not know."""
     content = yaml_parse(template.read_text())
     resources = content["Resources"]
     for name in [name for name, resource in resources.items() if "Metrics" in resource.get("Properties", {})]:
         assert resources.pop(name)["Type"] == "AWS::CloudWatch::Alarm"
+    for name in [name for name, resource in resources.items() if resource["Type"] in _UNKNOWN_TYPES]:
+        del resources[name]
     rest = template.with_suffix(".without_refused.json")
     rest.write_text(json.dumps(content))
     return rest

@@ -54,7 +54,9 @@ def test_a_file_that_is_dropped_into_the_bucket_becomes_customers_and_a_report(
     assert counts == {"status": "completed", "created": 2500, "already_there": 0, "rejected": 1, "broken": None}
     assert len(walk(client, group, limit=1000)) == 2500
     bucket = deployed.outputs["ImportBucketName"]
-    report = cloud.client("s3").get_object(Bucket=bucket, Key=summary["rejected_rows"])["Body"].read().decode()
+    report = (
+        cloud.client("s3").get_object(Bucket=bucket, Key=summary["rejected_rows"])["Body"].read().decode("utf-8-sig")
+    )
     (row,) = csv.DictReader(report.splitlines())
     assert (row["import_row"], row["email"]) == ("2501", "nobody")
 
