@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from boto3.s3.transfer import TransferConfig
 from click.shell_completion import CompletionItem
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -55,6 +56,10 @@ class _FilesOrStatus(click.Command):
         super().format_usage(ctx, formatter)
         arguments = " ".join(status.collect_usage_pieces(ctx))
         formatter.write_usage(f"{ctx.command_path} {status.name}", arguments, prefix=" " * len("Usage: "))
+
+
+_TRANSFER: Final = TransferConfig(use_threads=False)
+"""In the command's own thread, so that Ctrl-C ends it at once, even if S3 does not answer."""
 
 
 class _TerminatedError(KeyboardInterrupt):
@@ -170,6 +175,7 @@ class _FileImport:
             key,
             ExtraArgs={"Metadata": self._metadata},
             Callback=lambda count: progress.advance(task, count),
+            Config=_TRANSFER,
         )
         self.uploaded = True
         progress.remove_task(task)
