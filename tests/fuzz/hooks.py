@@ -42,7 +42,16 @@ def filter_failure(_context: HookContext, failure: Failure, case: Case[Any], res
 
 
 DEMANDED: Final = frozenset(
-    {"invalid_cursor", "invalid_email", "not_together", "does_not_match_path", "too_short", "control_character"}
+    {
+        "invalid_tag",
+        "invalid_cursor",
+        "invalid_email",
+        "invalid_external_id",
+        "not_together",
+        "does_not_match_path",
+        "too_short",
+        "control_character",
+    }
 )
 """What a schema cannot say: a cursor cannot be made up, nor an address guessed, and some parameters exclude others."""
 
