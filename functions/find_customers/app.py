@@ -13,7 +13,7 @@ from customers.errors import NotFoundError
 from customers.http.cursor import CursorSealer
 from customers.http.endpoint import endpoint
 from customers.http.listing import Walk, listing, read_walk
-from customers.ids import EXTERNAL_ID, MAX_ID
+from customers.ids import EXTERNAL_ID, EXTERNAL_ID_RULE, MAX_ID
 from customers.store.cursor_keys import CursorKeys
 from customers.store.external_ids import ExternalIdStore
 from customers.store.pages import Page, PageStore
@@ -34,8 +34,7 @@ def lambda_handler(request: Request) -> Response:
     email, external_id = request.text("email"), request.text("external_id")
     address = None if email is None else _address(request, email)
     if external_id is not None and not re.fullmatch(EXTERNAL_ID, external_id):
-        detail = "Must have 1 to 128 characters from A-Z a-z 0-9 . _ ~ -, the first a letter or digit."
-        request.refuse("external_id", "invalid_external_id", detail)
+        request.refuse("external_id", "invalid_external_id", f"Must have {EXTERNAL_ID_RULE}.")
     if email is not None and external_id is not None:
         request.refuse("external_id", "not_together", "Send either email or external_id, not both.")
     walk = read_walk(request, cursors, {"email": address, "external_id": external_id}, _is_position)

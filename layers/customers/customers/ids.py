@@ -9,3 +9,5 @@ MAX_ID: Final = 2**53 - 1
 
 EXTERNAL_ID: Final = "^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$"
 """What an `external_id` looks like. In a path, no character of it needs escaping (RFC 3986, section 2.3)."""
+EXTERNAL_ID_RULE: Final = "1 to 128 characters from A-Z a-z 0-9 . _ ~ -, the first a letter or digit"
+"""The same for people."""

@@ -15,7 +15,7 @@ from pydantic_core import SchemaValidator, ValidationError, from_json
 from customers import metadata
 from customers.errors import FieldError, InvalidError
 from customers.fields import FIELDS, rules
-from customers.ids import EXTERNAL_ID
+from customers.ids import EXTERNAL_ID, EXTERNAL_ID_RULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -293,10 +293,7 @@ _CODES: Final[dict[str, tuple[RequestErrorCode, str]]] = {
 """The core's error types, as the contract's stable codes and messages."""
 
 _PATTERNS: Final[dict[str, tuple[RequestErrorCode, str]]] = {
-    EXTERNAL_ID: (
-        "invalid_external_id",
-        "Must have 1 to 128 characters from A-Z a-z 0-9 . _ ~ -, the first a letter or digit.",
-    ),
+    EXTERNAL_ID: ("invalid_external_id", f"Must have {EXTERNAL_ID_RULE}."),
     metadata.KEY: ("invalid_metadata_key", "The key must have 1 to 40 characters from A-Z a-z 0-9 . _ -."),
 }
 """What it means that a text does not match a pattern; for any other, that it contains control characters."""

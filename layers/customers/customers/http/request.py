@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 from customers.errors import CustomersError, FieldError, ForbiddenError, InvalidError, NotFoundError
 from customers.http import entity_tags
-from customers.ids import EXTERNAL_ID, MAX_ID
+from customers.ids import EXTERNAL_ID, EXTERNAL_ID_RULE, MAX_ID
 from customers.store.author import Author
 
 if TYPE_CHECKING:
@@ -241,9 +241,7 @@ class Request:
         """
         value = self.text_in_path("external_id")
         if not re.fullmatch(EXTERNAL_ID, value):
-            raise NotFoundError(
-                "An external id has 1 to 128 characters from A-Z a-z 0-9 . _ ~ -, the first a letter or digit."
-            )
+            raise NotFoundError(f"An external id has {EXTERNAL_ID_RULE}.")
         return value
 
     def require_scope(self, scope: Scope) -> None:

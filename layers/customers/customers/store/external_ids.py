@@ -19,7 +19,7 @@ from customers.store.author import UNKNOWN
 from customers.store.identity import Salt
 from customers.store.items import all_key_attributes, customer, is_customer, key, now, number, stored_fields
 from customers.store.sorting import time_text
-from customers.store.table import RefusedError, Table, Update, no_customer, refused_item
+from customers.store.table import RefusedError, Table, Update, live_at, no_customer, refused_item
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,9 +180,8 @@ class ExternalIdStore:
         condition, condition_values = _condition(versions, exists=exists)
         while True:
             customer_id = salt.id(external_id, draw)
-            update = replacement(new, fields, customer_id, author)
-            update = update._replace(expression=update.expression.replace("SET ", "SET key_hash = :key_hash, ", 1))
-            values: Any = {**update.values, **condition_values, ":key_hash": {"S": key_hash}}
+            update = replacement(new, fields, customer_id, key_hash, author)
+            values = {**update.values, **condition_values}
             try:
                 item = self._table.update(customer_id, update._replace(condition=condition, values=values))
             except RefusedError as refused:
@@ -203,15 +202,18 @@ def _condition(versions: Sequence[int] | None, *, exists: bool | None) -> tuple[
     free = "attribute_not_exists(id) OR (key_hash = :key_hash AND attribute_exists(deleted_at))"
     if exists is False:
         return free, {}
-    changes = "key_hash = :key_hash AND attribute_exists(customer) AND customer <> :customer"
-    if versions is not None:
-        at = {f":v{index}": number(version) for index, version in enumerate(versions or [0])}
-        return f"{changes} AND #version IN ({', '.join(at)})", dict(at)
-    return (changes if exists else f"{free} OR ({changes})"), {}
+    live, values = live_at(versions)
+    changes = f"key_hash = :key_hash AND customer <> :customer AND {live}"
+    return (changes if exists or versions is not None else f"{free} OR ({changes})"), values
 
 
-def replacement(
-    new: NewCustomer, fields: AttributeValueTypeDef, customer_id: int, author: Author, order: str | None = None
+def replacement(  # noqa: PLR0913, PLR0917 (what an item says)
+    new: NewCustomer,
+    fields: AttributeValueTypeDef,
+    customer_id: int,
+    key_hash: str | None,
+    author: Author,
+    order: str | None = None,
 ) -> Update:
     """Return the update that makes an item, whatever it is, the customer with these fields; its condition is open.
 
@@ -221,6 +223,8 @@ def replacement(
         The customer, and the same as it is stored.
     customer_id
         Its id.
+    key_hash
+        Of what it is known by besides its id; None: as it is.
     author
         Who writes.
     order
@@ -251,5 +255,8 @@ def replacement(
         ":zero": number(0),
         ":one": number(1),
     }
+    if key_hash is not None:
+        sets.append("key_hash = :key_hash")
+        values[":key_hash"] = {"S": key_hash}
     expression = f"SET {', '.join(sets)} REMOVE deleted_at, expires_at, old_create_token, old_created_at"
     return Update(expression, "", {"#version": "version", "#order": "order"}, values)

@@ -181,13 +181,11 @@ class RowStore:
             target.row.customer,
             target.fields(item),
             target.id,
+            target.key_hash,
             source.author(target.number),
             source.order(target.number),
         )
-        values: Any = {**update.values, ":seen": item["version"]}
-        if target.key_hash is not None:
-            update = update._replace(expression=update.expression.replace("SET ", "SET key_hash = :key_hash, ", 1))
-            values[":key_hash"] = {"S": target.key_hash}
+        values = {**update.values, ":seen": item["version"]}
         update = update._replace(condition="#version = :seen", values=values)
         try:
             self._table.update(target.id, update, source.token(target.number))
