@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 LOGICAL_ID: Final = "ImportBucket"
 """The bucket of the template that has the folder."""
+PUT_AT: Final = "put-at"
+"""The object's metadata for when the file came into the folder, in nanoseconds. `aws_server.py` has it in the event, so
+that after a restart the file does not overwrite what was changed since.
+"""
 _INBOX: Final = "imports"
 _REPORTS: Final = "reports"
 _INTERVAL: Final = 0.5
@@ -35,8 +39,9 @@ _TEMPORARY: Final = re.compile(
 """Names that editors, browsers and file transfers use for files of their own, and for those not yet whole."""
 _LONGEST_KEY: Final = 1024
 """Bytes, as S3 has it."""
-# In parts, one after another, so that no file is ever in memory as a whole.
-_TRANSFER: Final = TransferConfig(multipart_threshold=8 * 1024 * 1024, use_threads=False)
+# In parts, one after another, so that no file is ever in memory as a whole. Even a small file is one part: with a plain
+# PUT, moto sends the event before it has the metadata.
+_TRANSFER: Final = TransferConfig(multipart_threshold=1, multipart_chunksize=8 * 1024 * 1024, use_threads=False)
 
 
 class _State(NamedTuple):
@@ -59,7 +64,7 @@ class ImportBucketFolder(Poller):
     """Keeps a folder and the bucket alike until it is closed.
 
     The bucket is empty after a restart, and what was under way is lost: files in the inbox come again, but for those
-    that have a report by then.
+    that have a report by then. Each is a new import, of the time at which the file came into the folder.
 
     Parameters
     ----------
@@ -127,8 +132,11 @@ class ImportBucketFolder(Poller):
                 self._say_once(f"{name!r} cannot be imported: its name {reason}. Rename it.")
             else:
                 try:
-                    path = str(self._folder / _INBOX / name)
-                    self._s3.upload_file(path, self._bucket, f"{_INBOX}/{name}", Config=_TRANSFER)
+                    path = self._folder / _INBOX / name
+                    put = {PUT_AT: str(path.stat().st_ctime_ns)}
+                    self._s3.upload_file(
+                        str(path), self._bucket, f"{_INBOX}/{name}", ExtraArgs={"Metadata": put}, Config=_TRANSFER
+                    )
                 except FileNotFoundError:
                     # Taken away since.
                     continue

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _LOOK_AGAIN: Final = 0.2
 """Seconds after which a waiting receiver looks for messages that time made visible."""
+_PUT_AT: Final = "x-amz-meta-put-at"
 _M_ARENA_MAX: Final = -8
 """From malloc.h of glibc."""
 
@@ -76,7 +77,10 @@ def _make_queues_safe() -> None:
 
 
 def send_events_as_s3_does() -> None:
-    """Send one event for an upload in parts, not another one of a PUT, and with the sequencer that all have."""
+    """Send one event for an upload in parts, not another one of a PUT, and with the sequencer that all have.
+
+    A file that says when it was put there has that time in its event.
+    """
     send, describe = notifications.send_event, notifications._get_s3_event  # noqa: SLF001 - nothing public is as small
 
     @wraps(send)
@@ -86,9 +90,11 @@ def send_events_as_s3_does() -> None:
             send(account_id, event_name, bucket, key)
 
     @wraps(describe)
-    def describe_event(*arguments: Any) -> dict[str, list[dict[str, Any]]]:  # noqa: ANN401 - moto's own
-        event = describe(*arguments)
+    def describe_event(event_name: Any, bucket: Any, key: Any, id_: Any) -> dict[str, list[dict[str, Any]]]:  # noqa: ANN401 - moto's own
+        event = describe(event_name, bucket, key, id_)
+        put_at = int(key.metadata.get(_PUT_AT, time.time_ns()))
         for record in event["Records"]:
+            record["eventTime"] = f"{datetime.fromtimestamp(put_at / 1e9, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
             record["s3"]["object"]["sequencer"] = f"{time.time_ns():018X}"
         return event
 

@@ -21,7 +21,7 @@ from customers.imports.files.rows import Layout
 from customers.imports.store import Counts, ImportStore
 from customers.store.tokens import TokenStore
 from customers.tokens import new_token, token_hash, token_id
-from tests.api.support import Stopped, descendants, engine_of, wait_until
+from tests.api.support import Stopped, descendants, wait_until
 from tests.conftest import ROOT, running_service
 
 if TYPE_CHECKING:
@@ -113,12 +113,9 @@ def _at_a_terminal(data: Path, *arguments: str | Path) -> Iterator[Terminal]:
 def test_a_service_that_is_killed_is_missed_in_the_middle_of_a_command_and_by_the_next_ones(tmp_path: Path) -> None:
     file = _file(tmp_path, "a.csv", "A,B,a@example.com,1")
     with running_service(tmp_path / "data", "--in-memory") as service:
-        engine = engine_of(service)
-        with Stopped(engine), _at_a_terminal(service.data, "import", file) as following:
+        with Stopped(service.process.pid), _at_a_terminal(service.data, "import", file) as following:
             following.wait_for("importing a.csv")
             service.process.kill()
-            # It is stopped, and goes with its parent only when it goes on.
-            os.kill(engine, signal.SIGCONT)
             _, shown = following.end()
         assert following.process.returncode == 1
         assert f"Error: No service is running in {service.data}." in shown
@@ -199,12 +196,12 @@ def test_an_import_ends_with_the_first_ten_rejected_rows_and_the_place_of_all(
 
 
 def test_a_row_that_is_wrong_as_a_whole_and_a_broken_file_are_told_plainly(service: Service, tmp_path: Path) -> None:
-    wrong_row = _file(tmp_path, "whole.csv", "A,B,a@example.com")
+    wrong_row = _file(tmp_path, "whole.csv", "A,B,a@example.com,1,more")
     broken = tmp_path / "broken.csv"
     broken.write_bytes(bytes(range(256)) * 10)
     done = _customers(service.data, "import", wrong_row, broken)
     assert (done.returncode, done.stderr) == (1, "")
-    assert "\n  row 1: Must have 4 cells" in done.stdout
+    assert "\n  row 1: Must have at most 4 cells" in done.stdout
     assert f"{broken}: 0 created\nThe file cannot be read from row 1 on: " in done.stdout
 
 
@@ -229,8 +226,9 @@ def test_files_of_one_name_in_several_folders_are_all_imported(service: Service,
 def test_each_import_of_the_same_file_is_shown_its_own_summary(service: Service, tmp_path: Path, group: int) -> None:
     file = _file(tmp_path, f"{group}.csv", f"A,B,a@example.com,{group}")
     done = _customers(service.data, "import", "--json", *[file] * 5)
-    repeated = [json.loads(line)["repeated"] for line in done.stdout.splitlines()]
-    assert repeated == [False, True, True, True, True]
+    summaries = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len({summary["import_id"] for summary in summaries}) == 5
+    assert [(summary["created"], summary["already_there"]) for summary in summaries] == [(1, 0), *[(0, 1)] * 4]
 
 
 def test_status_lists_imports_and_shows_one(service: Service, tmp_path: Path, group: int) -> None:
@@ -315,10 +313,11 @@ def test_a_file_called_status_is_imported_by_its_path(service: Service, tmp_path
 def test_an_interrupted_import_continues_and_says_how_to_follow_it(
     service: Service, tmp_path: Path, group: int, number: signal.Signals, code: int
 ) -> None:
-    file = _file(tmp_path, f"{group}.csv", f"A,B,a@example.com,{group}")
+    # So many that it cannot be over before the signal.
+    file = _file(tmp_path, f"{group}.csv", *(f"A,B,a{row}@example.com,{group}" for row in range(4000)))
     waiting = _file(tmp_path, "waiting.csv", f"A,B,b@example.com,{group}")
-    with Stopped(engine_of(service)), _at_a_terminal(service.data, "import", file, waiting) as following:
-        following.wait_for(f"importing {group}.csv")
+    with _at_a_terminal(service.data, "import", file, waiting) as following:
+        following.wait_for(" rows, ")
         following.process.send_signal(number)
         output, shown = following.end()
     assert (following.process.returncode, output) == (code, "")
@@ -328,9 +327,27 @@ def test_an_interrupted_import_continues_and_says_how_to_follow_it(
     assert found is not None, shown
 
     def completed() -> bool:
-        return _customers(service.data, *found[1].split()).stdout == f"{file.name}: 1 created\n"
+        return _customers(service.data, *found[1].split()).stdout == f"{file.name}: 4,000 created\n"
 
     wait_until(completed)
+
+
+def test_an_import_that_is_interrupted_before_the_service_begins_says_how_to_find_it(
+    service: Service, tmp_path: Path, group: int
+) -> None:
+    file = _file(tmp_path, f"{group}.csv", f"A,B,a@example.com,{group}")
+    with Stopped(service.process.pid), _at_a_terminal(service.data, "import", file) as following:
+        following.wait_for(f"importing {group}.csv")
+        following.process.send_signal(signal.SIGINT)
+        _, shown = following.end()
+    assert following.process.returncode == 130
+    assert f"{file} is uploaded, and its import continues. To find it: ./customers import status\n" in shown
+    wait_until(
+        lambda: (
+            re.search(rf"{group}\.csv .* completed +1 created", _customers(service.data, "import", "status").stdout)
+            is not None
+        )
+    )
 
 
 def test_an_import_that_is_interrupted_before_it_began_says_so(service: Service, tmp_path: Path, group: int) -> None:

@@ -97,7 +97,7 @@ def test_a_field_is_one_declaration(project: Path, tmp_path: Path) -> None:
 
     declare(project)
     changed = {CUSTOMER, *_written_by_make_openapi(project)}
-    assert changed == {CUSTOMER, "docs/api.md", "docs/openapi.yaml"}
+    assert changed == {CUSTOMER, "docs/api.md", "docs/openapi.yaml", "docs/openapi-int64.yaml"}
     assert (
         "| `phone` | string or null | optional; at most 30 characters. A telephone number. |"
         in (project / "docs/api.md").read_text()

@@ -32,6 +32,7 @@ UNCHECKED_HASH: Final = (0b01).to_bytes(4, "little")
 """Flags of bytecode that is used whatever the times and contents of files (PEP 552)."""
 
 OPERATIONS: Final[dict[str, list[str]]] = {
+    "dynamodb:ConditionCheckItem": ["TransactWriteItems"],
     "dynamodb:PartiQLInsert": ["BatchExecuteStatement"],
     "s3:PutObject": ["PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"],
     # Lets S3 tell that a file is not there; without it, it says that access is denied.

@@ -39,7 +39,7 @@ _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
 """Their forms, with an example."""
 
 
-_PROBLEM_SCHEMAS: Final = {"invalid-request": "InvalidRequest", "external-id-taken": "ExternalIdTaken"}
+_PROBLEM_SCHEMAS: Final = {"invalid-request": "InvalidRequest", "external-id-taken": "Conflict"}
 """Of problems that have more members than the others."""
 
 _DECLARED: Final = frozenset({"CustomerInput", "Changes", "Customer"})
@@ -212,7 +212,10 @@ def _responses(operation: Operation, shared: Mapping[str, Json], words: Words) -
     responses: dict[int, Json] = {}
     for status in sorted(examples.keys() | problems.keys()):
         if status in examples:
-            responses[status] = _own_response(operation, status, examples[status], words)
+            # A status may mean several problems, of which only some have an example of their own.
+            shown = {problem_name(each.answer) for each in examples[status] if status >= http.HTTPStatus.BAD_REQUEST}
+            others = [answer for answer in problems.get(status, []) if shown and problem_name(answer) not in shown]
+            responses[status] = _own_response(operation, status, examples[status], others, words)
         else:
             (name,) = {problem_name(answer) for answer in problems[status]}
             responses[status] = {"$ref": f"#/components/responses/{_camel(name)}"}
@@ -222,7 +225,9 @@ def _responses(operation: Operation, shared: Mapping[str, Json], words: Words) -
     return {str(status): response for status, response in responses.items()}
 
 
-def _own_response(operation: Operation, status: int, examples: list[Example], words: Words) -> Json:
+def _own_response(
+    operation: Operation, status: int, examples: list[Example], others: list[Answer], words: Words
+) -> Json:
     answers = [example.answer for example in examples]
     where = ("operations", operation.id)
     named = {
@@ -234,7 +239,7 @@ def _own_response(operation: Operation, status: int, examples: list[Example], wo
     }
     kept = _REPLAYED if "Idempotency-Key" in operation.asked.headers and status in _KEPT else ()
     if status >= http.HTTPStatus.BAD_REQUEST:
-        return _problem_response(answers, named, words, kept)
+        return _problem_response([*answers, *others], named | _examples_of(others), words, kept)
     response: Json = {"description": words(*where, "answers", status), "headers": _headers(answers, kept)}
     if any(answer.body is not None for answer in answers):
         schema = _one_of(words.get(*where, "schemas", status))
@@ -247,25 +252,30 @@ def _shared_responses(problems: Mapping[str, list[Answer]], words: Words) -> dic
     """Return each problem as a response, with an example for each of its details."""
     shared: dict[str, Json] = {}
     for name, answers in problems.items():
-        by_detail = {answer.body["detail"]: answer for answer in reversed(answers) if answer.body}
-        named = {
-            f"{name.replace('-', '_')}_{number}" if number > 1 else name.replace("-", "_"): {
-                "summary": detail,
-                "value": answer.body,
-            }
-            for number, (detail, answer) in enumerate(reversed(by_detail.items()), start=1)
-        }
-        shared[_camel(name)] = _problem_response(answers, named, words)
+        shared[_camel(name)] = _problem_response(answers, _examples_of(answers), words)
     return shared
+
+
+def _examples_of(answers: Iterable[Answer]) -> Json:
+    """Return an example for each detail of each problem."""
+    details: dict[str, dict[str, Answer]] = {}
+    for answer in answers:
+        if answer.body:
+            details.setdefault(problem_name(answer).replace("-", "_"), {}).setdefault(answer.body["detail"], answer)
+    return {
+        f"{name}_{number}" if number > 1 else name: {"summary": detail, "value": answer.body}
+        for name, by_detail in details.items()
+        for number, (detail, answer) in enumerate(by_detail.items(), start=1)
+    }
 
 
 def _problem_response(
     answers: list[Answer], examples: Mapping[str, Json], words: Words, kept: Iterable[str] = ()
 ) -> Json:
-    (name,) = {problem_name(answer) for answer in answers}
-    schema = _PROBLEM_SCHEMAS.get(name, "Problem")
+    names = dict.fromkeys(problem_name(answer) for answer in answers)
+    schema = next((_PROBLEM_SCHEMAS[name] for name in names if name in _PROBLEM_SCHEMAS), "Problem")
     return {
-        "description": f"`/problems/{name}`: {problem_words(words, name, 'when')}",
+        "description": "\n\n".join(f"`/problems/{name}`: {problem_words(words, name, 'when')}" for name in names),
         "headers": _headers(answers, kept),
         "content": {_PROBLEM_JSON: {"schema": _one_of([schema]), "examples": examples}},
     }
@@ -335,7 +345,8 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
         "RowRefused": ({"index": index, "status": {"type": "integer", "enum": [400, 409]}, "errors": errors}, set()),
         "Problem": (problem, set()),
         "InvalidRequest": ({**problem, "errors": errors}, {"errors"}),
-        "ExternalIdTaken": ({**problem, "customer_id": identifier, "errors": errors}, {"customer_id"}),
+        # Also what a request with an Idempotency-Key that is still running is answered.
+        "Conflict": ({**problem, "customer_id": identifier, "errors": errors}, {"customer_id", "errors"}),
         "FieldError": (
             {
                 "pointer": text,
