@@ -244,7 +244,7 @@ def test_status_lists_imports_and_shows_one(service: Service, tmp_path: Path, gr
     assert (shown.returncode, shown.stdout) == (0, printed.replace(str(file), file.name))
     summary = json.loads(_customers(service.data, "import", "status", name, "--json").stdout)
     assert (summary["import_id"], summary["created"]) == (row["import_id"], 1)
-    table = _customers(service.data, "import", "status").stdout
+    table = _customers(service.data, "import", "status", COLUMNS="300").stdout
     assert re.search(rf"{name} +{group}\.csv .* completed +1 created, 1 rejected", table)
     assert len(_customers(service.data, "import", "status", "--limit", "1", "--json").stdout.split("import_id")) == 2
 
@@ -342,12 +342,12 @@ def test_an_import_that_is_interrupted_before_the_service_begins_says_how_to_fin
         _, shown = following.end()
     assert following.process.returncode == 130
     assert f"{file} is uploaded, and its import continues. To find it: ./customers import status\n" in shown
-    wait_until(
-        lambda: (
-            re.search(rf"{group}\.csv .* completed +1 created", _customers(service.data, "import", "status").stdout)
-            is not None
-        )
-    )
+
+    def completed() -> bool:
+        table = _customers(service.data, "import", "status", COLUMNS="300").stdout
+        return re.search(rf"{group}\.csv .* completed +1 created", table) is not None
+
+    wait_until(completed)
 
 
 def test_an_import_that_is_interrupted_before_it_began_says_so(service: Service, tmp_path: Path, group: int) -> None:
