@@ -77,8 +77,8 @@ client: .venv/.dev-ready ## Generate a Python client to build/client
 		--output-path build/client/customers_api_client
 
 .PHONY: screenshot
-screenshot: .venv/.dev-ready node_modules/.ready tools/lint/node_modules/.ready ## Take the picture of the reference page, docs/try.png
-	@.venv/bin/python -m tests.browser docs/try.png
+screenshot: .venv/.dev-ready node_modules/.ready tools/lint/node_modules/.ready ## Take the pictures of the reference page, docs/reference-light.png and -dark.png
+	@.venv/bin/python -m tests.browser docs
 
 .PHONY: openapi
 openapi: .venv/.dev-ready ## Write the contract from the code: docs/openapi.yaml, its request collection, the tables of the docs
@@ -226,10 +226,11 @@ WITH_NPM := run docs test check clients fuzz mutants screenshot bench bench-http
 	@$(PIP) requirements/mutants.txt --target .venv/mutants
 	@touch $@
 
-node_modules/.ready: package.json package-lock.json
+node_modules/.ready: package.json package-lock.json tools/scalar.mjs
 	@command -v npm >/dev/null || { echo "$$NO_NPM" >&2; exit 1; }
 	@echo "installing the database engine and the reference page (first time only)"
 	@npm ci --no-audit --no-fund --no-update-notifier --loglevel=error --no-progress >/dev/null
+	@node tools/scalar.mjs
 	@touch $@
 
 # What the checks and the tests of the contract run on, each in the version and with the hash that the lock has.

@@ -133,7 +133,7 @@ def _serve(options: argparse.Namespace, ready: threading.Event, stop: threading.
 def _with_reference(cloud: Cloud, docs: Path) -> Reference:
     folder = cloud.data / "reference"
     write_reference(docs, folder, _PACKAGES)
-    return Reference(cloud, folder)
+    return Reference(cloud, folder, cloud.token)
 
 
 def _port() -> int:

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import mimetypes
+import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +22,7 @@ import yaml
 from markdown_it import MarkdownIt
 from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.utils import redirect
+from werkzeug.wrappers import Response
 
 from local.gateway.request_log import CALL, HIDDEN, Call
 
@@ -28,9 +32,12 @@ if TYPE_CHECKING:
 
 # Python's own table does not have it.
 mimetypes.add_type("application/yaml", ".yaml")
-_RENDERER: Final = "swagger-ui"
-# What the page loads of its renderer; the package has more.
-_RENDERER_FILES: Final = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png", "LICENSE", "NOTICE")
+_RENDERER: Final = "scalar"
+# What the page loads of its renderer, and whose it is; the package has more.
+_RENDERER_FILES: Final = ("standalone.js", "package.json")
+_LAPTOP: Final = "laptop.json"
+"""What the page asks for what only the laptop has: a token to fill in."""
+_OWN_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?", re.ASCII)
 _PROBLEM: Final = re.compile(r"[a-z0-9-]{1,100}")
 _SLOT: Final = "<!-- problems.md -->"
 
@@ -44,17 +51,18 @@ class Reference:
         What answers everything else.
     folder
         From `write_reference`.
+    token
+        The file with the token that the page fills in; None if there is none.
     """
 
-    def __init__(self, api: WSGIApplication, folder: Path) -> None:
+    def __init__(self, api: WSGIApplication, folder: Path, token: Path | None) -> None:
         self._api = api
+        self._token = token
         # A page of an hour ago is no use to who has just changed the API.
         self._files = SharedDataMiddleware(api, {"/docs": str(folder)}, cache=False)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""
-        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
-            return self._api(environ, start_response)
 
         def identified(status: str, headers: list[tuple[str, str]], *error: object) -> Callable[[bytes], object]:
             named = any(name.lower() == "x-request-id" for name, _ in headers)
@@ -64,11 +72,13 @@ class Reference:
         call: Call = environ.get(CALL) or Call()
         # The gateway, if it is asked after all, says otherwise.
         call.function, call.path = "docs", path
-        match path.split("/")[1:]:
+        match path.split("/")[1:] if environ["REQUEST_METHOD"] in {"GET", "HEAD"} else None:
             case [""] | ["docs"]:
                 return redirect("/docs/")(environ, identified)
             case ["docs", ""]:
                 return self._files({**environ, "PATH_INFO": "/docs/index.html"}, identified)
+            case ["docs", name] if name == _LAPTOP:
+                return self._laptop(environ)(environ, identified)
             case ["docs", *_]:
                 return self._files(environ, identified)
             case ["problems", name] if _PROBLEM.fullmatch(name):
@@ -76,6 +86,26 @@ class Reference:
                 return redirect(f"/docs/problems.html#{name}")(environ, identified)
             case _:
                 return self._api(environ, start_response)
+
+    def _laptop(self, environ: WSGIEnvironment) -> Response:
+        """Return the token: not to a foreign page, whose name may lead here (DNS rebinding), nor to another person."""
+        facts: dict[str, str] = {}
+        own = _OWN_HOST.fullmatch(environ.get("HTTP_HOST", "")) is not None and _is_own(environ)
+        if own and self._token is not None:
+            with suppress(FileNotFoundError):
+                facts["token"] = self._token.read_text(encoding="ascii").strip()
+        return Response(json.dumps(facts), mimetype="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _is_own(environ: WSGIEnvironment) -> bool:
+    """Whether the caller is a process of the same person; where the system cannot say so (it has no /proc), yes."""
+    try:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    except FileNotFoundError:
+        return True
+    ends = [f":{int(environ[port]):04X}" for port in ("REMOTE_PORT", "SERVER_PORT")]
+    # A socket's two ends and its owner, see proc_net_tcp in the kernel's documentation.
+    return any([row[1][-5:], row[2][-5:], row[7]] == [*ends, str(os.getuid())] for row in rows)
 
 
 def write_reference(docs: Path, folder: Path, packages: Path, api: str | None = None) -> None:
@@ -98,7 +128,9 @@ def write_reference(docs: Path, folder: Path, packages: Path, api: str | None = 
     for source in (docs / "page").iterdir():
         shutil.copyfile(source, folder / source.name)
     for name in _RENDERER_FILES:
-        shutil.copyfile(packages / "swagger-ui-dist" / name, folder / _RENDERER / name)
+        shutil.copyfile(packages / _RENDERER / name, folder / _RENDERER / name)
+    # Without a token: whoever serves the page on the laptop answers otherwise.
+    (folder / _LAPTOP).write_text("{}", encoding="ascii")
     for source in docs.glob("openapi*.yaml"):
         text = source.read_text(encoding="utf-8")
         if api is not None:

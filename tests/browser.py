@@ -1,9 +1,10 @@
-"""Tries the reference page in a browser; `python -m tests.browser PICTURE` takes a picture of it as well."""
+"""Tries the reference page in a browser; `python -m tests.browser FOLDER` puts its pictures for the README there."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,8 @@ class NoBrowserError(Exception):
     """There is no browser, and it cannot be installed; the text says what to do."""
 
 
-def try_reference(service: Service, picture: Path | None = None) -> dict[str, Any]:
-    """Open the page, authorize, and call operations; give what the page showed.
+def try_reference(service: Service, pictures: Path | None = None) -> dict[str, Any]:
+    """Open the page and call operations; give what the page showed, and put pictures of it into a folder.
 
     Raises
     ------
@@ -31,9 +32,9 @@ def try_reference(service: Service, picture: Path | None = None) -> dict[str, An
     found = subprocess.run([ROOT / "tools/lint/browser.sh"], capture_output=True, text=True, check=False)
     if found.returncode:
         raise NoBrowserError(found.stderr.strip())
-    command = ["node", "tools/lint/try_docs.mjs", service.url, str(service.data / "token")]
+    command = ["node", "tools/lint/try_docs.mjs", service.url]
     tried = subprocess.run(
-        [*command, *([] if picture is None else [str(picture)])],
+        [*command, *([] if pictures is None else [str(pictures)])],
         cwd=ROOT,
         env={**os.environ, "CHROMIUM": found.stdout.splitlines()[-1]},
         capture_output=True,
@@ -48,4 +49,6 @@ def try_reference(service: Service, picture: Path | None = None) -> dict[str, An
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder, running_service(Path(folder), "--in-memory") as laptop:
-        try_reference(laptop, Path(sys.argv[1]))
+        try_reference(laptop, Path(folder))
+        for look in ("light", "dark"):
+            shutil.copyfile(Path(folder, f"desktop-{look}.png"), Path(sys.argv[1], f"reference-{look}.png"))

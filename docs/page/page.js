@@ -1,13 +1,21 @@
-// https://swagger.io/docs/open-source-tools/swagger-ui/usage/configuration/
-SwaggerUIBundle({
+// https://scalar.com/products/api-references/configuration
+// Only the laptop has a token to fill in.
+const { token } = await (await fetch('laptop.json')).json();
+Scalar.createApiReference('#reference', {
   url: 'openapi.yaml',
-  dom_id: '#reference',
-  deepLinking: true,
-  defaultModelsExpandDepth: 0,
-  docExpansion: 'list',
+  authentication: {
+    preferredSecurityScheme: 'Token',
+    securitySchemes: { Token: { token: token ?? '' } },
+  },
   // A token is kept by the page, and for as long as the page: never in the browser's store.
-  persistAuthorization: false,
-  tryItOutEnabled: true,
-  // No document is sent anywhere to be judged.
-  validatorUrl: null,
+  persistAuth: false,
+  documentDownloadType: 'none',
+  hideClientButton: true,
+  defaultOpenFirstTag: true,
+  // Nothing that asks, tells or brings in anyone else.
+  agent: { disabled: true },
+  mcp: { disabled: true },
+  showDeveloperTools: 'never',
+  telemetry: false,
+  withDefaultFonts: false,
 });

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from local.reference import write_reference
 from tests.browser import NoBrowserError, try_reference
 from tests.conftest import ROOT, running_service
 from tests.fuzz.__main__ import cases, fuzz, main
@@ -31,10 +32,46 @@ def test_the_reference_page_works_in_a_browser_and_loads_nothing_from_elsewhere(
         if "CI" in os.environ or os.getuid() == 0:
             raise
         pytest.skip(str(error))
-    assert shown["title"].startswith("Customers API")
-    assert shown["statuses"] == {"createCustomers": 201, "getCustomer": 200, "listGroup": 200}
+    assert shown["title"] == "Customers API"
+    pages = ["Errors", "Idempotency", "Paging", "Versions", "Imports"]
+    assert [name for name in shown["pages"] if name in pages] == pages
+    assert shown["statuses"] == {
+        "Create one customer, or up to a hundred": "201 Created",
+        "Create or replace": "201 Created",
+        "Create or replace again": "200 OK",
+        "List a group": "200 OK",
+        "Get a customer": "404 Not Found",
+    }
+    assert shown["looks"] == {
+        f"{device} {look}": {"inSight": device == "desktop", "cutOff": False, "dark": look == "dark"}
+        for device in ("desktop", "phone")
+        for look in ("light", "dark")
+    }
     assert shown["foreign"] == []
     assert shown["errors"] == []
+
+
+def test_the_page_gets_the_token_on_the_laptop_alone(service: Service, tmp_path: Path) -> None:
+    own = httpx.get(f"{service.url}/docs/laptop.json")
+    assert own.json() == {"token": service.token}
+    assert own.headers["Cache-Control"] == "no-store"
+    for host in ("evil.example", f"evil.example:{service.url.rpartition(':')[2]}", "127.0.0.1.evil.example", "[::"):
+        assert httpx.get(f"{service.url}/docs/laptop.json", headers={"Host": host}).json() == {}, host
+    write_reference(ROOT / "docs", tmp_path / "page", ROOT / "node_modules", "https://api.example.com/prod")
+    assert (tmp_path / "page/laptop.json").read_text() == "{}"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may be somebody else")
+def test_the_page_of_another_person_gets_no_token(service: Service) -> None:
+    nobody = 65534
+    with httpx.Client() as other:
+        os.seteuid(nobody)
+        try:
+            # The connection is theirs from here on.
+            assert other.get(f"{service.url}/docs/laptop.json").json() == {}
+        finally:
+            os.seteuid(0)
+        assert other.get(f"{service.url}/docs/laptop.json").json() == {}
 
 
 def test_the_page_is_no_way_to_other_files_and_the_problem_types_lead_to_it(service: Service) -> None:
@@ -47,7 +84,7 @@ def test_the_page_is_no_way_to_other_files_and_the_problem_types_lead_to_it(serv
             assert anyone.delete(path).status_code == 404, path
         page = anyone.get("/docs/problems.html").text
         assert '<h2 id="not-found">' in page
-        for path in ("/docs/token", "/docs/..%2ftoken", "/docs/%2e%2e/token", "/docs//etc/passwd", "/docs/swagger-ui/"):
+        for path in ("/docs/token", "/docs/..%2ftoken", "/docs/%2e%2e/token", "/docs//etc/passwd", "/docs/scalar/"):
             assert anyone.get(path).status_code == 404, path
         for name in ("%0d%0aSet-Cookie:%20a=b", "%0a", "A", "", "%C3%A9", "a%20b", "%3Cscript%3E", "a" * 101):
             assert anyone.get(f"/problems/{name}").status_code == 404, name
@@ -57,7 +94,7 @@ def test_the_page_as_files_calls_the_api_it_is_told(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "local.reference", str(tmp_path / "page"), "--api", "https://api.example.com/prod"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     files = {file.relative_to(tmp_path / "page").as_posix() for file in (tmp_path / "page").rglob("*")}
-    assert {"index.html", "page.js", "page.css", "problems.html", "swagger-ui/swagger-ui-bundle.js"} <= files
+    assert {"index.html", "page.js", "page.css", "problems.html", "scalar/standalone.js", "laptop.json"} <= files
     document = (tmp_path / "page/openapi.yaml").read_text(encoding="utf-8")
     assert "servers:\n- url: https://api.example.com/prod\n" in document
     assert "url: /\n" not in document

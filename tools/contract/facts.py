@@ -47,8 +47,10 @@ PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID, "ext
 """What the examples request."""
 
 _TAG: Final = r'(W/)?"[!#-~]*"'
-_TAGS: Final = {"type": "string", "pattern": rf"^(\*|{_TAG}(, *{_TAG})*)$", "examples": ['"1"']}
-"""What If-Match and If-None-Match are written like (RFC 9110, section 13.1). More white space is read, too."""
+_TAGS: Final = {"type": "string", "pattern": rf"^(\*|{_TAG}(, *{_TAG})*)$"}
+"""What If-Match and If-None-Match are written like (RFC 9110, section 13.1). More white space is read, too. Without an
+example, which pages to try an API fill in and send.
+"""
 
 # In the order in which a reader needs them.
 _METHODS: Final = ("POST", "GET", "PUT", "PATCH", "DELETE")
@@ -180,7 +182,8 @@ class _RecordingRequest(http.Request):
         return super().external_id_in_path()
 
     def expected_existence(self) -> bool | None:
-        self._asked.headers["If-None-Match"] = {"type": "string", "enum": ["*"]}
+        # No enumeration: its only value would be filled in, too.
+        self._asked.headers["If-None-Match"] = {"type": "string", "pattern": r"^\*$"}
         return super().expected_existence()
 
     def require_scope(self, scope: Scope) -> None:

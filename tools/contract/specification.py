@@ -60,7 +60,7 @@ def specification(facts: Facts, words: Words) -> Json:
             "title": words("title"),
             "version": facts.version,
             "summary": words("summary"),
-            "description": words("description", problem_table=_problem_table(problems, words)),
+            "description": words("description"),
         },
         "servers": [
             {"url": "/", "description": words("servers", "laptop")},
@@ -74,7 +74,11 @@ def specification(facts: Facts, words: Words) -> Json:
                 },
             },
         ],
-        "tags": [{"name": name, "description": text} for name, text in words.get("tags").items()],
+        # The last ones have no operations: the reference shows each as a page of its own.
+        "tags": [
+            {"name": name, "description": words("tags", name, problem_table=_problem_table(problems, words))}
+            for name in words.get("tags")
+        ],
         "security": [{facts.security_scheme: []}],
         "paths": paths,
         "components": {
@@ -145,7 +149,7 @@ def _operation(operation: Operation, facts: Facts, shared: Mapping[str, Json], w
         "operationId": operation.id,
         "tags": [words(*where, "tag")],
         "summary": words(*where, "summary"),
-        "description": words(*where, "description"),
+        "description": f"{words(*where, 'description')}\n\nScope: `{operation.scope}`.",
         "security": [{facts.security_scheme: [operation.scope]}],
         "parameters": [
             *_parameters("path", _path_schemas(operation, facts), operation, words),

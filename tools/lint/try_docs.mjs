@@ -1,20 +1,19 @@
-// Opens the reference page in Chromium, authorizes, and tries operations, as a person would.
+// Opens the reference page in Chromium, on a desktop and a phone, light and dark, and tries operations as a person would.
 //
-// node tools/lint/try_docs.mjs URL TOKEN-FILE [SCREENSHOT.png]
+// node tools/lint/try_docs.mjs URL [PICTURES]
 //
-// Prints what the page showed, as JSON. CHROMIUM names the browser's program.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+// Prints what the page showed, as JSON, and puts its pictures into the folder PICTURES. CHROMIUM names the browser's
+// program.
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
-const [url, tokenFile, screenshot] = process.argv.slice(2);
-const token = readFileSync(tokenFile, 'utf8').trim();
-const profile = mkdtempSync(join(tmpdir(), 'try-docs-'));
-const browser = await chromium.launchPersistentContext(profile, {
+const [url, pictures] = process.argv.slice(2);
+const DESKTOP = { width: 1440, height: 900 };
+const PHONE = { width: 400, height: 800 };
+const FIRST = 'Create one customer, or up to a hundred';
+const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM,
   headless: true,
-  viewport: { width: 1280, height: 1000 },
   args: [
     // CI is root in a container, where Chromium's own sandbox does not start; the page is ours.
     '--no-sandbox',
@@ -26,72 +25,77 @@ const browser = await chromium.launchPersistentContext(profile, {
     '--disable-sync',
   ],
 });
-const seen = { title: '', foreign: [], errors: [], statuses: {} };
+const seen = { title: '', pages: [], looks: {}, foreign: [], errors: [], statuses: {} };
 try {
-  const page = browser.pages()[0] ?? (await browser.newPage());
-  page.setDefaultTimeout(20_000);
-  page.on('request', (request) => {
-    if (!request.url().startsWith(url) && !request.url().startsWith('data:')) seen.foreign.push(request.url());
-  });
-  page.on('console', (message) => message.type() === 'error' && seen.errors.push(message.text()));
-  page.on('pageerror', (error) => seen.errors.push(String(error)));
-
-  await page.goto(`${url}/docs`);
-  seen.title = await page.locator('.info .title').innerText();
-  await page.getByRole('button', { name: 'Authorize', exact: true }).click();
-  await page.locator('.auth-container input').fill(token);
-  await page.locator('.auth-container button[type=submit]').click();
-  await page.locator('.auth-container').getByRole('button', { name: 'Close' }).click();
-
-  seen.statuses.createCustomers = await execute(page, 'customers', 'createCustomers');
-  const created = JSON.parse(await answer(page, 'customers', 'createCustomers'));
-  await fill(page, 'customers', 'getCustomer', 'customer_id', String(created.id));
-  seen.statuses.getCustomer = await execute(page, 'customers', 'getCustomer');
-  await fill(page, 'groups', 'listGroup', 'group_id', String(created.group_id));
-  seen.statuses.listGroup = await execute(page, 'groups', 'listGroup');
-  if (screenshot) {
-    await block(page, 'customers', 'createCustomers').locator('.opblock-summary-control').click();
-    await block(page, 'groups', 'listGroup').locator('.opblock-summary-control').click();
-    await block(page, 'customers', 'getCustomer').evaluate((element) => element.scrollIntoView());
-    await hide(page, token);
-    await page.screenshot({ path: screenshot });
+  for (const [name, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
+    for (const colorScheme of ['light', 'dark']) {
+      const page = await opened(viewport, colorScheme);
+      await picture(page, `${name}-${colorScheme}`);
+      seen.looks[`${name} ${colorScheme}`] = await looks(page);
+      if (name === 'desktop' && colorScheme === 'light') await tryOperations(page);
+      await page.context().close();
+    }
   }
 } finally {
   await browser.close();
-  rmSync(profile, { recursive: true, force: true });
 }
 console.log(JSON.stringify(seen));
 
-// No token, not even one that is worth nothing, is to be seen in a picture.
-async function hide(page, text) {
-  await page.evaluate((secret) => {
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (walker.nextNode()) walker.currentNode.data = walker.currentNode.data.replaceAll(secret, 'cust_…');
-  }, text);
+async function opened(viewport, colorScheme) {
+  const context = await browser.newContext({ viewport, colorScheme });
+  const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
+  page.on('request', (request) => {
+    if (!request.url().startsWith(url) && !/^(data|blob):/.test(request.url())) seen.foreign.push(request.url());
+  });
+  // The browser calls every response with an error's status an error.
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !message.location().url.includes('/api/')) seen.errors.push(message.text());
+  });
+  page.on('pageerror', (error) => seen.errors.push(String(error)));
+  await page.goto(`${url}/docs`);
+  await heading(page, FIRST).waitFor();
+  return page;
 }
 
-function block(page, tag, operation) {
-  return page.locator(`#operations-${tag}-${operation}`);
+function heading(page, name) {
+  return page.getByRole('heading', { name, exact: true }).first();
 }
 
-async function open(page, tag, operation) {
-  const shown = block(page, tag, operation);
-  if (!(await shown.locator('.opblock-body').isVisible())) await shown.locator('.opblock-summary-control').click();
-  return shown;
+async function looks(page) {
+  const { y } = await heading(page, FIRST).boundingBox();
+  return page.evaluate(
+    ([top]) => ({
+      inSight: top < innerHeight,
+      cutOff: document.documentElement.scrollWidth > innerWidth,
+      dark: document.body.classList.contains('dark-mode'),
+    }),
+    [y],
+  );
 }
 
-async function fill(page, tag, operation, parameter, value) {
-  const shown = await open(page, tag, operation);
-  await shown.locator(`tr[data-param-name="${parameter}"] input`).fill(value);
+async function tryOperations(page) {
+  seen.title = await page.title();
+  seen.pages = await page.getByRole('complementary').first().getByRole('link').allInnerTexts();
+  seen.statuses[FIRST] = await tried(page, 'tag/customers/POST/api/customers');
+  await picture(page, 'tried');
+  seen.statuses['Create or replace'] = await tried(page, 'tag/external-ids/PUT/api/customers/external/{external_id}');
+  seen.statuses['Create or replace again'] = await tried(page, 'tag/external-ids/PUT/api/customers/external/{external_id}');
+  seen.statuses['List a group'] = await tried(page, 'tag/groups/GET/api/customers/group/{group_id}');
+  seen.statuses['Get a customer'] = await tried(page, 'tag/customers/GET/api/customers/{customer_id}');
+  await picture(page, 'error');
 }
 
-async function execute(page, tag, operation) {
-  const shown = await open(page, tag, operation);
-  await shown.locator('button.execute').click();
-  const status = shown.locator('.live-responses-table tbody .response-col_status').first();
-  return Number.parseInt(await status.innerText(), 10);
+// Returns what is shown of the response, such as "201 Created".
+async function tried(page, operation) {
+  await page.goto('about:blank');
+  await page.goto(`${url}/docs/#${operation}`);
+  await page.locator(`[id$="${operation}"]`).getByRole('button', { name: /Test Request/ }).click();
+  const client = page.getByRole('dialog');
+  await client.getByRole('button', { name: /^Send \w+ request to/ }).click();
+  return (await client.getByText(/^[1-5]\d\d [A-Z]/).first().innerText()).trim();
 }
 
-async function answer(page, tag, operation) {
-  return block(page, tag, operation).locator('.live-responses-table .microlight, .live-responses-table code').first().innerText();
+async function picture(page, name) {
+  if (pictures) await page.screenshot({ path: join(pictures, `${name}.png`) });
 }
