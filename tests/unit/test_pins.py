@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+from typing import TYPE_CHECKING
 
 from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOCK = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))
 NOT_HERE = frozenset(f"@dynoxide/{name}" for name in ("darwin-arm64", "darwin-x64", "linux-arm64", "win32-x64"))
@@ -15,11 +21,34 @@ NOT_HERE = frozenset(f"@dynoxide/{name}" for name in ("darwin-arm64", "darwin-x6
 def test_npm_installs_what_the_manifest_names_by_its_hash() -> None:
     manifest = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))
     locked = {name.removeprefix("node_modules/"): package for name, package in LOCK["packages"].items() if name}
-    for kind in ("dependencies", "optionalDependencies"):
-        assert LOCK["packages"][""][kind] == manifest[kind]
-        assert manifest[kind] == {name: locked[name]["version"] for name in manifest[kind]}
+    engines = manifest["optionalDependencies"]
+    assert LOCK["packages"][""]["optionalDependencies"] == engines
+    assert engines == {name: locked[name]["version"] for name in engines}
     without = {name for name, package in locked.items() if not package.get("integrity", "").startswith("sha512-")}
     assert without == NOT_HERE
+    assert manifest["reference"]["integrity"].startswith("sha512-")
+
+
+def test_a_reference_page_with_another_hash_is_not_installed(tmp_path: Path) -> None:
+    manifest = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))
+    manifest["reference"]["integrity"] = "sha512-other"
+    (tmp_path / "package.json").write_text(json.dumps(manifest))
+    # Instead of the registry's.
+    npm = tmp_path / "bin/npm"
+    npm.parent.mkdir()
+    npm.write_text('#!/bin/sh\nwhile [ "$1" != --pack-destination ]; do shift; done\necho other >"$2/scalar.tgz"\n')
+    npm.chmod(0o755)
+    done = subprocess.run(
+        ["node", ROOT / "tools/scalar.mjs"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{npm.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "not the one in package.json" in done.stderr
+    assert not list(tmp_path.glob("node_modules/*"))
 
 
 def test_the_lock_names_no_registry() -> None:
