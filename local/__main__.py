@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from local.cloud import Cloud
 from local.data_folder import IN_MEMORY, unusable
+from local.demo import create_demo
 from local.errors import LocalError
 from local.reference import Reference, write_reference
 from local.server import HOST, Server, bind
@@ -87,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--in-memory", action="store_true", help="start empty and keep nothing; what is kept otherwise is left alone"
     )
+    parser.add_argument(
+        "--demo", action="store_true", help="create 500 made-up customers in the groups 1 to 5, unless they are there"
+    )
     parser.add_argument("--quiet", action="store_true", help="print no line for each request")
     return parser
 
@@ -122,6 +126,8 @@ def _serve(options: argparse.Namespace, ready: threading.Event, stop: threading.
             if cloud.token is not None:
                 print(f"token    {cloud.token}")  # noqa: T201
                 print(f"try      {_EXAMPLE.format(token=shlex.quote(str(cloud.token)), url=url)}")  # noqa: T201
+                if options.demo:
+                    print(f"demo     {create_demo(url, cloud.token)} customers created")  # noqa: T201
             print(f"ready    {url}", flush=True)  # noqa: T201
             while not stop.wait(_LOOK_AFTER):
                 cloud.look_after_data()
