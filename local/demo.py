@@ -12,55 +12,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GROUPS: Final = 5
-_FIRST_NAMES: Final = [
-    "Amina",
-    "Björn",
-    "Chloé",
-    "Diego",
-    "Elif",
-    "Farah",
-    "Goran",
-    "Hana",
-    "Ines",
-    "Jakub",
-    "Kofi",
-    "Lena",
-    "Mateo",
-    "Naomi",
-    "Oskar",
-    "Priya",
-    "Quinn",
-    "Rosa",
-    "Søren",
-    "Thanh",
-]
-_LAST_NAMES: Final = [
-    "Abebe",
-    "Álvarez",
-    "Becker",
-    "Costa",
-    "Dubois",
-    "Eriksen",
-    "Fofana",
-    "García",
-    "Haddad",
-    "Ito",
-    "Jansen",
-    "Kowalski",
-    "Larsen",
-    "Mbeki",
-    "Novák",
-    "Okafor",
-    "Petrov",
-    "Quispe",
-    "Rossi",
-    "Sato",
-    "Tanaka",
-    "Ünal",
-    "Varga",
-    "Weber",
-    "Zhang",
-]
+_FIRST_NAMES: Final = (
+    "Amina Björn Chloé Diego Elif Farah Goran Hana Ines Jakub Kofi Lena Mateo Naomi Oskar Priya Quinn Rosa Søren Thanh"
+).split()  # noqa: SIM905 - as text they are easier to read
+_LAST_NAMES: Final = (
+    "Abebe Álvarez Becker Costa Dubois Eriksen Fofana García Haddad Ito Jansen Kowalski Larsen Mbeki Novák Okafor "
+    "Petrov Quispe Rossi Sato Tanaka Ünal Varga Weber Zhang"
+).split()  # noqa: SIM905
 _ROWS: Final = 100
 """In a request; as many as the API takes."""
 
