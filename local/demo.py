@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GROUPS: Final = 5
-_FIRST_NAMES: Final = (
-    "Amina Björn Chloé Diego Elif Farah Goran Hana Ines Jakub Kofi Lena Mateo Naomi Oskar Priya Quinn Rosa Søren Thanh"
-).split()  # noqa: SIM905 - as text they are easier to read
-_LAST_NAMES: Final = (
-    "Abebe Álvarez Becker Costa Dubois Eriksen Fofana García Haddad Ito Jansen Kowalski Larsen Mbeki Novák Okafor "
-    "Petrov Quispe Rossi Sato Tanaka Ünal Varga Weber Zhang"
-).split()  # noqa: SIM905
+_FIRST_NAMES: Final = """
+    Amina Björn Chloé Diego Elif Farah Goran Hana Ines Jakub Kofi Lena Mateo Naomi Oskar Priya Quinn Rosa Søren Thanh
+"""
+_LAST_NAMES: Final = """
+    Abebe Álvarez Becker Costa Dubois Eriksen Fofana García Haddad Ito Jansen Kowalski Larsen Mbeki Novák Okafor Petrov
+    Quispe Rossi Sato Tanaka Ünal Varga Weber Zhang
+"""
 _ROWS: Final = 100
 """In a request; as many as the API takes."""
 
@@ -42,7 +42,7 @@ def create_demo(url: str, token: Path) -> int:
 
 
 def _customers() -> Iterator[dict[str, Any]]:
-    for number, (last, first) in enumerate(product(_LAST_NAMES, _FIRST_NAMES)):
+    for number, (last, first) in enumerate(product(_LAST_NAMES.split(), _FIRST_NAMES.split())):
         yield {
             # By it, a second start finds them.
             "external_id": f"demo-{number + 1}",
