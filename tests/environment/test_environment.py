@@ -5,124 +5,27 @@ The environment that runs the tests has every package, so no other test notices 
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
+from tests.environment.clone import Clone, copy, run, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.environment
 
-SECONDS: Final = 600
-"""For an installation on a busy machine."""
 NO_SERVICE: Final = "Error: No service is running in"
 CURL: Final = "try "
-
-
-class Clone(NamedTuple):
-    """A copy of the repository, and the output of the command that made its environment."""
-
-    folder: Path
-    first: subprocess.CompletedProcess[str]
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the folder."""
-        return _run(self.folder, *command)
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """Return what a newcomer's shell has: a home with nothing in it, and the system's programs.
-
-    The downloads of earlier installations are shared. How this machine reaches package registries is part of it.
-    """
-    home = folder.parent / "home"
-    home.mkdir(exist_ok=True)
-    reach = ("PIP_", "npm_config_", "NODE_EXTRA_CA_CERTS", "SSL_CERT_", "http_proxy", "https_proxy", "no_proxy")
-    tools = str(Path(sys.executable).parent)
-    path = os.pathsep.join(entry for entry in os.environ["PATH"].split(os.pathsep) if entry != tools)
-    return {
-        **{name: value for name, value in os.environ.items() if name.startswith(reach)},
-        "HOME": str(home),
-        "PATH": path,
-        "PIP_CACHE_DIR": _output(sys.executable, "-m", "pip", "cache", "dir"),
-        "npm_config_cache": _output("npm", "config", "get", "cache"),
-        "PORT": "0",
-    }
-
-
-@cache
-def _output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=_environment(folder),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
-
-
-def _copy(folder: Path) -> Path:
-    """Copy what a clone of the working tree would have."""
-    tracked = _output("git", "-C", str(ROOT), "ls-files", "-z").split("\0")
-    for name in tracked:
-        if name and (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            # With the times, by which make tells what is out of date.
-            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
-    return folder
-
-
-@contextmanager
-def _serving(folder: Path) -> Iterator[str]:
-    """Run `make run` until the block ends; what it has printed up to `ready` is the value."""
-    errors = folder.parent / "make-run-errors"
-    with (
-        errors.open("w") as stderr,
-        subprocess.Popen(
-            ["make", "run"],
-            cwd=folder,
-            env=_environment(folder),
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            # A terminal's Ctrl-C reaches make and what it runs.
-            start_new_session=True,
-        ) as process,
-    ):
-        assert process.stdout is not None
-        printed = []
-        try:
-            for line in process.stdout:
-                printed.append(line)
-                if line.startswith("ready"):
-                    break
-            assert printed, errors.read_text()
-            assert printed[-1].startswith("ready"), "".join(printed) + errors.read_text()
-            yield "".join(printed)
-        finally:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait(SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +35,9 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, Cl
     `make docs` makes its environment by the targets of `make run`, and ends by itself.
     """
     firsts = (("./customers", "--help"), ("make", "docs"))
-    folders = [_copy(tmp_path_factory.mktemp("clone") / "customers-api") for _ in firsts]
+    folders = [copy(tmp_path_factory.mktemp("clone") / "customers-api") for _ in firsts]
     with ThreadPoolExecutor() as pool:
-        command_line, run = pool.map(lambda folder, first: Clone(folder, _run(folder, *first)), folders, firsts)
+        command_line, run = pool.map(lambda folder, first: Clone(folder, run(folder, *first)), folders, firsts)
     yield command_line, run
     for folder in folders:
         shutil.rmtree(folder)
@@ -146,7 +49,7 @@ def bare(clones: tuple[Clone, Clone]) -> Clone:
 
 
 @pytest.fixture(scope="module")
-def after_run(clones: tuple[Clone, Clone]) -> Clone:
+def afterrun(clones: tuple[Clone, Clone]) -> Clone:
     return clones[1]
 
 
@@ -161,7 +64,7 @@ def developers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 pinned.add(canonicalize_name(requirement.name))
     installed = {canonicalize_name(found.name) for found in distributions(path=[_site_packages()])}
     assert installed - pinned <= {"pip"}, "packages that no target installs: remove .venv, and run `make test`"
-    folder = _copy(tmp_path_factory.mktemp("developers") / "customers-api")
+    folder = copy(tmp_path_factory.mktemp("developers") / "customers-api")
     (folder / ".venv").symlink_to(sys.prefix)
     yield folder
     shutil.rmtree(folder)
@@ -203,7 +106,7 @@ def test_the_service_and_then_the_command_line_work_after_make_run_alone(after_r
     file = after_run.folder.parent / "five.csv"
     rows = ["A,B,a@example.com,1", "A,B,nobody,1", "A,B,c@example.com,1", ",B,d@example.com,1", "A,B,e@example.com,1"]
     file.write_text("\n".join(["first_name,last_name,email,group_id", *rows, ""]))
-    with _serving(after_run.folder) as printed:
+    with serving(after_run.folder) as printed:
         (curl,) = [line.removeprefix(CURL).strip() for line in printed.splitlines() if line.startswith(CURL)]
         answer = after_run.run("sh", "-c", curl)
         tokens = after_run.run("./customers", "token", "list")
@@ -219,13 +122,13 @@ def test_the_service_and_then_the_command_line_work_after_make_run_alone(after_r
 
 
 def test_a_client_is_generated_in_the_developers_environment(developers: Path) -> None:
-    done = _run(developers, "make", "client")
+    done = run(developers, "make", "client")
     assert done.returncode == 0, done.stderr
     assert (developers / "build" / "client" / "customers_api_client" / "client.py").is_file()
 
 
 def test_sam_local_gets_as_far_as_it_can_without_a_service(developers: Path) -> None:
-    done = _run(developers, "make", "sam-local")
+    done = run(developers, "make", "sam-local")
     assert done.returncode != 0
     assert "error: no service in .local: start one with `make run`" in done.stderr
     assert "Traceback" not in done.stderr
