@@ -73,7 +73,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     folder = copy(tmp_path / "customers-api")
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "node_modules").symlink_to(ROOT / "node_modules")
-    for name in ("package.json", "package-lock.json", "requirements/run.txt", "requirements/dev.txt"):
+    for name in (
+        "package.json",
+        "package-lock.json",
+        "tools/scalar.mjs",
+        "requirements/run.txt",
+        "requirements/dev.txt",
+    ):
         # Older than what is installed: a copy must not install anything into what it shares.
         os.utime(folder / name, (0, 0))
     yield folder
