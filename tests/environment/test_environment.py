@@ -37,8 +37,8 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, Cl
     firsts = (("./customers", "--help"), ("make", "docs"))
     folders = [copy(tmp_path_factory.mktemp("clone") / "customers-api") for _ in firsts]
     with ThreadPoolExecutor() as pool:
-        command_line, run = pool.map(lambda folder, first: Clone(folder, run(folder, *first)), folders, firsts)
-    yield command_line, run
+        command_line, made_docs = pool.map(lambda folder, first: Clone(folder, run(folder, *first)), folders, firsts)
+    yield command_line, made_docs
     for folder in folders:
         shutil.rmtree(folder)
 
@@ -49,7 +49,7 @@ def bare(clones: tuple[Clone, Clone]) -> Clone:
 
 
 @pytest.fixture(scope="module")
-def afterrun(clones: tuple[Clone, Clone]) -> Clone:
+def after_run(clones: tuple[Clone, Clone]) -> Clone:
     return clones[1]
 
 
