@@ -49,6 +49,7 @@ _LONGEST = (
     "tests/integration/test_local_cloud.py",
     "tests/api/test_errors.py",
     "tests/api/test_tokens.py",
+    "tests/api/test_shop_examples.py",
 )
 """What takes longest, in that order."""
 

@@ -1,6 +1,6 @@
-"""A shop's customers: create or update, find by email, change, and sign up. Needs nothing but Python 3.13.
+"""A shop's customers: create or update, find by email, change, and sign up. Needs nothing but Python 3.12.
 
-CUSTOMERS_TOKEN=$(cat .local/token) python3.13 docs/examples/shop.py
+CUSTOMERS_TOKEN=$(cat .local/token) python3 docs/examples/shop.py
 """
 
 import http.client
