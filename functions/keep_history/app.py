@@ -9,7 +9,7 @@ from typing import Any, Final
 import customers.aws.cold_start
 from customers.aws import dynamodb
 from customers.errors import StoreUnavailableError
-from customers.logs import count, logger
+from customers.logs import logger
 from customers.store.history import HistoryStore, entry_of, steps
 
 store = HistoryStore(dynamodb.client(), os.environ["HISTORY_TABLE"])
@@ -32,7 +32,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             break
         kept = end
     if kept:
-        logger.info("history kept", **count({"ChangesKept": kept}))
+        logger.info("history kept", changes=kept)
     return {"batchItemFailures": [] if refused is None else [{"itemIdentifier": refused}]}
 
 

@@ -44,7 +44,7 @@ class Function:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         self._handler = module.lambda_handler
-        self._meter = Meter(module.store._client)  # noqa: SLF001 (the meter goes where the requests are made)
+        self._meter = Meter(module.store._table.client)  # noqa: SLF001 (the meter goes where the requests are made)
 
     def call(self, method: str, path: str, body: object, **headers: str) -> tuple[dict[str, Any], int, float]:
         """Return the answer's body, the requests and the write units."""

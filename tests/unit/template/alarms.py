@@ -34,7 +34,8 @@ _OF_AWS: Final = {
     ("AWS/ApiGateway", "5XXError"): _Metric("Sum", _API),
     ("AWS/ApiGateway", "Latency"): _Metric("p99", _API, 1000),
     # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
-    ("AWS/Lambda", "Throttles"): _Metric("Sum", _FUNCTION),
+    # Without a dimension: of all functions in the account and region.
+    ("AWS/Lambda", "Throttles"): _Metric("Sum", {}),
     ("AWS/Lambda", "IteratorAge"): _Metric("Maximum", _FUNCTION, 1000),
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html
     ("AWS/DynamoDB", "ReadThrottleEvents"): _Metric("Sum", _TABLE),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from customers.errors import CustomersError, NotFoundError
 from customers.http.problems import problem, unforeseen
 from customers.http.request import JSON, Request
-from customers.logs import count, logger, metrics
+from customers.logs import count, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,14 +47,15 @@ def endpoint(handle: Callable[[Request], Response]) -> Callable[[dict[str, Any],
 
 def _log(request: Request, response: Response, route: str, milliseconds: float) -> None:
     _log_cold_start()
-    status = response.status
+    # No metrics: Lambda has each function's own, for nothing (docs/decisions).
     logger.info(
         "request",
-        status=status,
+        status=response.status,
         **_customer_in(request, response),
         request_id=request.request_id,
         token_id=request.authorizer.get("token_id"),
-        **metrics({"Latency": milliseconds}, "Milliseconds", {"route": route, "status_class": f"{status // 100}xx"}),
+        route=route,
+        Latency=milliseconds,
     )
 
 
