@@ -10,7 +10,7 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    r"""Print a script for shell completion.
+    """Print a script for shell completion.
 
     \b
     bash   eval "$(./customers completion bash)"      in ~/.bashrc
@@ -18,7 +18,7 @@ def completion(ctx: click.Context, shell: str) -> None:
     fish   customers completion fish | source         in ~/.config/fish/config.fish
 
     zsh and fish need the command on the PATH: ln -s "$PWD/customers" ~/.local/bin/
-    """
+    """  # noqa: D301 (click's mark for lines that stay as they are)
     script = get_completion_class(shell)
     assert script is not None  # noqa: S101 - the choices above are click's own
     root = ctx.find_root()

@@ -34,7 +34,7 @@ def restore(source: str, deleted_by: str | None, stack: str | None) -> None:
     back = erased = 0
     with console(stderr=True).status("") as shown:
         for read, item in enumerate(_customers(target, source), 1):
-            shown.update(f"{read} customers read, {back} are back")
+            shown.update(f"{read} customers read, {back} restored")
             found = target.dynamodb.get_item(
                 TableName=target.outputs["CustomersTableName"], Key=key(int(item["id"]["N"])), ConsistentRead=True
             ).get("Item", {})
@@ -48,7 +48,7 @@ def restore(source: str, deleted_by: str | None, stack: str | None) -> None:
                 erased += 1
             else:
                 back += _put_back(target, item, found, deletion)
-    click.echo(f"{back} customers are back. {erased} stay deleted, because someone deleted them.", err=True)
+    click.echo(f"{back} restored. {erased} stay deleted, because someone deleted them.", err=True)
 
 
 def _match_salts(target: Target, source: str) -> None:

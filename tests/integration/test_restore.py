@@ -77,7 +77,7 @@ def test_who_is_missing_comes_back_and_who_was_deleted_does_not(
     done = run()
     assert (done.exit_code, done.stderr) == (
         0,
-        "2 customers are back. 3 stay deleted, because someone deleted them.\n",
+        "2 restored. 3 stay deleted, because someone deleted them.\n",
     )
     assert store.get(there)["version"] == 2
     # The history that was removed with it goes on.
@@ -88,11 +88,11 @@ def test_who_is_missing_comes_back_and_who_was_deleted_does_not(
     done = run("--deleted-by", "the-thief")
     assert (done.exit_code, done.stderr) == (
         0,
-        "1 customers are back. 2 stay deleted, because someone deleted them.\n",
+        "1 restored. 2 stay deleted, because someone deleted them.\n",
     )
     back = store.get(stolen)
     assert (back["last_name"], back["version"]) == ("Doe", 3)
-    assert run("--deleted-by", "the-thief").stderr.startswith("0 customers are back.")
+    assert run("--deleted-by", "the-thief").stderr.startswith("0 restored.")
 
 
 def test_a_table_of_another_service_is_refused(

@@ -73,6 +73,13 @@ def test_the_help_of_import_has_both_of_its_uses() -> None:
     assert _customers("import", "status", "--help").stdout.startswith("Usage: customers import status [OPTIONS] [ID]\n")
 
 
+def test_no_help_shows_the_mark_for_lines_that_stay_as_they_are() -> None:
+    helps = {name: CliRunner().invoke(main, [name, "--help"]).stdout for name in main.commands}
+    assert len(helps) > 5
+    assert [name for name, text in helps.items() if "\\b" in text or "\b" in text] == []
+    assert '\n  zsh    eval "$(customers completion zsh)"' in helps["completion"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_there_is_a_completion_script_for_each_shell(shell: str) -> None:
     done = _customers("completion", shell)
