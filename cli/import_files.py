@@ -197,6 +197,8 @@ class _FileImport:
         key = f"{report_folder(known.import_id, known.source)}{_SUMMARY}"
         answer = self._target.s3.get_object(Bucket=self._bucket, Key=key)
         summary: dict[str, Any] = json.loads(answer["Body"].read())
+        if summary["rejected_rows"] is not None:
+            self._target.wait_for_copy(summary["rejected_rows"])
         return summary
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 from urllib.parse import urlsplit
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 _STACK: Final = "cli.target.stack"
 """Where click's context, which a command and all its groups share, keeps the stack that was asked for."""
 _CONNECT_SECONDS: Final = 2
+_COPY_SECONDS: Final = 10
+_LOOK_EVERY: Final = 0.05
+"""Seconds between two looks for a copy."""
 
 stack_option = click.option(
     "--stack", metavar="NAME", help="A deployed stack. Default: the service that `make run` keeps in DATA_DIR."
@@ -92,6 +96,12 @@ class Target(NamedTuple):
                 return None
             stored = (self.mirror / key).open("rb")
         return io.TextIOWrapper(stored, encoding="utf-8-sig", errors="replace", newline="")
+
+    def wait_for_copy(self, key: str) -> None:
+        """Wait until the laptop has copied an object of the import bucket into its folder."""
+        until = time.monotonic() + _COPY_SECONDS
+        while self.mirror and not (self.mirror / key).is_file() and time.monotonic() < until:
+            time.sleep(_LOOK_EVERY)
 
     def place(self, key: str) -> str:
         """Return where people find an object of the import bucket."""
