@@ -3,8 +3,8 @@
 // node tools/scalar.mjs: from the registry that npm is set to, checked against the hash in package.json.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
 
 const folder = 'node_modules/scalar';
 const { name, version, integrity } = JSON.parse(readFileSync('package.json', 'utf8')).reference;
@@ -19,6 +19,7 @@ if (hash !== integrity) {
   console.error(`error: ${name}@${version} has the hash ${hash}, not the one in package.json`);
   process.exit(1);
 }
-execFileSync('tar', ['-xzf', archive, '-C', fetched, 'package/dist/browser/standalone.js', 'package/package.json']);
-execFileSync('mv', [join(fetched, 'package/dist/browser/standalone.js'), join(fetched, 'package/package.json'), folder]);
+const files = ['package/dist/browser/standalone.js', 'package/package.json'];
+execFileSync('tar', ['-xzf', archive, '-C', fetched, ...files]);
+for (const file of files) renameSync(join(fetched, file), join(folder, basename(file)));
 rmSync(fetched, { recursive: true });

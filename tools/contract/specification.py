@@ -54,6 +54,7 @@ def specification(facts: Facts, words: Words) -> Json:
     for operation in facts.operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, facts, shared, words)
     codes = ", ".join(f"`{code}` ({_lower(words('codes', code))})" for code in facts.error_codes)
+    problem_table = _problem_table(problems, words)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -76,7 +77,7 @@ def specification(facts: Facts, words: Words) -> Json:
         ],
         # The last ones have no operations: the reference shows each as a page of its own.
         "tags": [
-            {"name": name, "description": words("tags", name, problem_table=_problem_table(problems, words))}
+            {"name": name, "description": words("tags", name, problem_table=problem_table)}
             for name in words.get("tags")
         ],
         "security": [{facts.security_scheme: []}],

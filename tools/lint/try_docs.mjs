@@ -65,12 +65,12 @@ function heading(page, name) {
 async function looks(page) {
   const { y } = await heading(page, FIRST).boundingBox();
   return page.evaluate(
-    ([top]) => ({
+    (top) => ({
       inSight: top < innerHeight,
       cutOff: document.documentElement.scrollWidth > innerWidth,
       dark: document.body.classList.contains('dark-mode'),
     }),
-    [y],
+    y,
   );
 }
 
@@ -79,8 +79,9 @@ async function tryOperations(page) {
   seen.pages = await page.getByRole('complementary').first().getByRole('link').allInnerTexts();
   seen.statuses[FIRST] = await tried(page, 'tag/customers/POST/api/customers');
   await picture(page, 'tried');
-  seen.statuses['Create or replace'] = await tried(page, 'tag/external-ids/PUT/api/customers/external/{external_id}');
-  seen.statuses['Create or replace again'] = await tried(page, 'tag/external-ids/PUT/api/customers/external/{external_id}');
+  const put = 'tag/external-ids/PUT/api/customers/external/{external_id}';
+  seen.statuses['Create or replace'] = await tried(page, put);
+  seen.statuses['Create or replace again'] = await tried(page, put);
   seen.statuses['List a group'] = await tried(page, 'tag/groups/GET/api/customers/group/{group_id}');
   seen.statuses['Get a customer'] = await tried(page, 'tag/customers/GET/api/customers/{customer_id}');
   await picture(page, 'error');
