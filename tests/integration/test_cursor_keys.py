@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from local.template.stack import Stack
     from tests.conftest import Handler
 
-GROUP = 77
+GROUP = secrets.randbelow(2**53 - 1) + 1
+"""No other test has customers in it."""
 
 
 @pytest.fixture
