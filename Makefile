@@ -96,6 +96,10 @@ bench: .venv/.bench-ready node_modules/.ready ## Compare the functions with bare
 bench-http: .venv/.dev-ready node_modules/.ready ## Measure the whole service on this machine under load
 	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.http_load $(ARGS)
 
+.PHONY: load
+load: .venv/load/.ready ## Call a stack at a rate, and measure it (URL=… TOKEN=… RATE=10 SECONDS=60 CONNECTIONS=20)
+	@.venv/load/bin/python -m tools.load --url '$(URL)' --rate $(or $(RATE),10) --seconds $(or $(SECONDS),60) --connections $(or $(CONNECTIONS),20)
+
 .PHONY: bench-pages
 bench-pages: .venv/.dev-ready node_modules/.ready ## Measure what a page costs in a group of 100 and of 100,000
 	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.pages $(ARGS)
@@ -121,6 +125,7 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@$(UV_COMPILE) $(ARGS) requirements/ministack.in -o requirements/ministack.txt
 	@$(UV_COMPILE) $(ARGS) requirements/clients.in -o requirements/clients.txt
 	@$(UV_COMPILE) $(ARGS) requirements/mutants.in -o requirements/mutants.txt
+	@$(UV_COMPILE) $(ARGS) requirements/load.in -o requirements/load.txt
 	@$(UV_COMPILE) $(ARGS) requirements/run.in -c requirements/dev.txt -o requirements/run.txt
 	@$(UV_COMPILE) $(ARGS) layers/customers/requirements.in -c requirements/dev.txt -o layers/customers/requirements.txt
 	@for folder in tools/benchmarks tools/benchmarks/peers/boto3 tools/benchmarks/peers/fastapi tools/benchmarks/peers/flask tools/benchmarks/peers/powertools; do \

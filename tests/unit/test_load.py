@@ -1,0 +1,160 @@
+"""The load test says what it will do, refuses what is absurd, and does what it says, whatever is answered."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tools.load.plan import RefusedError, plan
+from tools.load.results import Measured, table
+from tools.load.scenario import Answer, Life
+
+if TYPE_CHECKING:
+    from tools.load.scenario import Call, Calls
+
+TOKEN = f"cust_{'a' * 43}_{'b' * 6}"
+URL = "https://api.example.com/prod"
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "rate", "seconds", "connections", "why"),
+    [
+        ("", TOKEN, 10, 60, 20, "not an address"),
+        ("api.example.com", TOKEN, 10, 60, 20, "not an address"),
+        ("ftp://api.example.com", TOKEN, 10, 60, 20, "not an address"),
+        ("https://[", TOKEN, 10, 60, 20, "not an address"),
+        ("https://api.example.com?stage=prod", TOKEN, 10, 60, 20, "not an address"),
+        ("https://me:secret@api.example.com", TOKEN, 10, 60, 20, "password"),
+        ("http://api.example.com", TOKEN, 10, 60, 20, "not encrypted"),
+        (f"{URL}/api/customers/", TOKEN, 10, 60, 20, "Leave out"),
+        (URL, "", 10, 60, 20, "TOKEN"),
+        (URL, f"{TOKEN}\nX: y", 10, 60, 20, "TOKEN"),
+        (URL, TOKEN, 0, 60, 20, "RATE=0"),
+        (URL, TOKEN, -1, 60, 20, "RATE=-1"),
+        (URL, TOKEN, float("nan"), 60, 20, "RATE=nan"),
+        (URL, TOKEN, 501, 60, 20, "RATE=501"),
+        (URL, TOKEN, 10, 0, 20, "SECONDS=0"),
+        (URL, TOKEN, 10, 3601, 20, "SECONDS=3601"),
+        (URL, TOKEN, 10, 60, 0, "CONNECTIONS=0"),
+        (URL, TOKEN, 10, 60, 101, "CONNECTIONS=101"),
+        (URL, TOKEN, 500, 3600, 100, "1,800,000 calls"),
+    ],
+)
+def test_what_is_absurd_is_refused(  # noqa: PLR0913, PLR0917 (as many as can be typed)
+    url: str, token: str, rate: float, seconds: int, connections: int, why: str
+) -> None:
+    with pytest.raises(RefusedError, match=why):
+        plan(url, token, rate, seconds, connections)
+
+
+def test_it_says_how_many_calls_it_will_make() -> None:
+    asked = plan(f"{URL}/", TOKEN, 12.5, 60, 20)
+    assert (asked.calls, asked.connections, asked.url) == (750, 12, URL)
+    assert asked.rate_of_a_connection * asked.connections == 12.5
+    assert "750 calls at most: 12.5 a second for 60 s, over 12 connections" in asked.announcement()
+    assert "at most 48 calls to delete" in asked.announcement()
+    assert TOKEN not in asked.announcement()
+
+
+def test_a_refusal_needs_nothing_installed_and_shows_no_token() -> None:
+    command = [sys.executable, "-m", "tools.load", "--url", "http://api.example.com"]
+    environment = {**os.environ, "TOKEN": TOKEN}
+    refused = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: URL=http://api.example.com is not encrypted")
+    assert TOKEN not in refused.stdout + refused.stderr
+
+
+class Service:
+    """As much of the service as a life meets, whose answers may be lost."""
+
+    def __init__(self, lost: random.Random | None = None) -> None:
+        self.customers: dict[int, str] = {}
+        self.calls: list[Call] = []
+        self._lost = lost
+        self._ids = itertools.count(1)
+
+    def answer(self, call: Call) -> Answer:
+        self.calls.append(call)
+        # Some calls never arrive, and of some only the answer is lost.
+        fate = 1.0 if self._lost is None else self._lost.random()
+        if fate < 0.2:
+            return Answer(503)
+        answer = self._answer(call)
+        return Answer(0) if fate < 0.4 else answer
+
+    def _answer(self, call: Call) -> Answer:
+        if call.method in {"POST", "PUT"}:
+            assert call.body is not None
+            customer_id = next(self._ids)
+            self.customers[customer_id] = str(call.body["email"])
+            return Answer(201, {"id": customer_id}, '"1"')
+        if call.method == "DELETE":
+            there = self.customers.pop(int(call.path.rpartition("/")[2]), None)
+            return Answer(404 if there is None else 200, {})
+        address = call.path.partition("?email=")[2]
+        found: list[Any] = [{"id": known} for known, email in self.customers.items() if email == address]
+        return Answer(200, {"customers": found})
+
+
+def run(calls: Calls, service: Service) -> None:
+    try:
+        call = next(calls)
+        while True:
+            call = calls.send(service.answer(call))
+    except StopIteration:
+        return
+
+
+def test_a_life_calls_every_endpoint_and_leaves_nothing() -> None:
+    service, life = Service(), Life(7)
+    run(life.calls(), service)
+    assert {call.endpoint for call in service.calls} == {
+        "create", "get", "find by email", "list group", "patch", "put external", "get external", "history", "delete",
+    }  # fmt: skip
+    # As `make load` announces.
+    assert [len(service.calls), len([call for call in service.calls if call.endpoint == "delete"])] == [13, 2]
+    assert (service.customers, life.left) == ({}, 0)
+    (patch,) = (call for call in service.calls if call.endpoint == "patch")
+    assert patch.headers == {"If-Match": '"1"'}
+
+
+@pytest.mark.parametrize("ended_after", range(13))
+def test_a_life_that_is_broken_off_is_cleaned_up(ended_after: int) -> None:
+    service, life = Service(), Life(7)
+    calls = life.calls()
+    call = next(calls)
+    for _ in range(ended_after):
+        call = calls.send(service.answer(call))
+    run(life.clean_up(), service)
+    assert (service.customers, life.left) == ({}, 0)
+    # One call to find and one to delete each of two.
+    assert len(service.calls) - ended_after <= 4
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_is_lost_a_life_knows_how_many_customers_it_leaves(seed: int) -> None:
+    service, life = Service(random.Random(seed)), Life(7)
+    run(life.calls(), service)
+    run(life.clean_up(), service)
+    assert len(service.customers) <= life.left
+    # Once the service answers again, all are found.
+    working = Service()
+    working.customers = service.customers
+    run(life.clean_up(), working)
+    assert (working.customers, life.left) == ({}, 0)
+
+
+def test_the_table_is_markdown_and_lines_up() -> None:
+    lines = table([Measured("get", 1234, 0, (1.4, 20, 30, 1000)), Measured("find by email", 5, 1, (2, 3, 4, 5))]).split(
+        "\n"
+    )
+    assert len({len(line) for line in lines}) == 1
+    assert [cell.strip() for cell in lines[2].strip("|").split("|")] == ["get", "1,234", "0", "1", "20", "30", "1,000"]
