@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = sorted(page for pages in ("*.md", ".github/*.md", "docs/**/*.md") for page in ROOT.glob(pages))
+MOST_ROOT_ENTRIES = 20
+"""With more, a newcomer no longer sees what matters."""
 
 
 def anchors(page: Path) -> set[str]:
@@ -26,3 +29,8 @@ def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
         target = page.parent / path if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_the_root_shows_few_entries() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert len({path.partition("/")[0] for path in tracked if not path.startswith(".")}) <= MOST_ROOT_ENTRIES
