@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tools.benchmarks.reliability.fault_proxy import Fault
-from tools.benchmarks.reliability.requests import KINDS, World, run_cell, running_world
+from tools.benchmarks.reliability.requests import World, run_cell, running_world
+from tools.benchmarks.reliability.trials import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.conftest import ROOT, running_service
+from tools.benchmarks.reliability import keys
 from tools.benchmarks.reliability.history.check import check
 from tools.benchmarks.reliability.history.faults import FAULTS
 from tools.benchmarks.reliability.history.run import read_end, run_once, running_clients, work
@@ -41,6 +42,13 @@ def test_kills_pauses_and_cut_calls_lead_to_no_wrong_answer(tmp_path: Path) -> N
     assert outcome.anomalies == [], "\n".join([f"seed {seed}", *map(str, outcome.anomalies)])
     assert {"engine killed", "engine paused", "function killed", "call cut or delayed"} == outcome.faults.keys()
     assert any(operation.unknown for operation in outcome.history.operations)
+
+
+def test_writers_of_the_same_keys_leave_one_version_an_event_and_an_entry_for_each_change(tmp_path: Path) -> None:
+    seed = random.randrange(1_000_000)
+    figures, wrong = keys.run_once(tmp_path, {"PUT": 6, "PATCH": 3, "DELETE": 1}, 8, 6, seed)
+    assert wrong == [], "\n".join([f"seed {seed}", *wrong])
+    assert "function killed" in figures["faults"]
 
 
 class Broken(NamedTuple):

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tools.benchmarks.reliability import bad_requests, hot_group, imports, load, requests
+from tools.benchmarks.reliability import bad_requests, hot_group, imports, keys, load, requests
 from tools.benchmarks.reliability.fault_proxy import Fault
 from tools.benchmarks.reliability.history import run as history
 
@@ -98,13 +98,14 @@ _PARTS: Final = {
 def main() -> int:
     """Run the parts; exit with 1 if anything was wrong, lost or doubled."""
     parser = argparse.ArgumentParser(prog="reliability", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*_PARTS, "history", []], help="all if none is named")
+    parser.add_argument("parts", nargs="*", choices=[*_PARTS, "history", "keys", []], help="all if none is named")
     parser.add_argument("--seconds", type=float, default=300.0, help="of history, with each kind of fault")
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of history's random choices")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of random choices")
     options = parser.parse_args()
     parts: dict[str, Callable[[], tuple[str, bool]]] = {
         **_PARTS,
         "history": partial(history.run, options.seconds, options.seed, _say),
+        "keys": partial(keys.run, 64, 60.0, options.seed, _say),
     }
     well = True
     for part in options.parts or parts:

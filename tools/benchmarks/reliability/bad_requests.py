@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from tests.api.support import descendants
 from tools.benchmarks.reliability.load import running_service
-from tools.benchmarks.reliability.requests import JOHN
+from tools.benchmarks.reliability.trials import JOHN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

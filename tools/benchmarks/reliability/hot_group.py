@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from local.gateway.throttle import TokenBucket
 from tools.benchmarks.reliability.fault_proxy import Answer, Call
-from tools.benchmarks.reliability.requests import JOHN, World, running_world
+from tools.benchmarks.reliability.requests import World, running_world
+from tools.benchmarks.reliability.trials import JOHN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,8 @@ from local.template.document import Template
 from local.template.stack import read_stack
 from tests.integration.import_cloud import ImportCloud, Message
 from tools.benchmarks.reliability.fault_proxy import Fault, FaultProxy
-from tools.benchmarks.reliability.requests import Cell, Verdict
+from tools.benchmarks.reliability.requests import Cell
+from tools.benchmarks.reliability.trials import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,7 +23,7 @@ import httpx
 
 from customers.fields import SORT_FIELDS
 from tests.api.support import descendants
-from tools.benchmarks.reliability.requests import CHANGES, JOHN, Json
+from tools.benchmarks.reliability.trials import CHANGES, JOHN, Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -62,11 +62,11 @@ def run_once(folder: Path, faults: Sequence[str], seconds: float, seed: int, cli
         How many work at once.
     """
     done: Counter[str] = Counter()
-    with _service_with_proxy(folder) as (target, url):
+    with service_with_proxy(folder) as (target, url):
         token = (folder / "token").read_text().strip()
         with running_clients(clients, url, token, seed) as workers:
             _wait_until_it_answers(workers[0])
-            with _failing(target, faults, seed, done):
+            with failing(target, faults, seed, done):
                 work(workers, seconds)
     operations = [operation for worker in workers for operation in worker.operations]
     # Nothing of the first run goes on: what was not applied by now never will be.
@@ -98,7 +98,7 @@ def read_end(reader: Client, folder: Path, operations: list[Operation]) -> Histo
     """Return a history with what is in the table now, while nobody else uses the service."""
     _wait_until_it_answers(reader)
     table: list[Json] = []
-    for customer_id in sorted(_ids(folder)):
+    for customer_id in sorted(ids_in_table(folder)):
         read = reader.get(customer_id)
         if read.status != 200:
             raise RuntimeError(f"the last read of customer {customer_id} was answered {read.status}")
@@ -107,7 +107,7 @@ def read_end(reader: Client, folder: Path, operations: list[Operation]) -> Histo
     return History(operations, table, indexes)
 
 
-def _ids(folder: Path) -> list[int]:
+def ids_in_table(folder: Path) -> list[int]:
     """Return the ids of all customers, without tombstones, from the table itself and not through the service."""
     client = boto3.client(
         "dynamodb",
@@ -134,20 +134,20 @@ def _wait_until_it_answers(client: Client) -> None:
 
 
 @contextmanager
-def _service_with_proxy(folder: Path) -> Iterator[tuple[Target, str]]:
+def service_with_proxy(folder: Path, *arguments: str) -> Iterator[tuple[Target, str]]:
     """Run the laptop cloud, with a proxy before its store, until the block ends; then kill it."""
     with ExitStack() as stack:
         endpoints = folder / "endpoints.json"
         proxy = stack.enter_context(FaultProxy(lambda: str(json.loads(endpoints.read_text())["dynamodb"])))
         variables = {"FUNCTION_ENDPOINTS": json.dumps({"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})}
         program = "tools.benchmarks.reliability.faulty_cloud"
-        process, url = stack.enter_context(running_service(folder, program=program, environment=variables))
+        process, url = stack.enter_context(running_service(folder, *arguments, program=program, environment=variables))
         stack.callback(process.kill)
         yield Target(process.pid, proxy), url
 
 
 @contextmanager
-def _failing(target: Target, faults: Sequence[str], seed: int, done: Counter[str]) -> Iterator[None]:
+def failing(target: Target, faults: Sequence[str], seed: int, done: Counter[str]) -> Iterator[None]:
     """Let things fail while the block runs."""
     over = threading.Event()
     with ThreadPoolExecutor(max(len(faults), 1)) as threads:
@@ -191,13 +191,14 @@ def _column(outcome: Outcome) -> dict[str, str]:
     statuses = Counter(str(operation.status or "no answer") for operation in operations)
     kinds = Counter(anomaly.what for anomaly in outcome.anomalies)
     return {
-        "faults": _counts(outcome.faults),
+        "faults": counts(outcome.faults),
         "operations": f"{len(operations):,}",
-        "answers": _counts(statuses),
+        "answers": counts(statuses),
         "writes of unknown outcome": f"{sum(one.unknown and one.kind not in {'get', 'list'} for one in operations):,}",
-        "anomalies": _counts(kinds) or "0",
+        "anomalies": counts(kinds) or "0",
     }
 
 
-def _counts(counter: Counter[str]) -> str:
+def counts(counter: Counter[str]) -> str:
+    """Return what was counted, as a cell of a table."""
     return ", ".join(f"{number:,} × {what}" for what, number in sorted(counter.items()))
