@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -188,7 +189,7 @@ def run_once(folder: Path, methods: dict[str, int], clients: int, seconds: float
         with failing(target, ("kills", "cuts"), seed, done):
             writers.work(clients, seconds)
     # Nothing of the first run goes on: what was not applied by now never will be.
-    with running_service(folder, *_WITH_CUSTOMERS) as (_, url):
+    with running_service(folder, *_WITH_CUSTOMERS) as (_, url), closing(writers.http):
         writers.http.base_url = httpx.URL(url)
         now = {one: writers.http.get(f"/api/customers/{one}").raise_for_status().json() for one in ids_in_table(folder)}
         events = _events(folder / "events.jsonl", now)
