@@ -79,7 +79,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
 def anomalies(broken: Broken, fault: str, seed: int, *, until_found: bool) -> set[str]:
     """Let clients work while the store goes wrong, and return what the check finds."""
     with running_clients(8, broken.service.url, broken.service.token, seed) as workers:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             broken.switch.write_text(fault)
             work(workers, 2)
