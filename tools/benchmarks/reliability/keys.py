@@ -194,7 +194,9 @@ def run_once(folder: Path, methods: dict[str, int], clients: int, seconds: float
         now = {one: writers.http.get(f"/api/customers/{one}").raise_for_status().json() for one in ids_in_table(folder)}
         events = _events(folder / "events.jsonl", now)
         wrong = list(problems_of(writers.sent, events, now))
-        wrong += [problem for one, changes in events.items() for problem in _history(writers.http, one, changes)]
+        deadline = time.monotonic() + _PATIENCE
+        for one, changes in events.items():
+            wrong += _history(writers.http, one, changes, deadline)
     if len(now) > _KEYS or ("DELETE" not in methods and len(now) < _KEYS):
         wrong.append(f"{len(now)} customers of {_KEYS} keys")
     figures = {
@@ -235,11 +237,10 @@ def _read(file: Path) -> defaultdict[int, list[Change]]:
     return found
 
 
-def _history(http: httpx.Client, customer_id: int, changes: Sequence[Change]) -> Iterator[str]:
-    """Compare a customer's history with the events since its last creation, or with its deletion."""
-    begins = max((index for index, one in enumerate(changes) if one.action in {"created", "deleted"}), default=0)
+def _history(http: httpx.Client, customer_id: int, changes: Sequence[Change], deadline: float) -> Iterator[str]:
+    """Compare a customer's history with the events since its last deletion, which erased what was before."""
+    begins = max((index for index, one in enumerate(changes) if one.action == "deleted"), default=0)
     wanted = [(one.action, one.version) for one in changes[begins:]]
-    deadline = time.monotonic() + _PATIENCE
     while True:
         path = f"/api/customers/{customer_id}/history"
         entries: list[Json] = []
