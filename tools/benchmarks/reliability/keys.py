@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+import threading
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
+from botocore.config import Config
 
 from tools.benchmarks.reliability.history.run import counts, failing, ids_in_table, service_with_proxy
-from tools.benchmarks.reliability.load import running_service
+from tools.benchmarks.reliability.load import SESSION, running_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +32,10 @@ _KEYS: Final = 50
 _IMPATIENT: Final = 0.005
 """Seconds that one client in twenty waits for a response: it is lost."""
 _PATIENCE: Final = 90.0
+_FILE_EVERY: Final = 2.0
+_ROWS: Final = 10
+_PATHS: Final = Config(s3={"addressing_style": "path"})
+"""Names like bucket.127.0.0.1 do not resolve."""
 _RUNS: Final = {"PUT": {"PUT": 1}, "PUT, PATCH, DELETE": {"PUT": 6, "PATCH": 3, "DELETE": 1}}
 """How often each method is used."""
 _WITH_CUSTOMERS: Final = ("--parameter", "EventsWithPersonalData=true")
@@ -91,6 +97,25 @@ class Clients:
             for one in [threads.submit(self._work_until, end, number) for number in range(clients)]:
                 one.result()
 
+    def import_files(self, folder: Path, over: threading.Event) -> None:
+        """Put files with rows of some of the keys into the laptop's bucket, and wait until each has its report."""
+        running = json.loads((folder / "endpoints.json").read_text())
+        choose = random.Random(self._seed)
+        files = 0
+        with closing(SESSION.client("s3", endpoint_url=running["aws"], config=_PATHS)) as s3:
+            while not over.wait(_FILE_EVERY):
+                files += 1
+                keys = choose.sample(range(_KEYS), _ROWS)
+                rows = [(f"key-{number}", _body(f"i{files}r{number}", number)) for number in keys]
+                self.sent += [Sent("import", key, row, None, {}) for key, row in rows]
+                lines = (json.dumps({**row, "external_id": key}) for key, row in rows)
+                s3.put_object(
+                    Bucket=running["outputs"]["ImportBucketName"], Key=f"imports/{files}.jsonl", Body="\n".join(lines)
+                )
+        deadline = time.monotonic() + _PATIENCE
+        while len(list(folder.glob("import-bucket/reports/**/summary.json"))) < files and time.monotonic() < deadline:
+            time.sleep(0.2)
+
     def _work_until(self, end: float, number: int) -> None:
         choose = random.Random(self._seed * 1000 + number)
         turn = 0
@@ -100,16 +125,7 @@ class Clients:
             (method,) = choose.choices(list(self._methods), list(self._methods.values()))
             method = method if key in self._ids else "PUT"
             name = f"c{number}n{turn}"
-            body: Json = {}
-            if method == "PUT":
-                body = {
-                    "first_name": name,
-                    "last_name": "Doe",
-                    "email": f"{name}@example.com",
-                    "group_id": 1 + turn % 3,
-                }
-            elif method == "PATCH":
-                body = {"last_name": name}
+            body = {"PUT": _body(name, turn), "PATCH": {"last_name": name}, "DELETE": {}}[method]
             self._send(method, key, body, _IMPATIENT if choose.randrange(20) == 0 else 40)
 
     def _send(self, method: str, key: str, body: Json, timeout: float) -> None:
@@ -123,6 +139,10 @@ class Clients:
         self.sent.append(Sent(method, key, body, answer.status_code, shown))
         if method == "PUT" and answer.is_success:
             self._ids[key] = shown["id"]
+
+
+def _body(name: str, number: int) -> Json:
+    return {"first_name": name, "last_name": "Doe", "email": f"{name}@example.com", "group_id": 1 + number % 3}
 
 
 def problems_of(sent: Sequence[Sent], events: dict[int, list[Change]], now: dict[int, Json]) -> Iterator[str]:
@@ -186,8 +206,13 @@ def run_once(folder: Path, methods: dict[str, int], clients: int, seconds: float
     done: Counter[str] = Counter()
     with service_with_proxy(folder, *_WITH_CUSTOMERS) as (target, url):
         writers = Clients(url, (folder / "token").read_text().strip(), methods, seed)
-        with failing(target, ("kills", "cuts"), seed, done):
-            writers.work(clients, seconds)
+        over = threading.Event()
+        with ThreadPoolExecutor(1) as importer:
+            files = importer.submit(writers.import_files, folder, over)
+            with failing(target, ("kills", "cuts"), seed, done):
+                writers.work(clients, seconds)
+            over.set()
+            files.result()
     # Nothing of the first run goes on: what was not applied by now never will be.
     with running_service(folder, *_WITH_CUSTOMERS) as (_, url), closing(writers.http):
         writers.http.base_url = httpx.URL(url)
@@ -202,8 +227,9 @@ def run_once(folder: Path, methods: dict[str, int], clients: int, seconds: float
     figures = {
         "clients, keys, seconds, seed": f"{clients}, {_KEYS}, {seconds:.0f}, {seed}",
         "faults": counts(done),
-        "requests": f"{len(writers.sent):,}",
-        "answers": counts(Counter(str(one.status or "lost") for one in writers.sent)),
+        "requests": f"{sum(one.method != 'import' for one in writers.sent):,}",
+        "answers": counts(Counter(str(one.status or "lost") for one in writers.sent if one.method != "import")),
+        "rows of imports": f"{sum(one.method == 'import' for one in writers.sent):,}",
         "writes of unknown outcome": f"{sum(one.in_doubt for one in writers.sent):,}",
         "versions": f"{sum(one.action != 'deleted' for changes in events.values() for one in changes):,}",
         "deletions": f"{sum(one.action == 'deleted' for changes in events.values() for one in changes):,}",

@@ -138,6 +138,14 @@ class Client:
         return len(lost), len(surplus)
 
 
+SESSION: Final = boto3.Session(
+    region_name="us-east-1",
+    aws_access_key_id="local",
+    aws_secret_access_key="local",  # noqa: S106 (words that the laptop's services do not check)
+)
+"""For clients of the laptop's services."""
+
+
 @contextmanager
 def running_service(
     data: Path, *arguments: str, program: str = "local", environment: Mapping[str, str] | None = None
@@ -202,13 +210,7 @@ def kill_until(end: float, pid: int, killed: Counter[str]) -> None:
 
 def indexes_that_differ(data: Path) -> int:
     """Count the rows that an index lacks or shows otherwise than the table."""
-    client = boto3.client(
-        "dynamodb",
-        endpoint_url=json.loads((data / "endpoints.json").read_text())["dynamodb"],
-        region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 (words that the engine does not check)
-    )
+    client = SESSION.client("dynamodb", endpoint_url=json.loads((data / "endpoints.json").read_text())["dynamodb"])
     name = next(table for table in client.list_tables()["TableNames"] if table.startswith("Customers"))
 
     def rows(**index: str) -> dict[str, dict[str, Any]]:

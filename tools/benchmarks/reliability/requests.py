@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
 import httpx
 
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from local.data_folder import IN_MEMORY
 from tools.benchmarks.reliability.fault_proxy import Fault, FaultProxy
+from tools.benchmarks.reliability.load import SESSION
 from tools.benchmarks.reliability.trials import JOHN, KINDS, Json, Trial, Verdict
 
 if TYPE_CHECKING:
@@ -175,13 +175,7 @@ def running_world(*arguments: str) -> Iterator[World]:
         if process.stdout is None:
             raise RuntimeError("the process has no output")
         url = next(line.split()[1] for line in process.stdout if line.startswith("ready"))
-        client = boto3.client(
-            "dynamodb",
-            endpoint_url=store(),
-            region_name="us-east-1",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 (words that the engine does not check)
-        )
+        client = SESSION.client("dynamodb", endpoint_url=store())
         names = client.list_tables()["TableNames"]
         tables = {
             f"{name}_TABLE": next(table for table in names if table.upper().startswith(name))

@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import boto3
-
 from tools.benchmarks.reliability.fault_proxy import FaultProxy
 from tools.benchmarks.reliability.history.check import check
 from tools.benchmarks.reliability.history.clients import GROUPS, SORTS, Client, Directory
 from tools.benchmarks.reliability.history.faults import FAULTS, Target
 from tools.benchmarks.reliability.history.operations import History
-from tools.benchmarks.reliability.load import running_service
+from tools.benchmarks.reliability.load import SESSION, running_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -109,13 +107,7 @@ def read_end(reader: Client, folder: Path, operations: list[Operation]) -> Histo
 
 def ids_in_table(folder: Path) -> list[int]:
     """Return the ids of all customers, without tombstones, from the table itself and not through the service."""
-    client = boto3.client(
-        "dynamodb",
-        endpoint_url=json.loads((folder / "endpoints.json").read_text())["dynamodb"],
-        region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 (words that the engine does not check)
-    )
+    client = SESSION.client("dynamodb", endpoint_url=json.loads((folder / "endpoints.json").read_text())["dynamodb"])
     with closing(client):
         name = next(table for table in client.list_tables()["TableNames"] if table.startswith("Customers"))
         pages = client.get_paginator("scan").paginate(
