@@ -86,8 +86,7 @@ def test_the_page_is_no_way_to_other_files_and_the_problem_types_lead_to_it(serv
 
 
 def test_the_page_as_files_calls_the_api_it_is_told(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "local.reference", str(tmp_path / "page"), "--api", "https://api.example.com/prod"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    write_reference(ROOT / "docs", tmp_path / "page", ROOT / "node_modules", "https://api.example.com/prod")
     files = {file.relative_to(tmp_path / "page").as_posix() for file in (tmp_path / "page").rglob("*")}
     assert {"index.html", "page.js", "page.css", "problems.html", "scalar/standalone.js", "laptop.json"} <= files
     document = (tmp_path / "page/openapi.yaml").read_text(encoding="utf-8")

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.environment
 
 NO_SERVICE: Final = "Error: No service is running in"
 CURL: Final = "try "
+API: Final = "https://api.example.com/prod"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, Cl
 
     `make docs` also makes the environment of `make run`, and ends by itself.
     """
-    firsts = (("./customers", "--help"), ("make", "docs"))
+    firsts = (("./customers", "--help"), ("make", "docs", f"API={API}"))
     folders = [copy(tmp_path_factory.mktemp("clone") / "customers-api") for _ in firsts]
     with ThreadPoolExecutor() as pool:
         command_line, made_docs = pool.map(lambda folder, first: Clone(folder, run(folder, *first)), folders, firsts)
@@ -105,6 +106,7 @@ def test_the_site_is_built_in_a_bare_clone_and_every_link_within_it_leads_somewh
     site = after_run.folder / "build/docs"
     assert broken_links(site) == []
     assert loaded_from_elsewhere(site) == []
+    assert f"servers:\n- url: {API}\n" in (site / "reference/openapi.yaml").read_text(encoding="utf-8")
 
 
 def test_every_page_of_the_site_has_the_same_sidebar_with_every_document_in_it(after_run: Clone) -> None:
