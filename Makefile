@@ -63,7 +63,7 @@ fuzz-reading: .venv/.dev-ready ## Look for the file that takes the longest per b
 	@PYTHONPATH=layers/customers .venv/bin/python -m tests.fuzz.reading $(ARGS)
 
 .PHONY: docs
-docs: .venv/.run-ready .venv/site/.ready node_modules/.ready tools/site/node_modules/.ready ## Build all documents and the reference page to build/docs, a site for any web server (API=https://… is what it calls)
+docs: .venv/.run-ready .venv/site/.ready node_modules/.ready tools/site/node_modules/.ready ## Build all documents and the reference page into a site, build/docs (API=https://… is what the page calls)
 	@.venv/bin/python -m tools.site build/docs $(if $(API),--api $(API))
 
 .PHONY: clients
