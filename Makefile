@@ -63,8 +63,8 @@ fuzz-reading: .venv/.dev-ready ## Look for the file that takes the longest per b
 	@PYTHONPATH=layers/customers .venv/bin/python -m tests.fuzz.reading $(ARGS)
 
 .PHONY: docs
-docs: .venv/.run-ready node_modules/.ready ## Write the reference page as files to build/docs (API=https://… is what it calls)
-	@.venv/bin/python -m local.reference build/docs $(if $(API),--api $(API))
+docs: .venv/.run-ready .venv/site/.ready node_modules/.ready tools/site/node_modules/.ready ## Build all documents and the reference page into a site, build/docs (API=https://… is what the page calls)
+	@.venv/bin/python -m tools.site build/docs $(if $(API),--api $(API))
 
 .PHONY: clients
 clients: .venv/.dev-ready .venv/clients/.debian-ready node_modules/.ready tools/clients/node_modules/.ready ## Generate clients with every common generator, run a scenario with each, write the table of docs/clients.md
@@ -126,6 +126,7 @@ pins: .venv/.dev-ready ## Renew all pinned requirements from the .in files (ARGS
 	@$(UV_COMPILE) $(ARGS) requirements/clients.in -o requirements/clients.txt
 	@$(UV_COMPILE) $(ARGS) requirements/mutants.in -o requirements/mutants.txt
 	@$(UV_COMPILE) $(ARGS) requirements/load.in -o requirements/load.txt
+	@$(UV_COMPILE) $(ARGS) requirements/site.in -o requirements/site.txt
 	@$(UV_COMPILE) $(ARGS) requirements/run.in -c requirements/dev.txt -o requirements/run.txt
 	@$(UV_COMPILE) $(ARGS) layers/customers/requirements.in -c requirements/dev.txt -o layers/customers/requirements.txt
 	@for folder in tools/benchmarks tools/benchmarks/peers/boto3 tools/benchmarks/peers/fastapi tools/benchmarks/peers/flask tools/benchmarks/peers/powertools; do \

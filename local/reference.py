@@ -1,17 +1,12 @@
-"""The API's reference as a page to read and to try: served beside the API, or written as files for any web server.
-
-`python -m local.reference FOLDER [--api URL]` writes it.
-"""
+"""The API's reference as a page to read and to try: served beside the API, or written as files for any web server."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import mimetypes
 import os
 import re
 import shutil
-import sys
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +22,7 @@ from werkzeug.wrappers import Response
 from local.gateway.request_log import CALL, HIDDEN, Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Python's own table does not have it.
@@ -40,6 +35,7 @@ _LAPTOP: Final = "laptop.json"
 _OWN_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?", re.ASCII)
 _PROBLEM: Final = re.compile(r"[a-z0-9-]{1,100}")
 _SLOT: Final = "<!-- problems.md -->"
+_SITE_SLOT: Final = "<!-- site -->"
 
 
 class Reference:
@@ -108,7 +104,9 @@ def _is_own(environ: WSGIEnvironment) -> bool:
     return any([row[1][-5:], row[2][-5:], row[7]] == [*ends, str(os.getuid())] for row in rows)
 
 
-def write_reference(docs: Path, folder: Path, packages: Path, api: str | None = None) -> None:
+def write_reference(
+    docs: Path, folder: Path, packages: Path, api: str | None = None, *, site: str | None = None
+) -> None:
     """Write the page.
 
     Parameters
@@ -121,6 +119,8 @@ def write_reference(docs: Path, folder: Path, packages: Path, api: str | None = 
         The folder `node_modules`.
     api
         The address that calls go to; None for where the page itself comes from.
+    site
+        The way back to the site that the page is a part of; None if there is none, as on the laptop.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / _RENDERER).mkdir(parents=True)
@@ -137,9 +137,15 @@ def write_reference(docs: Path, folder: Path, packages: Path, api: str | None = 
             document = {**yaml.safe_load(text), "servers": [{"url": api}]}
             text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
         (folder / source.name).write_text(text, encoding="utf-8")
-    page = folder / "problems.html"
-    problems = _html((docs / "problems.md").read_text(encoding="utf-8"))
-    page.write_text(page.read_text(encoding="utf-8").replace(_SLOT, problems), encoding="utf-8")
+    slots = {
+        _SLOT: _html((docs / "problems.md").read_text(encoding="utf-8")),
+        _SITE_SLOT: f'<nav class="site"><a href="{site}">← Guides and documents</a></nav>' if site else "",
+    }
+    for page in folder.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for slot, content in slots.items():
+            text = text.replace(slot, content)
+        page.write_text(text, encoding="utf-8")
 
 
 def _html(markdown: str) -> str:
@@ -151,24 +157,3 @@ def _html(markdown: str) -> str:
             heading.attrSet("id", text.content.lower().replace(" ", "-"))
     rendered: str = parser.renderer.render(tokens, parser.options, {})
     return rendered
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page as files.
-
-    Returns
-    -------
-    int
-        The exit code, 0.
-    """
-    parser = argparse.ArgumentParser(prog="local.reference", description="Writes the reference page as files.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--api", metavar="URL", help="where the API answers, as the stack's output ApiUrl")
-    options = parser.parse_args(arguments)
-    write_reference(Path("docs"), options.folder, Path("node_modules"), options.api)
-    print(options.folder / "index.html")  # noqa: T201 - to the terminal
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

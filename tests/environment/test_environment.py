@@ -5,6 +5,7 @@ The environment that runs the tests has every package, so no other test notices 
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.browser import a_browser_if_there_can_be_one, try_site
 from tests.conftest import ROOT
 from tests.environment.clone import Clone, copy, run, serving
+from tests.site import broken_links, loaded_from_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,15 +29,16 @@ pytestmark = pytest.mark.environment
 
 NO_SERVICE: Final = "Error: No service is running in"
 CURL: Final = "try "
+API: Final = "https://api.example.com/prod"
 
 
 @pytest.fixture(scope="module")
 def clones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, Clone]]:
     """Two clones: what was done first in one is `./customers --help`, in the other `make docs`.
 
-    `make docs` makes its environment by the targets of `make run`, and ends by itself.
+    `make docs` also makes the environment of `make run`, and ends by itself.
     """
-    firsts = (("./customers", "--help"), ("make", "docs"))
+    firsts = (("./customers", "--help"), ("make", "docs", f"API={API}"))
     folders = [copy(tmp_path_factory.mktemp("clone") / "customers-api") for _ in firsts]
     with ThreadPoolExecutor() as pool:
         command_line, made_docs = pool.map(lambda folder, first: Clone(folder, run(folder, *first)), folders, firsts)
@@ -96,10 +100,61 @@ def test_a_bare_clone_says_that_no_service_is_running(bare: Clone, command: tupl
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_reference_page_is_written_in_a_bare_clone(after_run: Clone) -> None:
+def test_the_site_is_built_in_a_bare_clone_and_every_link_within_it_leads_somewhere(after_run: Clone) -> None:
     assert after_run.first.returncode == 0, after_run.first.stderr
     assert after_run.first.stdout.splitlines()[-1] == "build/docs/index.html"
-    assert (after_run.folder / "build" / "docs" / "index.html").is_file()
+    site = after_run.folder / "build/docs"
+    assert broken_links(site) == []
+    assert loaded_from_elsewhere(site) == []
+    assert f"servers:\n- url: {API}\n" in (site / "reference/openapi.yaml").read_text(encoding="utf-8")
+
+
+def test_every_page_of_the_site_has_the_same_sidebar_with_every_document_in_it(after_run: Clone) -> None:
+    site = after_run.folder / "build/docs"
+    pages = {file.relative_to(site) for file in site.rglob("*.html")}
+    # It has its own sidebar, and leads back.
+    pages -= {Path("reference/index.html"), Path("reference/problems.html")}
+    sidebars = {page: _sidebar(site, page) for page in sorted(pages)}
+    home = sidebars[Path("index.html")]
+    assert set(home) == {str(page) for page in pages - {Path("index.html"), Path("search.html")}} | {
+        "reference/index.html"
+    }
+    assert {page for page, sidebar in sidebars.items() if sidebar != home} == set()
+
+
+def _sidebar(site: Path, page: Path) -> list[str]:
+    """Return the pages that a page's sidebar has, in order."""
+    text = (site / page).read_text(encoding="utf-8")
+    (tree,) = re.findall(r'<div class="sidebar-tree">(.*?)\n</div>', text, re.DOTALL)
+    links = re.findall(r'<a class="[^"]*reference internal[^"]*" href="([^"]*)"', tree)
+    return [
+        str((site / page.parent / link if link != "#" else site / page).resolve().relative_to(site)) for link in links
+    ]
+
+
+def test_the_site_works_in_a_browser_and_asks_nobody_else(after_run: Clone) -> None:
+    with a_browser_if_there_can_be_one():
+        seen = try_site(after_run.folder / "build/docs")
+    assert "3. Cursors are encrypted with a key that is kept with the data" in seen["found"]["server"]
+    assert seen["found"]["folder"] == seen["found"]["server"]
+    assert seen["hops"] == ["/reference/index.html", "/index.html"]
+    assert seen["diagrams"]["light"] == seen["diagrams"]["dark"] > 20
+    assert seen["backgrounds"]["light"] != seen["backgrounds"]["dark"]
+    assert seen["tooWide"] == []
+    assert seen["foreign"] == []
+    assert seen["errors"] == []
+
+
+def test_a_link_to_a_heading_that_is_not_there_fails_the_build_and_leaves_the_site(after_run: Clone) -> None:
+    page = after_run.folder / "docs/cost.md"
+    before = page.read_bytes()
+    page.write_bytes(before + b"\n[x](operations.md#no-such-heading)\n")
+    done = after_run.run("make", "docs")
+    page.write_bytes(before)
+    assert done.returncode == 2
+    assert "cost.md:" in done.stderr
+    assert "no-such-heading" in done.stderr
+    assert (after_run.folder / "build/docs/index.html").is_file()
 
 
 def test_the_service_and_then_the_command_line_work_after_make_run_alone(after_run: Clone) -> None:

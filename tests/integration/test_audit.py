@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-MANIFESTS = [ROOT / "package.json", *(ROOT / "tools" / name / "package.json" for name in ("clients", "lint"))]
+MANIFESTS = [ROOT / "package.json", *(ROOT / "tools" / name / "package.json" for name in ("clients", "lint", "site"))]
 PACKAGES: dict[str, str] = {
     name: version
     for manifest in MANIFESTS

@@ -5,26 +5,13 @@
 // Prints what the page showed, as JSON, and puts its pictures into the folder PICTURES. CHROMIUM names the browser's
 // program.
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { newPage, started } from './chromium.mjs';
 
 const [url, pictures] = process.argv.slice(2);
 const DESKTOP = { width: 1440, height: 900 };
 const PHONE = { width: 400, height: 800 };
 const FIRST = 'Create one customer, or up to a hundred';
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM,
-  headless: true,
-  args: [
-    // CI is root in a container, where Chromium's own sandbox does not start; the page is ours.
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const browser = await started();
 const seen = { title: '', pages: [], looks: {}, foreign: [], errors: [], statuses: {} };
 try {
   for (const [name, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
@@ -42,17 +29,7 @@ try {
 console.log(JSON.stringify(seen));
 
 async function opened(viewport, colorScheme) {
-  const context = await browser.newContext({ viewport, colorScheme });
-  const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
-  page.on('request', (request) => {
-    if (!request.url().startsWith(url) && !/^(data|blob):/.test(request.url())) seen.foreign.push(request.url());
-  });
-  // The browser calls every response with an error's status an error.
-  page.on('console', (message) => {
-    if (message.type() === 'error' && !message.location().url.includes('/api/')) seen.errors.push(message.text());
-  });
-  page.on('pageerror', (error) => seen.errors.push(String(error)));
+  const page = await newPage(browser, { viewport, colorScheme }, url, seen);
   await page.goto(`${url}/docs`);
   await heading(page, FIRST).waitFor();
   return page;

@@ -1,0 +1,1 @@
+"""Builds the documents and the reference page into one site: `make docs`."""
