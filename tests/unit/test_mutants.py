@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,12 @@ def test_no_handler_is_left_decorated_and_each_is_what_it_was(app: Path) -> None
     assert list(map(ast.dump, handled.body)) == list(map(ast.dump, handler.body))
     wrapped = [f"lambda_handler = {ast.unparse(decorator)}(handle)" for decorator in handler.decorator_list]
     assert [line for line in ast.unparse(after).splitlines() if line.startswith("lambda_handler =")] == wrapped
+
+
+def test_the_tests_that_mutants_are_tried_with_exist() -> None:
+    settings = tomllib.loads((ROOT / "tools/mutants/settings.toml").read_text(encoding="utf-8"))
+    for path in settings["tool"]["mutmut"]["pytest_add_cli_args_test_selection"]:
+        assert (ROOT / path).exists(), path
 
 
 def test_a_survivor_is_known_by_its_function_and_what_it_changes() -> None:
