@@ -72,7 +72,8 @@ def test_every_document_has_its_one_place_in_the_sidebar() -> None:
     parts = yaml.safe_load((ROOT / "tools/site/sidebar.yaml").read_text(encoding="utf-8"))
     entries = [next(iter(entry)) if isinstance(entry, dict) else entry for part in parts.values() for entry in part]
     decisions = {str(file.relative_to(ROOT)) for file in (ROOT / "docs/decisions").glob("0*.md")}
-    documents = {str(file.relative_to(ROOT)) for file in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]}
+    patterns = ("*.md", ".github/*.md", "docs/**/*.md")
+    documents = {str(file.relative_to(ROOT)) for pattern in patterns for file in ROOT.glob(pattern)}
     assert sorted(entries) == sorted({*documents, "reference"} - decisions - {"README.md"})
 
 

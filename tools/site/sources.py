@@ -22,6 +22,7 @@ HOME: Final = "README.md"
 REFERENCE: Final = "reference"
 """The folder of the reference page."""
 _DOCS: Final = PurePosixPath("docs")
+_GITHUB: Final = PurePosixPath(".github")
 _NO_PAGES: Final = _DOCS / "page"
 """What the reference page is made of."""
 _LINK: Final = re.compile(r"\[(?P<text>[^\[\]]*)\]\((?P<link>[^)\s]+)\)")
@@ -102,19 +103,24 @@ def page(root: Path, source: PurePosixPath) -> str:
 
 def _files(root: Path) -> list[PurePosixPath]:
     """Return the documents, and the files beside them."""
-    found = [*root.glob("*.md"), *(path for path in (root / _DOCS).rglob("*") if path.is_file())]
+    found = [
+        *root.glob("*.md"),
+        *root.glob(".github/*.md"),
+        *(path for path in (root / _DOCS).rglob("*") if path.is_file()),
+    ]
     names = sorted(PurePosixPath(path.relative_to(root).as_posix()) for path in found)
     return [name for name in names if _is_published(root, name) and "__pycache__" not in name.parts]
 
 
 def _is_published(root: Path, name: PurePosixPath) -> bool:
     own = name.is_relative_to(_DOCS) and not name.is_relative_to(_NO_PAGES)
-    return (root / name).is_file() and (own or (name.suffix == ".md" and len(name.parts) == 1))
+    return (root / name).is_file() and (own or (name.suffix == ".md" and str(name.parent) in {".", str(_GITHUB)}))
 
 
 def _place(source: PurePosixPath) -> PurePosixPath:
     """Return where the site has a file."""
-    name = source.relative_to(_DOCS) if source.is_relative_to(_DOCS) else source
+    beside = next((folder for folder in (_DOCS, _GITHUB) if source.is_relative_to(folder)), PurePosixPath())
+    name = source.relative_to(beside)
     return name.with_name("index.md") if name.name == "README.md" else name
 
 
