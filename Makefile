@@ -114,6 +114,10 @@ bench-imports: .venv/.dev-ready node_modules/.ready ## Measure imports: the work
 	@BOTO_DISABLE_CRT=true PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.import_worker
 	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.imports $(ARGS)
 
+.PHONY: bench-sync
+bench-sync: .venv/.dev-ready node_modules/.ready ## Take 100,000 customers through a nightly sync, an export and an edited export, and count what is written (ARGS='--rows 2000')
+	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.sync $(ARGS)
+
 .PHONY: reliability
 reliability: .venv/.dev-ready node_modules/.ready ## Let things fail, count what is lost, and write docs/reliability.md
 	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.reliability $(ARGS)

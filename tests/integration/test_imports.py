@@ -284,6 +284,8 @@ def test_an_import_that_was_forgotten_meets_its_own_rows(cloud: ImportCloud) -> 
         (gzip.compress(_csv(_rows(_new_group(), 80)), mtime=0)[:-9], "gzip_cut_off", 81, 80),
         (b"[%s, %s]" % (json.dumps(_rows(_new_group(), 1)[0]).encode(), b"[" * 100_000), "row_too_long", 2, 1),
     ],
+    # The data differ each time, and so would the names of the tests.
+    ids=["empty", "not text", "wrong header", "cut off", "not JSON", "gzip cut off", "row too long"],
 )
 def test_a_file_that_is_broken_says_so_and_loses_none_of_the_rows_read(
     data: bytes, code: str, row: int, created: int, cloud: ImportCloud

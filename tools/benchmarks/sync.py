@@ -1,0 +1,251 @@
+"""A nightly sync of many customers, from the file to the last edited cell: what is counted, and what is written.
+
+`make bench-sync` (ARGS='--rows 2000' for a short run) takes files through the command line, on services of its own.
+After each step it compares counts, customers and events with what they have to be, and stops if one differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from tools.benchmarks.reliability.load import running_service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+type Json = dict[str, Any]
+type Rows = list[dict[str, str]]
+
+_ROOT: Final = Path(__file__).parents[2]
+_GROUPS: Final = 50
+_CHANGED: Final = 100
+"""One row in so many is changed."""
+_BY_OTHERS: Final = 10
+_SERVICE_FIELDS: Final = frozenset({"id", "created_at", "updated_at", "version"})
+
+
+class Sync:
+    """A folder with files, and a service that takes them."""
+
+    def __init__(self, folder: Path, data: Path, url: str) -> None:
+        self._folder = folder
+        self._data = data
+        token = (data / "token").read_text().strip()
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=40)
+        self._expected = 0
+        self.lines: list[str] = []
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def import_file(self, what: str, rows: Rows, **expected: int) -> None:
+        """Import rows, and compare the counts and the number of events with what they have to be."""
+        file = self._folder / "rows.csv"
+        _write(file, rows)
+        started = time.monotonic()
+        done = self._customers("import", "--json", file)
+        seconds = time.monotonic() - started
+        summary: Json = json.loads(done.stdout)
+        names = ("created", "updated", "unchanged", "rejected")
+        _same(what, {name: summary.get(name, 0) for name in names}, {name: expected.get(name, 0) for name in names})
+        writes = expected.get("created", 0) + expected.get("updated", 0)
+        self._settle(what, writes)
+        counts = ", ".join(f"{expected[name]:,} {name}" for name in names if name in expected)
+        self._add(what, counts, writes, seconds, len(rows))
+
+    def dry_run(self, rows: Rows) -> None:
+        """Look at rows, and see that nothing was written."""
+        file = self._folder / "rows.csv"
+        _write(file, rows)
+        started = time.monotonic()
+        summary: Json = json.loads(self._customers("import", "--json", "--dry-run", file).stdout)
+        self._add("a dry run: all valid", "", 0, time.monotonic() - started, len(rows))
+        _same("the dry run", (summary["rows"], summary["valid"], summary["rejected"]), (len(rows), len(rows), 0))
+        self._settle("the dry run", 0)
+        _same("customers after the dry run", self.export("an export of nothing"), [])
+
+    def export(self, what: str, *, interrupted: bool = False) -> Rows:
+        """Export all customers, and return the rows."""
+        file = self._folder / "all.csv"
+        file.unlink(missing_ok=True)
+        started = time.monotonic()
+        if interrupted:
+            self._interrupt("export", "-o", file)
+        self._customers("export", "-o", file)
+        seconds = time.monotonic() - started
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        _same(what, len({row["id"] for row in rows}), len(rows))
+        self._add(what, "", 0, seconds, len(rows))
+        return rows
+
+    def change(self, rows: Rows) -> None:
+        """Change customers as another client."""
+        for row in rows:
+            self._http.patch(
+                f"/api/customers/{row['id'].removeprefix('C-')}", json={"last_name": "Other"}
+            ).raise_for_status()
+        self._settle("another client", len(rows))
+
+    def write_until(self, over: threading.Event) -> None:
+        """Create and delete customers of a group of their own."""
+        writes = 0
+        body = {"first_name": "A", "last_name": "B", "email": "a@example.com", "group_id": _GROUPS + 1}
+        while not over.is_set():
+            made = self._http.post("/api/customers/", json=body).raise_for_status().json()
+            self._http.delete(f"/api/customers/{made['id']}").raise_for_status()
+            writes += 2
+        self._settle("a writer", writes)
+
+    def _add(self, what: str, counts: str, events: int, seconds: float, rows: int) -> None:
+        self.lines.append(f"| {what} | {counts} | {events:,} | {seconds:.0f} | {rows / seconds:,.0f} |")
+        print(self.lines[-1], flush=True)
+
+    def _customers(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command: Sequence[str | Path] = [_ROOT / "customers", *arguments]
+        environment = {**os.environ, "DATA_DIR": str(self._data)}
+        # Exit code 1 says that rows were rejected, which the counts show.
+        return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+
+    def _interrupt(self, *arguments: str | Path) -> None:
+        """Start a command, and stop it after its first second of work."""
+        command: Sequence[str | Path] = [_ROOT / "customers", *arguments]
+        environment = {**os.environ, "DATA_DIR": str(self._data)}
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:  # noqa: S603
+            kept = self._folder / ".all.csv.part"
+            while process.poll() is None and not (kept.exists() and kept.stat().st_size > 0):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+
+    def _events(self) -> int:
+        """Count the events of changes so far, each once."""
+        events = self._data / "events.jsonl"
+        if not events.exists():
+            return 0
+        with events.open(encoding="utf-8") as lines:
+            found = (json.loads(line) for line in lines)
+            return len({event["detail"]["event_id"] for event in found if event["source"] == "customers"})
+
+    def _settle(self, what: str, events: int) -> None:
+        """Wait until so many more events are there, and a moment longer, in which there must not come another."""
+        self._expected += events
+        deadline = time.monotonic() + 120
+        while self._events() != self._expected and time.monotonic() < deadline:
+            time.sleep(0.5)
+        time.sleep(2)
+        _same(f"events of {what}", self._events(), self._expected)
+
+
+def _same(what: str, found: object, wanted: object) -> None:
+    if found != wanted:
+        raise SystemExit(f"{what}: {found}, and not {wanted}")
+
+
+def _write(file: Path, rows: Rows) -> None:
+    with file.open("w", encoding="utf-8", newline="") as output:
+        writer = csv.DictWriter(output, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _made_up(number: int) -> Rows:
+    return [
+        {
+            "external_id": f"shop-{one}",
+            "first_name": f"First{one}",
+            "last_name": f"Last{one}",
+            "email": f"customer.{one}@example.com",
+            "group_id": str(one % _GROUPS + 1),
+            "age": str(one % 100),
+            "metadata.plan": "gold" if one % 3 else "",
+        }
+        for one in range(number)
+    ]
+
+
+def _edited(rows: Rows, name: str) -> Rows:
+    """Return the rows with every hundredth changed."""
+    return [{**row, "last_name": f"{name}{index}"} if index % _CHANGED == 0 else row for index, row in enumerate(rows)]
+
+
+def _content(rows: Rows) -> set[tuple[tuple[str, str], ...]]:
+    return {tuple(sorted(item for item in row.items() if item[0] not in _SERVICE_FIELDS)) for row in rows}
+
+
+def _first_service(sync: Sync, number: int) -> Rows:
+    rows, changed = _made_up(number), number // _CHANGED
+    sync.dry_run(rows)
+    sync.import_file("the first night", rows, created=number)
+    rows = _edited(rows, "Changed")
+    sync.import_file("the next night, 1 % changed", rows, updated=changed, unchanged=number - changed)
+    over = threading.Event()
+    writer = threading.Thread(target=sync.write_until, args=(over,))
+    writer.start()
+    exported = sync.export("an export, interrupted and resumed, beside a writer", interrupted=True)
+    over.set()
+    writer.join()
+    exported = [row for row in exported if row["group_id"] != str(_GROUPS + 1)]
+    _same("customers of the export", _content(exported), _content([{**row} for row in rows]))
+    sync.import_file("the export, unchanged", exported, unchanged=number)
+    exported.sort(key=lambda row: row["external_id"])
+    sync.change(exported[::_CHANGED][:_BY_OTHERS])
+    sync.import_file(
+        "the export, 1 % edited, of which others changed ten",
+        _edited(exported, "Edited"),
+        updated=changed - _BY_OTHERS,
+        unchanged=number - changed,
+        rejected=_BY_OTHERS,
+    )
+    return sync.export("an export")
+
+
+def run(folder: Path, rows: int) -> list[str]:
+    """Sync so many rows, and return the lines of the table.
+
+    Raises
+    ------
+    SystemExit
+        What was counted, written or announced is not what it has to be.
+    """
+    lines: list[str] = []
+    exported: Rows = []
+    for part in ("first", "second"):
+        with running_service(folder / part) as (_, url):
+            sync = Sync(folder, folder / part, url)
+            if part == "first":
+                exported = _first_service(sync, rows)
+            else:
+                sync.import_file("the export, into an empty service", exported, created=rows)
+                _same("customers of the copy", _content(sync.export("the copy's export")), _content(exported))
+            sync.close()
+            lines += sync.lines
+    return lines
+
+
+def main() -> int:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(prog="bench-sync", description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000, help="a multiple of 100 from 1000 (default: %(default)s)")
+    with tempfile.TemporaryDirectory() as folder:
+        lines = run(Path(folder), parser.parse_args().rows)
+    print("\n| step | rows | events | seconds | rows a second |")
+    print("\n".join(["| --- | --- | ---: | ---: | ---: |", *lines]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
