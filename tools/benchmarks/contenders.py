@@ -98,7 +98,7 @@ def _contenders(built: Path, endpoint: str, stack: Stack) -> dict[str, Contender
         f"{name}, bytecode": plain[name]._replace(package=_compiled(plain[name].package))
         for name in ("boto3 get", "Flask", "Powertools", "FastAPI")
     }
-    customers = _fill(endpoint, stack)
+    customers = fill(endpoint, stack)
     return plain | compiled | {
         "authorizer": ours("Authorize", _event("authorize/valid")),
         "GET": ours("GetCustomer", get),
@@ -152,7 +152,8 @@ class _Customers:
         return _event("delete_customer/valid", pathParameters={"customer_id": customer_id})()
 
 
-def _fill(endpoint: str, stack: Stack) -> _Customers:
+def fill(endpoint: str, stack: Stack) -> _Customers:
+    """Put a thousand customers, the one of the events, and their token into an empty engine."""
     client = boto3.client(
         "dynamodb",
         endpoint_url=endpoint,
