@@ -33,8 +33,8 @@ freed without the collector. With 2,000, collecting took a twelfth of an import 
 class Late(ModuleType):
     """Stands for a module, and loads it when a name of it is asked for.
 
-    It is never wrong: a library that needs the module as soon as it imports it gets it then. Python's own
-    `importlib.util.LazyLoader` is no help, because any later `import` of the module would load it.
+    A library that needs the module as soon as it imports it gets it then. Python's own `importlib.util.LazyLoader` is
+    no help, because any later `import` of the module would load it.
     """
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever the module has)
