@@ -92,6 +92,10 @@ audit: .venv/.dev-ready ## Look up known vulnerabilities of all that is pinned (
 bench: .venv/.bench-ready node_modules/.ready ## Compare the functions with bare boto3 and the usual frameworks
 	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.ladder $(ARGS)
 
+.PHONY: instructions
+instructions: .venv/.dev-ready .venv/.valgrind-ready node_modules/.ready ## Count what each function's start costs, and write the figures that the tests compare with
+	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.instructions
+
 .PHONY: bench-http
 bench-http: .venv/.dev-ready node_modules/.ready ## Measure the whole service on this machine under load
 	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.http_load $(ARGS)
@@ -161,7 +165,7 @@ endef
 export NO_NPM NO_PYTHON NO_VENV
 
 # npm is looked for first, so that nothing is installed where it is missing.
-WITH_NPM := run docs test check clients fuzz mutants screenshot bench bench-http bench-pages bench-writes bench-imports reliability
+WITH_NPM := run docs test check clients fuzz mutants screenshot bench instructions bench-http bench-pages bench-writes bench-imports reliability
 .venv/pyvenv.cfg: | $(if $(filter $(WITH_NPM),$(MAKECMDGOALS)),npm)
 	@for name in $(PYTHON) python3; do \
 		"$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && python=$$name && break; done; \

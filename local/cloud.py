@@ -120,10 +120,13 @@ class Cloud:
             if not in_memory:
                 self._folder.remember(data / DATABASE)
             started.callback(self._close_services)
-            self._serving = self._serve(stack)
+            pools = self._prepare(stack)
+            self._write_endpoints(stack)
+            # Meanwhile the services come up.
+            self.token = self._make_token(stack, pools)
+            self._serving = self._serve(stack, pools)
             self._seen = (modified, self._services_started())
             started.callback(self._serving.close)
-            self.token = self._make_token(stack)
             self._consume(stack, self._serving)
             started.pop_all()
         self._closing = threading.Event()
@@ -213,23 +216,38 @@ class Cloud:
     def _read(self) -> Stack:
         return read_stack(Template(self._template, self._parameters, stack_id=self._stack_id))
 
-    def _serve(self, stack: Stack) -> _Serving:
+    def _prepare(self, stack: Stack) -> dict[str, FunctionPool]:
+        """Start what serves a stack, and return its functions, which can use the tables alone as yet."""
         if stack.events and self._services is None:
             self._services = Services(self._logs / "services.log", self.data / "events.jsonl")
         create_tables(self._engine.endpoint, stack.tables)
-        if self._services is not None:
-            self._services.declare(stack.events)
-        endpoints = self._endpoints(stack)
+        endpoints = self._endpoints()
         pools = {name: FunctionPool(function, endpoints, self._logs) for name, function in stack.functions.items()}
         for pool in pools.values():
             # Installs what the layers require now, not during the first request.
             _ = pool.paths
+        return pools
+
+    def _serve(self, stack: Stack, pools: Mapping[str, FunctionPool]) -> _Serving:
+        if self._services is not None:
+            self._services.declare(stack.events)
         return _Serving(pools, Gateway(stack.api, pools), [])
 
-    def _endpoints(self, stack: Stack) -> dict[str, str]:
-        """Return the endpoint variables, and write the endpoints down for what works beside the service."""
+    def _endpoints(self) -> dict[str, str]:
+        """Return the endpoint variables."""
         dynamodb = self._engine.endpoint
-        known: dict[str, str] = {"dynamodb": dynamodb}
+        # Every name leads to this machine: nothing that a function does may reach a real account.
+        other = dynamodb if self._services is None else self._services.endpoint
+        return {
+            "AWS_ENDPOINT_URL": other,
+            "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
+            # EVENTBRIDGE is what an SDK looks at.
+            **{f"AWS_ENDPOINT_URL_{name}": other for name in ("EVENTBRIDGE", "EVENTS", "S3", "SQS")},
+        }
+
+    def _write_endpoints(self, stack: Stack) -> None:
+        """Write the endpoints down for what works beside the service."""
+        known: dict[str, str] = {"dynamodb": self._engine.endpoint}
         if self._services is not None:
             known["aws"] = self._services.endpoint
         # For tools that manage tokens or import files, and tests that look into tables and queues.
@@ -243,14 +261,6 @@ class Cloud:
         partial = self.data / f"{ENDPOINTS}.partial"
         partial.write_text(f"{text}\n", encoding="ascii")
         partial.replace(self.data / ENDPOINTS)
-        # Every name leads to this machine: nothing that a function does may reach a real account.
-        other = known.get("aws", dynamodb)
-        return {
-            "AWS_ENDPOINT_URL": other,
-            "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
-            # EVENTBRIDGE is what an SDK looks at.
-            **{f"AWS_ENDPOINT_URL_{name}": other for name in ("EVENTBRIDGE", "EVENTS", "S3", "SQS")},
-        }
 
     def _consume(self, stack: Stack, serving: _Serving) -> None:
         if self._services is None:
@@ -268,9 +278,9 @@ class Cloud:
                     self._import_bucket = ImportBucketFolder(self.data / IMPORT_BUCKET, services.s3, bucket.name)
                     self._import_bucket.start()
 
-    def _make_token(self, stack: Stack) -> Path | None:
+    def _make_token(self, stack: Stack, pools: Mapping[str, FunctionPool]) -> Path | None:
         for authorizer in stack.api.authorizers.values():
-            pool = self._serving.pools[authorizer.function]
+            pool = pools[authorizer.function]
             if "TOKENS_TABLE" in pool.environment:
                 file = self.data / TOKEN
                 command = [sys.executable, "-I", "-S", str(_FIRST_TOKEN), str(file), *pool.paths]
@@ -303,7 +313,8 @@ class Cloud:
             old = self._serving
             try:
                 stack = self._read()
-                new = self._serve(stack)
+                new = self._serve(stack, self._prepare(stack))
+                self._write_endpoints(stack)
             except LocalError as error:
                 self._say(f"the template's change is not served: {error}")
                 # A template's error stays until somebody mends it; services that died again are declared again.

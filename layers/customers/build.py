@@ -6,14 +6,17 @@ Otherwise Python would compile the packages at each cold start, and botocore wou
 
 from __future__ import annotations
 
+import ast
 import compileall
 import json
 import os
 import re
 import shutil
 import subprocess
+import symtable
 import sys
 import tempfile
+from importlib.util import resolve_name
 from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import TYPE_CHECKING, Any, Final
@@ -44,6 +47,27 @@ def __getattr__(_):
     return NoDocumentation
 """
 
+_LATE: Final = (
+    "aws_lambda_powertools",
+    "aws_lambda_powertools.utilities.jmespath_utils",
+    "pydantic_core",
+    "urllib3.http2",
+)
+"""Packages that load more than the functions use of them."""
+
+_BY_NAME: Final = """
+from importlib import import_module
+
+_PLACES = {places}
+
+
+def __getattr__(name):
+    if name not in _PLACES:
+        raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
+    value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return value
+"""
+
 
 def build(artifacts: Path) -> None:
     """Build the layer into a folder."""
@@ -53,6 +77,7 @@ def build(artifacts: Path) -> None:
     compile_customer(packages)
     slim(packages)
     leave_out_documentation(packages)
+    load_late(packages)
     # "Unchecked", because packing changes the files' times, and Python ignores bytecode whose times do not match.
     # The paths are those in Lambda, so that the result does not depend on where it is built.
     compiled = compileall.compile_dir(
@@ -155,6 +180,30 @@ def leave_out_documentation(packages: Path) -> None:
         folder = packages / package / "docs"
         (folder / "__init__.py").write_text("")
         (folder / "docstring.py").write_text(_NO_DOCUMENTATION)
+
+
+def load_late(packages: Path) -> None:
+    """Let packages load each name when it is asked for (PEP 562), and not all of them at once.
+
+    What was the package's own module becomes `_whole`.
+    """
+    for package in _LATE:
+        module = packages.joinpath(*package.split("."), "__init__.py")
+        code = module.read_text(encoding="utf-8")
+        module.with_name("_whole.py").write_text(code, encoding="utf-8")
+        module.write_text(_BY_NAME.format(places=places(package, code)), encoding="utf-8")
+
+
+def places(package: str, code: str) -> dict[str, str]:
+    """Return the module that has each name of a package, whose own module has this code."""
+    symbols = symtable.symtable(code, package, "exec").get_symbols()
+    names = (symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported())
+    found = dict.fromkeys(names, f"{package}._whole")
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = resolve_name("." * node.level + node.module, package)
+            found |= {alias.name: module for alias in node.names if alias.asname is None}
+    return found
 
 
 def services_used(packages: Path, services: Iterable[str]) -> set[str]:

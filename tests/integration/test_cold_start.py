@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
+from customers.aws import cold_start
+
 if TYPE_CHECKING:
     from local.template.stack import Stack
 
@@ -36,6 +38,7 @@ from types import SimpleNamespace
 before = sum(generation["collections"] for generation in gc.get_stats())
 import app
 looks = sum(generation["collections"] for generation in gc.get_stats()) - before
+from customers.aws.cold_start import Late
 context = SimpleNamespace(get_remaining_time_in_millis=lambda: 15_000)
 collector = looks, gc.isenabled(), gc.get_freeze_count()
 try:
@@ -43,7 +46,8 @@ try:
 except Exception as error:
     answer = str(error)
 print()
-print(json.dumps([answer, list(sys.modules), *collector]))
+late = [name for name, module in sys.modules.items() if isinstance(module, Late)]
+print(json.dumps([answer, late, list(sys.modules), *collector]))
 """
 
 OURS: Final = frozenset(
@@ -61,7 +65,7 @@ ITEMS: Final = {
 HTTP_ALONE: Final = {
     "customers.http", *(f"customers.http.{name}" for name in ("endpoint", "entity_tags", "problems", "request")),
 }  # fmt: skip
-LOGS: Final = {"aws_lambda_powertools", "customers.logs", "typing_extensions"}
+LOGS: Final = {"aws_lambda_powertools", "customers.logs"}
 HTTP: Final = STORE | ITEMS | LOGS | HTTP_ALONE
 CUSTOMERS: Final = HTTP | {"customers.store.customers", "customers.store.table"}
 EXTERNAL_IDS: Final = {"customers.store.external_ids", "customers.store.identity", "customers.store.table"}
@@ -69,7 +73,7 @@ WALK: Final = {"customers.http.cursor", "customers.http.listing", "customers.sto
 PAGES: Final = WALK | {"customers.store.pages"}
 MODEL: Final = {
     "customers.email_address", "customers.integers", "customers.metadata", "customers.model", "customers.trimming",
-    "pydantic_core", "zoneinfo", "sysconfig",
+    "pydantic_core",
 }  # fmt: skip
 IMPORTS: Final = (
     STORE
@@ -165,6 +169,8 @@ class Start(NamedTuple):
     """What came of a function's start, and of its first event."""
 
     answer: Any
+    late: list[str]
+    """Modules that it has imported but not loaded."""
     modules: set[str]
     """Beyond those of a bare client."""
     looks: int
@@ -192,8 +198,8 @@ class Starter:
         )
         declared = self._stack.functions[name]
         output = self._run(FUNCTION, [content], dict(declared.environment), self._built / name)
-        answer, modules, *collector = json.loads(output.splitlines()[-1])
-        return Start(answer, set(modules) - self._client, *collector)
+        answer, late, modules, *collector = json.loads(output.splitlines()[-1])
+        return Start(answer, late, set(modules) - self._client, *collector)
 
     def _run(self, code: str, arguments: list[str], environment: dict[str, str], *folders: Path) -> str:
         packages = [*folders, self._built / "CustomersLayer" / "python"]
@@ -241,6 +247,11 @@ def test_a_function_loads_nothing_outside_its_list(starter: Starter, name: str) 
     assert {module for module in MAY_LOAD[name] if module.startswith("customers")} <= start.modules
 
 
+@pytest.mark.parametrize("name", ["Authorize", "CreateCustomers", "GetCustomer"])
+def test_what_is_loaded_late_is_not_loaded_by_a_request(starter: Starter, name: str) -> None:
+    assert starter.start(name, EVENTS[name]).late == list(cold_start.LATE)
+
+
 def test_a_key_costs_only_who_sends_one(starter: Starter) -> None:
     start = starter.start("CreateCustomers", "create_customers/idempotency_key")
     assert start.answer["statusCode"] == 201
@@ -253,4 +264,4 @@ def test_the_collector_rests_during_the_start_and_leaves_alone_what_it_made(star
     start = starter.start(name, EVENTS[name])
     assert start.looks <= 5
     assert start.collects
-    assert start.frozen > 50_000
+    assert start.frozen > 40_000

@@ -117,6 +117,25 @@ print(json.dumps(answers))
 """
 
 
+LATE: Final = """
+import sys
+from importlib import import_module
+
+package = sys.argv[1]
+late = import_module(package)
+assert package + "._whole" not in sys.modules
+whole = vars(import_module(package + "._whole"))
+names = whole.keys() - vars(import_module("customers")).keys() - {"__annotations__", "annotations"}
+assert names
+for name in names:
+    assert getattr(late, name) is whole[name], name
+try:
+    late.nothing
+except AttributeError as error:
+    print(error)
+"""
+
+
 @pytest.fixture(scope="module")
 def packages(built: Path) -> Path:
     return built / "CustomersLayer" / "python"
@@ -260,6 +279,16 @@ def test_endpoints_are_those_of_the_uncut_data_in_every_region(
     }.items():
         assert wanted[case][0][0] == endpoint
     assert json.loads(cut.stdout) == wanted
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["aws_lambda_powertools", "aws_lambda_powertools.utilities.jmespath_utils", "pydantic_core", "urllib3.http2"],
+)
+def test_a_package_that_loads_by_name_has_every_name(packages: Path, package: str) -> None:
+    answer = run(packages, LATE, package)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == f"module '{package}' has no attribute 'nothing'\n"
 
 
 def contents(packages: Path) -> dict[str, str]:

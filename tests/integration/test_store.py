@@ -493,6 +493,21 @@ def test_a_page_is_what_botocore_would_read_but_is_not_read_by_it(table: Table, 
     assert not any(b"Items" in body for body in bodies)
 
 
+def test_an_item_is_what_botocore_would_read_but_is_not_read_by_it(table: Table, dynamodb: DynamoDBClient) -> None:
+    (created,) = table.store.create([table.new(first_name='Zoë 😀 "\\', age=0)])
+    bodies: list[bytes] = []
+
+    def look(response_dict: dict[str, Any], **_: object) -> None:
+        bodies.append(response_dict["body"])
+
+    table.client.meta.events.register_last("before-parse.dynamodb.GetItem", look)
+    assert table.store.get(created["id"]) == CustomerStore(dynamodb, "CustomersTable").get(created["id"]) == created
+    (body,) = bodies
+    assert b"Item" not in body
+    with pytest.raises(NotFoundError):
+        table.store.get(created["id"] + 1)
+
+
 def test_an_error_of_a_page_is_read_as_ever(table: Table) -> None:
     with pytest.raises(table.client.exceptions.ResourceNotFoundException):
         PageStore(table.client, "no-such-table").group(1, "id", descending=False, limit=1, after=None)

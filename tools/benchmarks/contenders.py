@@ -35,6 +35,8 @@ GROUP: Final = 7
 KNOWN: Final = "123"
 """The customer that the events are about."""
 
+BEFORE: Final = ", before"
+
 type Event = Callable[[], bytes]
 
 
@@ -46,12 +48,20 @@ class Contender(NamedTuple):
 
 
 @contextmanager
-def contenders() -> Iterator[dict[str, Contender]]:
-    """Build all, fill an engine, and keep it running until the block ends."""
+def contenders(before: Path | None = None) -> Iterator[dict[str, Contender]]:
+    """Build all, fill an engine, and keep it running until the block ends.
+
+    Parameters
+    ----------
+    before
+        Another checkout of the project, whose functions are measured beside these, as `…, before`.
+    """
     with TemporaryDirectory() as folder, running_engine() as (endpoint, stack):
         built = Path(folder)
         sam_build(ROOT / "template.yaml", built / "ours")
         sam_build(PEERS / "template.yaml", built / "peers")
+        if before is not None:
+            sam_build(before / "template.yaml", built / "before")
         yield _contenders(built, endpoint, stack)
 
 
@@ -71,15 +81,6 @@ def sam_build(template: Path, folder: Path) -> None:
 def _contenders(built: Path, endpoint: str, stack: Stack) -> dict[str, Contender]:
     table = stack.functions["GetCustomer"].environment["CUSTOMERS_TABLE"]
 
-    def ours(name: str, event: Event) -> Contender:
-        declared = stack.functions[name]
-        variables = {
-            key: endpoint if key.startswith("AWS_ENDPOINT_URL") else value
-            for key, value in declared.environment.items()
-        }
-        layer = built / "ours" / "CustomersLayer" / "python"
-        return Contender(Package(name, declared.handler, built / "ours" / name, layer, variables), event)
-
     def peer(name: str, event: Event, module: str = "app") -> Contender:
         variables = {"AWS_ENDPOINT_URL": endpoint, "CUSTOMERS_TABLE": table}
         return Contender(Package(name, f"{module}.lambda_handler", built / "peers" / name, None, variables), event)
@@ -98,16 +99,34 @@ def _contenders(built: Path, endpoint: str, stack: Stack) -> dict[str, Contender
         f"{name}, bytecode": plain[name]._replace(package=_compiled(plain[name].package))
         for name in ("boto3 get", "Flask", "Powertools", "FastAPI")
     }
-    customers = _fill(endpoint, stack)
-    return plain | compiled | {
+    customers = fill(endpoint, stack)
+    all_ = plain | compiled | _ours(built / "ours", endpoint, stack, customers)
+    if (built / "before").exists():
+        ours = _ours(built / "before", endpoint, stack, customers)
+        all_ |= {f"{name}{BEFORE}": contender for name, contender in ours.items()}
+    return all_
+
+
+def _ours(built: Path, endpoint: str, stack: Stack, customers: _Customers) -> dict[str, Contender]:
+    def ours(name: str, event: Event) -> Contender:
+        declared = stack.functions[name]
+        variables = {
+            key: endpoint if key.startswith("AWS_ENDPOINT_URL") else value
+            for key, value in declared.environment.items()
+        }
+        layer = built / "CustomersLayer" / "python"
+        return Contender(Package(name, declared.handler, built / name, layer, variables), event)
+
+    return {
         "authorizer": ours("Authorize", _event("authorize/valid")),
-        "GET": ours("GetCustomer", get),
+        "GET": ours("GetCustomer", _event("get_customer/valid")),
         "DELETE": ours("DeleteCustomer", customers.one_to_delete),
         "page of 100": ours("ListGroup", _page_event(100)),
         "page of 1,000": ours("ListGroup", _page_event(1000)),
         "PATCH": ours("UpdateCustomer", _event("update_customer/valid")),
-        "POST": ours("CreateCustomers", post),
-    }  # fmt: skip
+        "POST": ours("CreateCustomers", _event("create_customers/one")),
+        "PUT": ours("PutCustomer", _event("put_customer/valid")),
+    }
 
 
 def _compiled(package: Package) -> Package:
@@ -152,7 +171,8 @@ class _Customers:
         return _event("delete_customer/valid", pathParameters={"customer_id": customer_id})()
 
 
-def _fill(endpoint: str, stack: Stack) -> _Customers:
+def fill(endpoint: str, stack: Stack) -> _Customers:
+    """Put a thousand customers, the one of the events, and their token into an empty engine."""
     client = boto3.client(
         "dynamodb",
         endpoint_url=endpoint,

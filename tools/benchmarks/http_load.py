@@ -1,7 +1,7 @@
 """The whole service on this machine under load: gateway, authorizer, function and engine, by 1, 8 and 32 connections.
 
-Run as `make bench-http`; it writes its table into docs/performance.md. It starts a service of its own on the loopback,
-with nothing but memory behind it, and sends each kind of request a bounded number of times.
+Run as `make bench-http`; it writes its table and its plot for docs/performance.md. It starts services of its own on the
+loopback, with nothing but memory behind them, and sends each kind of request a bounded number of times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from local.data_folder import IN_MEMORY
 from tools.benchmarks.contenders import ROOT
-from tools.benchmarks.report import replace_part, table
+from tools.benchmarks.report import Bar, bars, replace_part, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,12 +44,12 @@ class Request(NamedTuple):
 
 
 @contextmanager
-def service() -> Iterator[tuple[str, str]]:
-    """Run the service until the block ends; give its address and a token."""
+def service(project: Path) -> Iterator[tuple[str, str]]:
+    """Run a checkout's service until the block ends; give its address and a token."""
     with tempfile.TemporaryDirectory() as data:
         environment = {**os.environ, "DATA_DIR": data, "PORT": "0"}
         command = [sys.executable, "-m", "local", "--in-memory", "--quiet"]
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
             try:
                 lines = process.stdout or ()
                 url = next(line.split()[1] for line in lines if line.startswith("ready"))
@@ -123,13 +123,21 @@ class Load:
         return len(milliseconds) / seconds, milliseconds
 
 
-def main() -> None:
-    """Measure, and write the results down."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=2000, help="of each kind, by each number of connections")
-    count = parser.parse_args().requests
-    rows = []
-    with service() as (address, token):
+class Measured(NamedTuple):
+    """A kind of request, by a number of connections."""
+
+    rate: float
+    """Requests a second."""
+    p50: float
+    """Milliseconds."""
+    p99: float
+    """Milliseconds."""
+
+
+def measure(project: Path, count: int) -> dict[tuple[str, int], Measured]:
+    """Measure the service of a checkout, by kinds of requests and numbers of connections."""
+    measured = {}
+    with service(project) as (address, token):
         load = Load(address, token)
         create = Request("POST one", "POST", "/api/customers/", json.dumps(NEW), 201)
         known = json.loads(load.send(create))["id"]
@@ -146,11 +154,33 @@ def main() -> None:
                 load.measure(request, connections, 10 * connections)
                 rate, milliseconds = load.measure(request, connections, count)
                 cuts = statistics.quantiles(milliseconds, n=100)
-                figures = (f"{rate:,.0f}", f"{cuts[49]:.1f}", f"{cuts[98]:.1f}", "0")
-                rows.append((request.label, str(connections), *figures))
-    text = table(("request", "connections", "a second", "p50 ms", "p99 ms", "errors"), rows)
+                measured[request.label, connections] = Measured(rate, cuts[49], cuts[98])
+    return measured
+
+
+def main() -> None:
+    """Measure, and write the results down."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=2000, help="of each kind, by each number of connections")
+    parser.add_argument("--before", type=Path, help="another checkout of the project, to measure before this one")
+    arguments = parser.parse_args()
+    before = measure(arguments.before, arguments.requests) if arguments.before else {}
+    now = measure(ROOT, arguments.requests)
+    rows, drawn = [], []
+    for (label, connections), figures in now.items():
+        was = before.get((label, connections))
+        rates = (f"{figures.rate:,.0f}", *([f"{was.rate:,.0f}"] if was else []))
+        rows.append((label, str(connections), *rates, f"{figures.p50:.1f}", f"{figures.p99:.1f}", "0"))
+        together = "connection" if connections == 1 else "connections"
+        drawn.append(
+            Bar(f"{label}, {connections} {together}", figures.rate, ours=True, before=was.rate if was else None)
+        )
+    head = ("request", "connections", "a second", *(["before"] if before else []), "p50 ms", "p99 ms", "errors")
+    text = table(head, rows)
     print(text)
     replace_part(ROOT / "docs" / "performance.md", "http", text)
+    plot = bars("The whole service on two shared cores, requests a second", drawn)
+    (ROOT / "docs" / "service.svg").write_text(plot, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ python -m tools.benchmarks.imports 10000 100000 1000000
 
 Each file has a known hundredth of bad rows. It is dropped into the import folder of a service of its own; the rows that
 were rejected are mended and dropped in again, of which none may be rejected. Needs Linux, which knows a process's peak.
+It writes its table and its plot into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tools.benchmarks.contenders import ROOT
 from tools.benchmarks.import_rows import BAD_EVERY, make, mend
+from tools.benchmarks.report import Bar, bars, replace_part, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[2]
 WATCHED = {
     "plan_import": ":function:PlanImport",
     "import_customers": ":function:ImportCustomers",
     "engine": "dynoxide",
-    "queues and buckets": "aws_server.py",
+    "moto's server": "aws_server.py",
     "make run": "-m local",
 }
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -117,8 +119,16 @@ def _import(data: Path, file: Path) -> tuple[dict[str, Any], Path]:
     return summary, rejected
 
 
-def run(rows: int) -> str:
-    """Import so many rows, and give a line of the table."""
+class Imported(NamedTuple):
+    """An import of a file."""
+
+    summary: dict[str, Any]
+    peaks: dict[str, float]
+    """MB of the largest process of each kind."""
+
+
+def run(rows: int) -> Imported:
+    """Import so many rows, and then those that were rejected, mended."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "data")
         with _service(data) as pid:
@@ -134,9 +144,7 @@ def run(rows: int) -> str:
             again, _ = _import(data, mended)
             _check(again, created=bad, rejected=0)
     print({kind: f"{cpu:.0f} CPU s, {peak:.0f} MB" for kind, (peak, cpu) in seen.items()})
-    counts = " | ".join(f"{summary[name]:,}" for name in ("created", "already_there", "rejected"))
-    peaks = " | ".join(f"{peak:.0f} MB" for peak, _ in seen.values())
-    return f"| {rows:,} | {counts} | {summary['seconds']:.0f} | {summary['rows_per_second']:,.0f} | {peaks} |"
+    return Imported(summary, {kind: peak for kind, (peak, _) in seen.items()})
 
 
 def _check(summary: dict[str, Any], *, created: int, rejected: int) -> None:
@@ -145,17 +153,29 @@ def _check(summary: dict[str, Any], *, created: int, rejected: int) -> None:
         raise SystemExit(f"{created:,} should be created and {rejected:,} rejected: {summary}")
 
 
-def main() -> int:
-    """Import files of so many rows each."""
+def main() -> None:
+    """Import files of so many rows each, and write the results down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=int, nargs="*", default=[10_000, 100_000])
     given = parser.parse_args()
-    lines = [run(rows) for rows in given.rows]
-    print("\n| rows | created | already there | rejected | seconds | rows a second | " + " | ".join(WATCHED) + " |")
-    print("| ---:" * (6 + len(WATCHED)) + " |")
-    print("\n".join(lines))
-    return 0
+    imported = {rows: run(rows) for rows in given.rows}
+    lines = []
+    for rows, (summary, peaks) in imported.items():
+        counts = (f"{summary[name]:,}" for name in ("created", "already_there", "rejected"))
+        speed = (f"{summary['seconds']:.0f}", f"{summary['rows_per_second']:,.0f}")
+        lines.append((f"{rows:,}", *counts, *speed, *(f"{peak:.0f} MB" for peak in peaks.values())))
+    head = ("rows", "created", "already there", "rejected", "seconds", "rows a second", *WATCHED)
+    text = table(head, lines)
+    print(f"\n{text}")
+    replace_part(ROOT / "docs" / "performance.md", "imports", text)
+    drawn = [
+        Bar(f"{kind}, {rows:,} rows", done.peaks[kind], ours=True)
+        for kind in ("plan_import", "import_customers")
+        for rows, done in imported.items()
+    ]
+    plot = bars("The most memory of an import's functions, MB, by the size of the file", drawn)
+    (ROOT / "docs" / "imports.svg").write_text(plot, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

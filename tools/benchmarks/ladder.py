@@ -12,16 +12,20 @@ import argparse
 import statistics
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tools.benchmarks.contenders import ROOT, contenders
+from tools.benchmarks.contenders import BEFORE, ROOT, contenders
 from tools.benchmarks.report import Bar, bars, replace_part, table
 from tools.benchmarks.runtime import Runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
     from tools.benchmarks.contenders import Contender
 
-OURS: Final = ("authorizer", "GET", "DELETE", "page of 100", "PATCH", "POST")
+OURS: Final = ("authorizer", "GET", "DELETE", "page of 100", "PATCH", "POST", "PUT")
 FRAMEWORKS: Final = ("Flask", "Powertools", "FastAPI")
 LABELS: Final = {
     "no-op": "nothing at all",
@@ -33,9 +37,11 @@ LABELS: Final = {
     "FastAPI": "FastAPI + Mangum",
     "authorizer": "**ours**: authorizer",
     **{name: f"**ours**: {name}" for name in ("GET", "DELETE", "PATCH", "POST")},
+    "PUT": "**ours**: PUT, nothing new",
     **{f"page of {size}": f"**ours**: a page of {size}" for size in ("100", "1,000")},
 }
 _WARM: Final = ("boto3 get", "boto3 put", "boto3 query", *FRAMEWORKS, *OURS, "page of 1,000")
+_THOUSAND: Final = frozenset({"boto3 query", "page of 1,000"})
 _LONG: Final = frozenset({"boto3 query", "page of 1,000", "page of 100"})
 
 
@@ -90,7 +96,7 @@ def median[T: (Start, Call)](rounds: list[T]) -> T:
 
 def measure_starts(all_: dict[str, Contender], rounds: int) -> dict[str, Start]:
     """Measure the starts, of the bare handlers and of the pages one each: the others start alike."""
-    names = [name for name in all_ if name not in {"page of 1,000", "boto3 put", "boto3 query"}]
+    names = [name for name in all_ if name.removesuffix(BEFORE) not in {"page of 1,000", "boto3 put", "boto3 query"}]
     measured: dict[str, list[Start]] = {name: [] for name in names}
     for number in range(rounds + 1):
         for name in names:
@@ -103,13 +109,24 @@ def measure_starts(all_: dict[str, Contender], rounds: int) -> dict[str, Start]:
 def measure_calls(all_: dict[str, Contender], rounds: int, count: int) -> dict[str, Call]:
     """Measure the calls of processes that have started."""
     with ExitStack() as running:
-        runtimes = {name: running.enter_context(Runtime(all_[name].package)) for name in _WARM}
-        measured: dict[str, list[Call]] = {name: [] for name in _WARM}
+        names = [name for name in all_ if name.removesuffix(BEFORE) in _WARM]
+        runtimes = {name: running.enter_context(Runtime(all_[name].package)) for name in names}
+        measured: dict[str, list[Call]] = {name: [] for name in names}
         for number in range(rounds + 1):
             for name, runtime in runtimes.items():
                 progress(f"calls, round {number} of {rounds}: {name}")
-                measured[name].append(calls(name, all_[name], runtime, max(count // 10, 2) if name in _LONG else count))
+                measured[name].append(calls(name, all_[name], runtime, _times(name, count)))
     return {name: median(figures[1:]) for name, figures in measured.items()}
+
+
+def _times(name: str, count: int) -> int:
+    return max(count // 10, 2) if name.removesuffix(BEFORE) in _LONG else count
+
+
+def label(name: str) -> str:
+    """Return a contender's name in a table."""
+    base, _, how = name.partition(", ")
+    return LABELS[base] + {"": "", "bytecode": ", with bytecode", "before": ", before"}[how]
 
 
 def progress(text: str) -> None:
@@ -123,10 +140,9 @@ def starts_table(all_: dict[str, Contender], starts: dict[str, Start]) -> str:
     plain, compiled = starts["boto3 get"].cpu, starts["boto3 get, bytecode"].cpu
     rows = []
     for name, figures in sorted(starts.items(), key=lambda item: item[1].cpu):
-        base, _, bytecode = name.partition(", ")
         rows.append(
             (
-                LABELS[base] + (", with bytecode" if bytecode else ""),
+                label(name),
                 f"{figures.cpu:.0f}",
                 f"{figures.cpu / plain:.2f}",
                 f"{figures.cpu / compiled:.2f}",
@@ -150,19 +166,20 @@ def calls_table(measured: dict[str, Call]) -> str:
         floor = floors.get(name, "boto3 get")
         comparable = name in {*floors, *FRAMEWORKS, "GET", "authorizer"}
         ratio = f"{figures.cpu / measured[floor].cpu:.2f} of {LABELS[floor]}" if comparable else ""
-        rows.append((LABELS[name], f"{figures.cpu:.2f}", ratio, f"{figures.wall:.2f}"))
+        rows.append((label(name), f"{figures.cpu:.2f}", ratio, f"{figures.wall:.2f}"))
     return table(("a call", "CPU ms", "is", "wall ms"), rows)
 
 
-def plot(starts: dict[str, Start]) -> str:
-    """Draw the starts, the shortest first."""
-    shown = ("no-op", "boto3 get", "boto3 get, bytecode", *FRAMEWORKS, *OURS)
+def plot(title: str, measured: Mapping[str, Start] | Mapping[str, Call], left_out: AbstractSet[str], form: str) -> str:
+    """Draw the processor times, the shortest first; what was measured before is beside what is now."""
+    shown = [name for name in measured if not name.endswith(BEFORE) and name not in left_out]
     drawn = []
-    for name in sorted(shown, key=lambda name: starts[name].cpu):
-        base, _, bytecode = name.partition(", ")
-        label = LABELS[base].replace("**ours**: ", "") + (", with bytecode" if bytecode else "")
-        drawn.append(Bar(label, starts[name].cpu, ours=name in OURS))
-    return bars("From the start of a function to its first answer, CPU milliseconds", drawn)
+    for name in sorted(shown, key=lambda name: measured[name].cpu):
+        before = measured.get(f"{name}{BEFORE}")
+        text = label(name).replace("**ours**: ", "").replace("`", "")
+        ours = LABELS[name.partition(", ")[0]].startswith("**ours**")
+        drawn.append(Bar(text, measured[name].cpu, ours, before.cpu if before else None))
+    return bars(title, drawn, form)
 
 
 def main() -> None:
@@ -170,15 +187,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=17, help="of starts, and of calls")
     parser.add_argument("--calls", type=int, default=100, help="in a round")
+    parser.add_argument("--before", type=Path, help="another checkout of the project, to measure beside this one")
     arguments = parser.parse_args()
-    with contenders() as all_:
+    with contenders(arguments.before) as all_:
         starts = measure_starts(all_, arguments.rounds)
         measured = measure_calls(all_, arguments.rounds, arguments.calls)
         tables = f"{starts_table(all_, starts)}\n\n{calls_table(measured)}"
     progress("")
     print(tables)
     replace_part(ROOT / "docs" / "performance.md", "ladder", tables)
-    (ROOT / "docs" / "cold-start.svg").write_text(plot(starts), encoding="utf-8")
+    frameworks = {f"{name}, bytecode" for name in FRAMEWORKS}
+    # The plots are of what is shipped: the peers as a plain `sam build` makes them.
+    title = "From the start of a function to its first answer, CPU milliseconds"
+    (ROOT / "docs" / "cold-start.svg").write_text(plot(title, starts, frameworks, ",.0f"), encoding="utf-8")
+    title = "A call of a function that has started, CPU milliseconds"
+    (ROOT / "docs" / "calls.svg").write_text(plot(title, measured, _THOUSAND, ".2f"), encoding="utf-8")
 
 
 if __name__ == "__main__":

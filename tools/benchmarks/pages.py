@@ -1,13 +1,15 @@
 """What a page costs in a small group and in a large one, and whether a walk through the large one is complete.
 
 Run as `make bench-pages`, or `python -m tools.benchmarks.pages --large 100000`. Everything runs on the real engine,
-with the store's own code. The figures are the engine's consumed capacity and the requests counted at the client.
+with the store's own code. The figures are the engine's consumed capacity and the requests counted at the client. It
+writes its tables and its plot into docs/performance.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import statistics
 import sys
 import threading
 import time
@@ -19,12 +21,18 @@ from customers.errors import NotFoundError
 from customers.fields import SORT_FIELDS
 from customers.store.customers import CustomerStore
 from customers.store.pages import PageStore
+from tools.benchmarks.contenders import ROOT
 from tools.benchmarks.engine import Meter, running_engine
+from tools.benchmarks.report import Bar, bars, replace_part, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
     from customers.customer import NewCustomer
 
 SMALL, LARGE = 1, 2
+_TIMES = 9
 
 
 class Walk(NamedTuple):
@@ -86,8 +94,56 @@ def write_meanwhile(store: CustomerStore, stop: threading.Event) -> None:
                 sys.exit("a customer that was just created is not there")
 
 
+class Cost(NamedTuple):
+    """What a page of a hundred costs."""
+
+    requests: int
+    units: float
+    """Read units."""
+    milliseconds: float
+    """The median, on this machine."""
+
+
+def page_cost(store: PageStore, meter: Meter, group_id: int, sort: str, *, descending: bool) -> Cost:
+    """Read the first page of a group a few times."""
+    milliseconds = []
+    for _ in range(_TIMES):
+        meter.take()
+        started = time.perf_counter()
+        store.group(group_id, sort, descending=descending, limit=100, after=None)
+        milliseconds.append((time.perf_counter() - started) * 1000)
+        requests, units = meter.take()
+    return Cost(requests, units, statistics.median(milliseconds))
+
+
+def pages_table(costs: Mapping[tuple[int, str], Cost], large: int) -> str:
+    """Write what a page costs in both groups."""
+    rows = []
+    for order in dict.fromkeys(order for _, order in costs):
+        small, big = costs[SMALL, order], costs[LARGE, order]
+        rows.append((order, *_figures(small), *_figures(big)))
+    names = ("read units", "ms")
+    return table(
+        ("a page of 100, sorted by", "group of 100: requests", *names, f"group of {large:,}: requests", *names), rows
+    )
+
+
+def _figures(cost: Cost) -> tuple[str, str, str]:
+    return str(cost.requests), str(cost.units), f"{cost.milliseconds:.1f}"
+
+
+def plot(costs: Mapping[tuple[int, str], Cost], large: int) -> str:
+    """Draw the read units of a page by the size of its group."""
+    drawn = [
+        Bar(f"{order}, group of {size:,}", costs[group_id, order].units, ours=group_id == LARGE)
+        for order in dict.fromkeys(order for _, order in costs)
+        for group_id, size in ((SMALL, 100), (LARGE, large))
+    ]
+    return bars("A page of 100 by the size of its group, read units", drawn, ".1f")
+
+
 def main() -> int:
-    """Print both tables; exit with 1 if a page's cost depends on its group, or a walk is not complete."""
+    """Write both tables down; exit with 1 if a page's cost depends on its group, or a walk is not complete."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", type=int, default=100_000, help="customers in the large group")
     large = parser.parse_args().large
@@ -111,40 +167,43 @@ def measure(endpoint: str, large: int) -> int:
     fill(store, SMALL, 100)
     started = time.perf_counter()
     there_throughout = fill(store, LARGE, large)
-    print(f"\n{large:,} customers written in {time.perf_counter() - started:.0f} s\n")
-
-    wrong = False
-    print("| a page of 100, sorted by | group of 100: requests | read units | ", end="")
-    print(f"group of {large:,}: requests | read units |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for sort in SORT_FIELDS:
-        for descending in (False, True):
-            costs = []
-            for group_id in (SMALL, LARGE):
-                meter.take()
-                pages.group(group_id, sort, descending=descending, limit=100, after=None)
-                costs.append(meter.take())
-            (small_requests, small_units), (large_requests, large_units) = costs
-            wrong |= costs[0] != costs[1] or small_requests != 1
-            order = "desc" if descending else "asc"
-            print(f"| {sort} {order} | {small_requests} | {small_units} | {large_requests} | {large_units} |")
-
+    written = f"{large:,} customers written in {time.perf_counter() - started:.0f} s"
+    costs = {
+        (group_id, f"{sort} {'desc' if descending else 'asc'}"): page_cost(
+            pages, meter, group_id, sort, descending=descending
+        )
+        for sort in SORT_FIELDS
+        for descending in (False, True)
+        for group_id in (SMALL, LARGE)
+    }
+    orders = {order for _, order in costs}
+    alike = all(costs[SMALL, order][:2] == costs[LARGE, order][:2] for order in orders)
     stop = threading.Event()
     writing = threading.Thread(target=write_meanwhile, args=(CustomerStore(writer, "CustomersTable"), stop))
     writing.start()
     try:
-        print(f"\n| a walk through {large:,}, others writing, sorted by | pages | missing | twice | read units | s |")
-        print("| --- | ---: | ---: | ---: | ---: | ---: |")
-        for sort in SORT_FIELDS:
-            done = walk(pages, meter, LARGE, sort)
-            seen = [customer_id for customer_id in done.ids if customer_id in there_throughout]
-            missing, twice = len(there_throughout - set(seen)), len(seen) - len(set(seen))
-            wrong |= bool(missing or twice)
-            print(f"| {sort} | {done.pages} | {missing} | {twice} | {done.units:,.1f} | {done.seconds:.1f} |")
+        walks = {sort: walk(pages, meter, LARGE, sort) for sort in SORT_FIELDS}
     finally:
         stop.set()
         writing.join()
-    return 1 if wrong else 0
+    walked, complete = walks_table(walks, there_throughout)
+    text = f"{written}\n\n{pages_table(costs, large)}\n\n{walked}"
+    print(f"\n{text}")
+    replace_part(ROOT / "docs" / "performance.md", "pages", text)
+    (ROOT / "docs" / "pages.svg").write_text(plot(costs, large), encoding="utf-8")
+    return 0 if alike and complete else 1
+
+
+def walks_table(walks: Mapping[str, Walk], there_throughout: AbstractSet[int]) -> tuple[str, bool]:
+    """Write the walks; also say whether each saw every customer once."""
+    rows, complete = [], True
+    for sort, done in walks.items():
+        seen = [customer_id for customer_id in done.ids if customer_id in there_throughout]
+        missing, twice = len(there_throughout - set(seen)), len(seen) - len(set(seen))
+        complete &= not missing and not twice
+        rows.append((sort, str(done.pages), str(missing), str(twice), f"{done.units:,.1f}", f"{done.seconds:.1f}"))
+    head = f"a walk through {len(there_throughout):,}, others writing, sorted by"
+    return table((head, "pages", "missing", "twice", "read units", "s"), rows), complete
 
 
 if __name__ == "__main__":

@@ -8,21 +8,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import local.__main__
 from local.cloud import Cloud
-
-if TYPE_CHECKING:
-    from local.template.stack import Stack
 
 
 class FaultyCloud(Cloud):
     """The laptop cloud, with proxies before its services."""
 
-    def _endpoints(self, stack: Stack) -> dict[str, str]:
+    def _endpoints(self) -> dict[str, str]:
         others: dict[str, str] = json.loads(os.environ["FUNCTION_ENDPOINTS"])
-        return {**super()._endpoints(stack), **others}
+        return {**super()._endpoints(), **others}
 
 
 if __name__ == "__main__":
