@@ -121,10 +121,11 @@ class Cloud:
                 self._folder.remember(data / DATABASE)
             started.callback(self._close_services)
             pools = self._prepare(stack)
-            self._write_endpoints(stack)
             # Meanwhile the services come up.
             self.token = self._make_token(stack, pools)
             self._serving = self._serve(stack, pools)
+            # From now on there is something to find, for programs that look for the service there.
+            self._write_endpoints(stack)
             self._seen = (modified, self._services_started())
             started.callback(self._serving.close)
             self._consume(stack, self._serving)

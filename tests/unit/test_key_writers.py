@@ -55,5 +55,16 @@ def test_each_fault_is_found(events: list[Change], now: Json | None, found: str)
     assert any(found in problem for problem in problems(events, now)), problems(events, now)
 
 
+def test_a_deletion_that_did_not_happen_or_that_nobody_asked_for_is_found() -> None:
+    there = [change._replace(version=index) for index, change in enumerate(EVENTS[:2], 1)]
+    assert "key-1: 1 deletions acknowledged, 0 in doubt, 0 events" in list(problems_of(SENT, {7: there}, {7: JANE}))
+    others = [one for one in SENT if one.method != "DELETE"]
+    assert "key-1: 0 deletions acknowledged, 0 in doubt, 1 events" in list(problems_of(others, {7: EVENTS}, {7: ANN}))
+
+
+def test_two_customers_of_one_key_are_found() -> None:
+    assert "2 customers of key-1" in list(problems_of(SENT, {7: EVENTS}, {7: ANN, 8: {**ANN, "id": 8}}))
+
+
 def test_a_customer_without_an_event_is_found() -> None:
     assert "customer 7: no event" in list(problems_of([], {}, {7: JOHN}))

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -101,8 +102,8 @@ class Sync:
             ).raise_for_status()
         self._settle("another client", len(rows))
 
-    def write_until(self, over: threading.Event) -> None:
-        """Create and delete customers of a group of their own."""
+    def write_until(self, over: threading.Event) -> int:
+        """Create and delete customers of a group of their own, and return how many times."""
         writes = 0
         body = {"first_name": "A", "last_name": "B", "email": "a@example.com", "group_id": _GROUPS + 1}
         while not over.is_set():
@@ -110,6 +111,7 @@ class Sync:
             self._http.delete(f"/api/customers/{made['id']}").raise_for_status()
             writes += 2
         self._settle("a writer", writes)
+        return writes
 
     def _add(self, what: str, counts: str, events: int, seconds: float, rows: int) -> None:
         self.lines.append(f"| {what} | {counts} | {events:,} | {seconds:.0f} | {rows / seconds:,.0f} |")
@@ -122,14 +124,15 @@ class Sync:
         return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
 
     def _interrupt(self, *arguments: str | Path) -> None:
-        """Start a command, and stop it after its first second of work."""
+        """Start an export, and stop it when it has kept its first page."""
         command: Sequence[str | Path] = [_ROOT / "customers", *arguments]
         environment = {**os.environ, "DATA_DIR": str(self._data)}
+        kept = self._folder / ".all.csv.part"
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:  # noqa: S603
-            kept = self._folder / ".all.csv.part"
             while process.poll() is None and not (kept.exists() and kept.stat().st_size > 0):
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)
+        _same("an interrupted export ends, and can go on", (process.returncode != 0, kept.exists()), (True, True))
 
     def _events(self) -> int:
         """Count the events of changes so far, each once."""
@@ -193,11 +196,13 @@ def _first_service(sync: Sync, number: int) -> Rows:
     rows = _edited(rows, "Changed")
     sync.import_file("the next night, 1 % changed", rows, updated=changed, unchanged=number - changed)
     over = threading.Event()
-    writer = threading.Thread(target=sync.write_until, args=(over,))
-    writer.start()
-    exported = sync.export("an export, interrupted and resumed, beside a writer", interrupted=True)
-    over.set()
-    writer.join()
+    with ThreadPoolExecutor(1) as threads:
+        writer = threads.submit(sync.write_until, over)
+        try:
+            exported = sync.export("an export, interrupted and resumed, beside a writer", interrupted=True)
+        finally:
+            over.set()
+        _same("a writer wrote", writer.result() > 0, wanted=True)
     exported = [row for row in exported if row["group_id"] != str(_GROUPS + 1)]
     _same("customers of the export", _content(exported), _content([{**row} for row in rows]))
     sync.import_file("the export, unchanged", exported, unchanged=number)

@@ -8,9 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import local.__main__
 from local.cloud import Cloud
+
+if TYPE_CHECKING:
+    from local.runtime.functions import FunctionPool
+    from local.template.stack import Stack
 
 
 class FaultyCloud(Cloud):
@@ -19,6 +24,12 @@ class FaultyCloud(Cloud):
     def _endpoints(self) -> dict[str, str]:
         others: dict[str, str] = json.loads(os.environ["FUNCTION_ENDPOINTS"])
         return {**super()._endpoints(), **others}
+
+    def _prepare(self, stack: Stack) -> dict[str, FunctionPool]:
+        pools = super()._prepare(stack)
+        # The proxies look there for the store, and the first token needs them.
+        self._write_endpoints(stack)
+        return pools
 
 
 if __name__ == "__main__":

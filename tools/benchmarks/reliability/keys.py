@@ -98,7 +98,7 @@ class Clients:
                 one.result()
 
     def import_files(self, folder: Path, over: threading.Event) -> None:
-        """Put files with rows of some of the keys into the laptop's bucket, and wait until each has its report."""
+        """Put files with rows of some of the keys into the laptop's bucket. What is not imported at the end is lost."""
         running = json.loads((folder / "endpoints.json").read_text())
         choose = random.Random(self._seed)
         files = 0
@@ -112,9 +112,6 @@ class Clients:
                 s3.put_object(
                     Bucket=running["outputs"]["ImportBucketName"], Key=f"imports/{files}.jsonl", Body="\n".join(lines)
                 )
-        deadline = time.monotonic() + _PATIENCE
-        while len(list(folder.glob("import-bucket/reports/**/summary.json"))) < files and time.monotonic() < deadline:
-            time.sleep(0.2)
 
     def _work_until(self, end: float, number: int) -> None:
         choose = random.Random(self._seed * 1000 + number)
@@ -181,9 +178,24 @@ def problems_of(sent: Sequence[Sent], events: dict[int, list[Change]], now: dict
             yield f"customer {customer_id}: the last event shows another customer than the table"
     yield from (f"customer {customer_id}: no event" for customer_id in now.keys() - events.keys())
     yield from (f"applied {times} times: {dict(content)}" for content, times in used.items() if times > 1)
+    yield from _deletions(sent, events)
+    keys = Counter(customer["external_id"] for customer in now.values())
+    yield from (f"{number} customers of {key}" for key, number in keys.items() if number > 1)
     for one in sent:
         if one.status in {200, 201} and one.body and made.get((one.answer["id"], one.answer["version"])) != one.answer:
             yield f"acknowledged, and no event shows it: {one.answer}"
+
+
+def _deletions(sent: Sequence[Sent], events: dict[int, list[Change]]) -> Iterator[str]:
+    """Compare the number of each key's deletions with how many were acknowledged, or may have been applied."""
+    deletes = [one for one in sent if one.method == "DELETE"]
+    acknowledged = Counter(one.key for one in deletes if one.status == 200)
+    in_doubt = Counter(one.key for one in deletes if one.in_doubt)
+    changes = [one for some in events.values() for one in some if one.action == "deleted"]
+    shown = Counter(one.customer["external_id"] for one in changes)
+    for key in acknowledged.keys() | shown.keys():
+        if not acknowledged[key] <= shown[key] <= acknowledged[key] + in_doubt[key]:
+            yield f"{key}: {acknowledged[key]} deletions acknowledged, {in_doubt[key]} in doubt, {shown[key]} events"
 
 
 def _content(after: Json, before: Json, known: Any) -> tuple[tuple[str, Any], ...]:  # noqa: ANN401 (a view of keys)
@@ -208,11 +220,13 @@ def run_once(folder: Path, methods: dict[str, int], clients: int, seconds: float
         writers = Clients(url, (folder / "token").read_text().strip(), methods, seed)
         over = threading.Event()
         with ThreadPoolExecutor(1) as importer:
-            files = importer.submit(writers.import_files, folder, over)
-            with failing(target, ("kills", "cuts"), seed, done):
-                writers.work(clients, seconds)
-            over.set()
-            files.result()
+            importing = importer.submit(writers.import_files, folder, over)
+            try:
+                with failing(target, ("kills", "cuts"), seed, done):
+                    writers.work(clients, seconds)
+            finally:
+                over.set()
+            importing.result()
     # Nothing of the first run goes on: what was not applied by now never will be.
     with running_service(folder, *_WITH_CUSTOMERS) as (_, url), closing(writers.http):
         writers.http.base_url = httpx.URL(url)
@@ -245,6 +259,7 @@ def _events(file: Path, now: dict[int, Json]) -> dict[int, list[Change]]:
     while True:
         found = _read(file)
         behind = [one for one, customer in now.items() if not found[one] or found[one][-1].customer != customer]
+        behind += [one for one in found.keys() - now.keys() if found[one][-1].action != "deleted"]
         if not behind or time.monotonic() > deadline:
             return {customer_id: changes for customer_id, changes in found.items() if changes}
         time.sleep(0.2)

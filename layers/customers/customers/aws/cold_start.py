@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from importlib import import_module
+from threading import Lock
 from types import ModuleType
 from typing import Any, Final
 
@@ -28,19 +29,23 @@ LATE: Final = (
 _NEW_OBJECTS: Final = 50_000
 """Between two collections; Python's default is 2,000. A call makes hardly any reference cycles, so its objects are
 freed without the collector. With 2,000, collecting took a twelfth of an import worker's time."""
+_taking_turns: Final = Lock()
+"""Two threads may be the first to use a module. The second one must not remove what the first one has loaded."""
 
 
 class Late(ModuleType):
     """Stands for a module, and loads it when a name of it is asked for.
 
-    A library that needs the module as soon as it imports it gets it then. Python's own `importlib.util.LazyLoader` is
-    no help, because any later `import` of the module would load it.
+    A library that needs the module as soon as it imports it gets it then. Some things work only after that, and no
+    package of the layer does them: `importlib.util.find_spec`, `importlib.reload`, `dir`, and setting a name of the
+    module. Python's own `importlib.util.LazyLoader` is no help: any later `import` of the module would load it.
     """
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever the module has)
         """Return what the module has by this name."""
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
+        with _taking_turns:
+            if sys.modules.get(self.__name__) is self:
+                del sys.modules[self.__name__]
         return getattr(import_module(self.__name__), name)
 
 
