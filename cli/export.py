@@ -35,6 +35,16 @@ _ENTRIES: Final = next(field.name for field in FIELDS if field.kind == "dict")
 _FIELDS: Final = tuple(field.name for field in FIELDS if field.kind != "dict")
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Takes a redirect for an error. Python's would send the token to wherever it leads."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        """Do not follow it."""
+
+
+_OPENER: Final = urllib.request.build_opener(_NoRedirect)
+
+
 @click.command()
 @click.option("--group", "group_id", type=click.IntRange(1, MAX_ID), help="Only this group. Default: all customers.")
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
@@ -126,7 +136,7 @@ class _Walk:
         )
         for tries in range(1, _TRIES + 1):
             try:
-                with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+                with _OPENER.open(request, timeout=_SECONDS) as answer:
                     page: dict[str, Any] = json.load(answer)
                     return page
             except urllib.error.HTTPError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import stat
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,3 +114,29 @@ def test_a_group_without_customers_is_an_empty_file(service: Service, group: int
     assert done.stdout.strip("\ufeff").splitlines() == [
         "id,external_id,first_name,last_name,email,group_id,age,created_at,updated_at,version"
     ]
+
+
+def test_no_redirect_takes_the_token_anywhere(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        running = {"url": url, "dynamodb": url, "aws": url, "outputs": {}}
+        (tmp_path / "endpoints.json").write_text(json.dumps(running))
+        (tmp_path / "token").write_text("cust_secret")
+        done = _customers(tmp_path, "export")
+        server.shutdown()
+    assert done.returncode == 1
+    assert "The API answered 302" in done.stderr
+    assert asked == ["/api/customers/?limit=1000&cursor="]

@@ -131,6 +131,21 @@ def test_a_forged_position_among_all_customers_is_refused(
     assert _find(function, sealer, "1", query)["statusCode"] == 200
 
 
+def test_a_forged_position_in_a_history_is_refused(
+    dynamodb: DynamoDBClient, stack: Stack, function: Callable[[str], Handler]
+) -> None:
+    sealer = CursorSealer(CursorKeys(dynamodb, stack.functions["GetHistory"].environment["ANSWERS_TABLE"]).read)
+
+    def page(position: str) -> dict[str, Any]:
+        query = {"cursor": sealer.seal(position, json.dumps({"history": "1"}))}
+        return _get(function("GetHistory"), "/api/customers/1/history", query, {"customer_id": "1"})
+
+    # A version may be any number that DynamoDB has.
+    for position in (set(POSITIONS) - {"0", str(2**53)}) | {"9" * 39, "9" * 5000}:
+        _assert_refused(page(position))
+    assert page("1")["statusCode"] == 200
+
+
 @pytest.mark.parametrize("sort", SORT_FIELDS)
 def test_a_position_that_a_page_could_end_with_is_accepted(
     sealer: CursorSealer, function: Callable[[str], Handler], sort: str

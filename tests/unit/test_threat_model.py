@@ -30,7 +30,7 @@ def test_every_test_that_is_named_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", PAGE))
     files = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
     assert len(named) > 40
-    assert named <= set(re.findall(r"^def (test_\w+)", "\n".join(files), re.MULTILINE))
+    assert named <= set(re.findall(r"^ *def (test_\w+)", "\n".join(files), re.MULTILINE))
 
 
 def told_roles() -> dict[str, dict[str, set[str]]]:
@@ -183,3 +183,15 @@ def test_what_a_report_adds_to_a_row_is_no_formula(hostile: str) -> None:
     # The row comes back as it came, to be mended.
     assert line.removesuffix(b"\r\n").endswith(original)
     assert len(rest) == 5
+
+
+def test_the_query_for_a_leaked_token_reads_the_log_of_every_endpoint() -> None:
+    functions = of_type("AWS::Serverless::Function").values()
+    endpoints = [
+        function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]
+        for function in functions
+        if any(event["Type"] == "Api" for event in function["Properties"].get("Events", {}).values())
+    ]
+    (query,) = of_type("AWS::Logs::QueryDefinition").values()
+    groups = [group.get("Fn::If", [None, group])[1]["Ref"] for group in query["Properties"]["LogGroupNames"]]
+    assert sorted([*groups, "PreflightLogs"]) == sorted(endpoints)
