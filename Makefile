@@ -101,7 +101,7 @@ bench-http: .venv/.dev-ready node_modules/.ready ## Measure the whole service on
 	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.http_load $(ARGS)
 
 .PHONY: load
-load: .venv/load/.ready ## Call a stack at a rate, and measure it (URL=… TOKEN=… RATE=10 SECONDS=60 CONNECTIONS=20)
+load: .venv/load/.ready ## Call a stack at a rate, and measure it: TOKEN=$(cat .local/token) make load URL=… (RATE=10 SECONDS=60 CONNECTIONS=20)
 	@.venv/load/bin/python -m tools.load --url '$(URL)' --rate $(or $(RATE),10) --seconds $(or $(SECONDS),60) --connections $(or $(CONNECTIONS),20)
 
 .PHONY: bench-pages

@@ -70,6 +70,8 @@ def test_a_refusal_needs_nothing_installed_and_shows_no_token() -> None:
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: URL=http://api.example.com is not encrypted")
     assert TOKEN not in refused.stdout + refused.stderr
+    # In front of `make`, it is in no argument, which other users of the machine could read.
+    assert "usage: TOKEN=$(cat .local/token) make load " in refused.stderr
 
 
 class Service:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 REPORT: Final = Path("build") / "load" / "report.html"
 _TELL_SECONDS: Final = 10
+# The token stands before `make`, and so is in no argument.
+_USAGE: Final = "usage: TOKEN=$(cat .local/token) make load URL=http://127.0.0.1:3000 RATE=10 SECONDS=60 CONNECTIONS=20"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = plan(options.url, os.environ.get("TOKEN", ""), options.rate, options.seconds, options.connections)
     except RefusedError as refused:
         print(f"error: {refused}", file=sys.stderr)
-        print("usage: make load URL=https://… TOKEN=cust_… RATE=10 SECONDS=60 CONNECTIONS=20", file=sys.stderr)
+        print(_USAGE, file=sys.stderr)
         return 2
     print(asked.announcement(), flush=True)
     return _run(asked)
