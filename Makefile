@@ -16,7 +16,7 @@ run: .venv/.run-ready node_modules/.ready ## Serve the API on http://127.0.0.1:3
 	@.venv/bin/python -m local $(ARGS)
 
 .PHONY: test
-test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready .venv/proxies/.ready node_modules/.ready tools/lint/node_modules/.ready ## Run the checks and all tests that need no account and no Docker
+test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready .venv/proxies/.ready .venv/load/.ready node_modules/.ready tools/lint/node_modules/.ready ## Run the checks and all tests that need no account and no Docker
 	@echo "checking format, types, template and contract"
 	@$(MAKE) --no-print-directory check
 	@# Without a browser, and without the right to install one, only its test is missing: it says so.

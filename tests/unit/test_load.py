@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,10 +19,16 @@ import pytest
 from tests.conftest import ROOT
 from tools.load.plan import RefusedError, plan
 from tools.load.results import Measured, table
-from tools.load.scenario import Answer, Life
+from tools.load.scenario import Answer, Call, Life
 
 if TYPE_CHECKING:
-    from tools.load.scenario import Call, Calls
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tools.load.scenario import Calls
+
+LOCUST = ROOT / ".venv/load/bin/python"
+needs_locust = pytest.mark.skipif(not LOCUST.exists(), reason="Locust comes with `make .venv/load/.ready`")
 
 TOKEN = f"cust_{'a' * 43}_{'b' * 6}"
 URL = "https://api.example.com/prod"
@@ -101,6 +112,8 @@ class Service:
         if call.method == "DELETE":
             there = self.customers.pop(int(call.path.rpartition("/")[2]), None)
             return Answer(404 if there is None else 200, {})
+        if call.method == "PATCH" or "?email=" not in call.path:
+            return Answer(200, {})
         address = call.path.partition("?email=")[2]
         found: list[Any] = [{"id": known} for known, email in self.customers.items() if email == address]
         return Answer(200, {"customers": found})
@@ -160,3 +173,71 @@ def test_the_table_is_markdown_and_lines_up() -> None:
     )
     assert len({len(line) for line in lines}) == 1
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == ["get", "1,234", "0", "1", "20", "30", "1,000"]
+
+
+@contextmanager
+def served(answer: Callable[[Call], Answer]) -> Iterator[str]:
+    """Serve on this machine; give the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            given = answer(Call("", self.command, self.path, json.loads(body) if body else None))
+            text = json.dumps(given.body).encode()
+            self.send_response(given.status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do  # noqa: N815 (names of `http.server`)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def started(url: str, rate: int, seconds: int, folder: Path) -> subprocess.Popen[str]:
+    command = [str(LOCUST), "-m", "tools.load", "--url", url, "--rate", str(rate), "--seconds", str(seconds)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOKEN": TOKEN}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@needs_locust
+def test_the_shortest_run_ends_with_a_table(tmp_path: Path) -> None:
+    with served(Service().answer) as url:
+        process = started(url, 1, 1, tmp_path)
+        said, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert "\n1 calls in " in said
+    assert "| create " in said
+
+
+@needs_locust
+def test_ctrl_c_ends_a_run_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    service = Service()
+    process: subprocess.Popen[str] | None = None
+
+    def answer(call: Call) -> Answer:
+        # The first call comes while connections are still beginning.
+        if process is not None and not service.calls:
+            process.send_signal(signal.SIGINT)
+        return service.answer(call)
+
+    with served(answer) as url:
+        process = started(url, 100, 600, tmp_path)
+        said, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert "stopping, and deleting what was created" in said
+    assert "POST" in {call.method for call in service.calls}
+    assert service.customers == {}
