@@ -32,7 +32,7 @@ class Plan(NamedTuple):
 
     @property
     def calls(self) -> int:
-        """Return how many calls are sent at most, cleaning up aside."""
+        """Return how many calls are sent at most, cleaning up at the end aside."""
         return int(self.rate * self.seconds)
 
     @property
