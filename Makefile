@@ -165,7 +165,7 @@ endef
 export NO_NPM NO_PYTHON NO_VENV
 
 # npm is looked for first, so that nothing is installed where it is missing.
-WITH_NPM := run docs test check clients fuzz mutants screenshot bench instructions bench-http bench-pages bench-writes bench-imports reliability
+WITH_NPM := run docs test test-quick check clients fuzz mutants screenshot bench instructions bench-http bench-pages bench-writes bench-imports bench-sync reliability
 .venv/pyvenv.cfg: | $(if $(filter $(WITH_NPM),$(MAKECMDGOALS)),npm)
 	@for name in $(PYTHON) python3; do \
 		"$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && python=$$name && break; done; \
