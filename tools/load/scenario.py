@@ -45,7 +45,7 @@ type Calls = Generator[Call, Answer]
 
 
 class Life:
-    """The life of two customers: one by the service's id, one by our own key. They are deleted in the end.
+    """The life of two customers: one by the service's id, one by our own key. They are deleted at the end.
 
     Parameters
     ----------
