@@ -16,7 +16,7 @@ run: .venv/.run-ready node_modules/.ready ## Serve the API on http://127.0.0.1:3
 	@.venv/bin/python -m local $(ARGS)
 
 .PHONY: test
-test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready .venv/proxies/.ready node_modules/.ready tools/lint/node_modules/.ready ## Run the checks and all tests that need no account and no Docker
+test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready .venv/proxies/.ready .venv/load/.ready node_modules/.ready tools/lint/node_modules/.ready ## Run the checks and all tests that need no account and no Docker
 	@echo "checking format, types, template and contract"
 	@$(MAKE) --no-print-directory check
 	@# Without a browser, and without the right to install one, only its test is missing: it says so.
@@ -101,7 +101,7 @@ bench-http: .venv/.dev-ready node_modules/.ready ## Measure the whole service on
 	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.http_load $(ARGS)
 
 .PHONY: load
-load: .venv/load/.ready ## Call a stack at a rate, and measure it (URL=… TOKEN=… RATE=10 SECONDS=60 CONNECTIONS=20)
+load: .venv/load/.ready ## Call a stack at a rate, and measure it: TOKEN=$(cat .local/token) make load URL=… (RATE=10 SECONDS=60 CONNECTIONS=20)
 	@.venv/load/bin/python -m tools.load --url '$(URL)' --rate $(or $(RATE),10) --seconds $(or $(SECONDS),60) --connections $(or $(CONNECTIONS),20)
 
 .PHONY: bench-pages
@@ -165,7 +165,7 @@ endef
 export NO_NPM NO_PYTHON NO_VENV
 
 # npm is looked for first, so that nothing is installed where it is missing.
-WITH_NPM := run docs test check clients fuzz mutants screenshot bench instructions bench-http bench-pages bench-writes bench-imports reliability
+WITH_NPM := run docs test test-quick check clients fuzz mutants screenshot bench instructions bench-http bench-pages bench-writes bench-imports bench-sync reliability
 .venv/pyvenv.cfg: | $(if $(filter $(WITH_NPM),$(MAKECMDGOALS)),npm)
 	@for name in $(PYTHON) python3; do \
 		"$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && python=$$name && break; done; \

@@ -28,7 +28,7 @@ def test_every_function_is_counted(stack: Stack) -> None:
     assert EVENTS.keys() == stack.functions.keys()
 
 
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not to be had on this machine")
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not available on this machine")
 def test_starts_stay_as_short_as_they_are(built: Path, stack: Stack, tmp_path: Path) -> None:
     with running_engine(tmp_path, stack) as engine:
         fill(engine, stack)
@@ -41,8 +41,8 @@ def test_starts_stay_as_short_as_they_are(built: Path, stack: Stack, tmp_path: P
     ("counted", "line"),
     [
         ({"a": 0.628}, []),
-        ({"a": 0.629}, ["a starts in +3.1% instructions: 0.61 is now 0.629"]),
-        ({"a": 0.59}, ["a starts in -3.3% instructions: 0.61 is now 0.59"]),
+        ({"a": 0.629}, ["a's start takes 3.1% more instructions: 0.61 is now 0.629"]),
+        ({"a": 0.59}, ["a's start takes 3.3% fewer instructions: 0.61 is now 0.59"]),
         ({"a": 0.61, "b": 1.0}, ["b is new"]),
         ({}, ["a is gone"]),
     ],

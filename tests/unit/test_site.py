@@ -48,6 +48,12 @@ def project(tmp_path: Path) -> Path:
         ("docs/a.md", "[icon](page/icon.svg)", "icon (`docs/page/icon.svg`)"),
         ("docs/a.md", "[out](https://example.com/a), [mail](mailto:a@example.com)", None),
         ("docs/a.md", "```mermaid\na --> b\n```\n", '<pre class="mermaid">\na --&gt; b\n</pre>\n'),
+        ("docs/a.md", '```python\nhandlers["GET"](event)\n```\n[a](a.md)', None),
+        ("docs/a.md", "1. It:\n\n   ~~~md\n   [x](gone.md)\n   ```\n   [x](gone.md)\n   ~~~\n", None),
+        ("docs/a.md", "```mermaid\na[b](c)\n```\n", '<pre class="mermaid">\na[b](c)\n</pre>\n'),
+        ("docs/a.md", "`[x](gone.md)` and ``a`[x](gone.md)``", None),
+        ("docs/a.md", "[`x`](../README.md), `y`, [`z`](../README.md)", "[`x`](index.md), `y`, [`z`](index.md)"),
+        ("docs/a.md", "a ` alone\n\n[x](../README.md) `y`", "a ` alone\n\n[x](index.md) `y`"),
         (
             "README.md",
             PICTURE,

@@ -137,7 +137,10 @@ def changed(committed: Mapping[str, float], counted: Mapping[str, float]) -> lis
         if before is None or after is None:
             lines.append(f"{name} is " + ("new" if before is None else "gone"))
         elif abs(after / before - 1) > TOLERANCE:
-            lines.append(f"{name} starts in {after / before - 1:+.1%} instructions: {before} is now {after}")
+            than = "more" if after > before else "fewer"
+            lines.append(
+                f"{name}'s start takes {abs(after / before - 1):.1%} {than} instructions: {before} is now {after}"
+            )
     return lines
 
 

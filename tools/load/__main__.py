@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 REPORT: Final = Path("build") / "load" / "report.html"
 _TELL_SECONDS: Final = 10
+# The token stands before `make`, and so is in no argument.
+_USAGE: Final = "usage: TOKEN=$(cat .local/token) make load URL=http://127.0.0.1:3000 RATE=10 SECONDS=60 CONNECTIONS=20"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = plan(options.url, os.environ.get("TOKEN", ""), options.rate, options.seconds, options.connections)
     except RefusedError as refused:
         print(f"error: {refused}", file=sys.stderr)
-        print("usage: make load URL=https://… TOKEN=cust_… RATE=10 SECONDS=60 CONNECTIONS=20", file=sys.stderr)
+        print(_USAGE, file=sys.stderr)
         return 2
     print(asked.announcement(), flush=True)
     return _run(asked)
@@ -73,18 +76,22 @@ def _run(asked: Plan) -> int:
     environment.locustfile = "tools/load/scenario.py"
     runner = environment.create_local_runner()
     history = gevent.spawn(locust.stats.stats_history, runner)
+
+    def stop() -> None:
+        print("stopping, and deleting what was created", flush=True)
+        run.stop()
+
+    # A KeyboardInterrupt may come in a connection, which would then end without cleaning up.
+    gevent.signal_handler(signal.SIGINT, stop)
     runner.start(asked.connections, spawn_rate=asked.connections)
     runner.spawning_greenlet.join()
     told = 0
-    seconds = 0.0
+    seconds, over = run.seconds, False
     # Connections end by themselves, each after it has cleaned up.
     while runner.user_count:
-        try:
-            gevent.sleep(0.1)
-        except KeyboardInterrupt:
-            print("stopping, and deleting what was created", flush=True)
-            run.stop()
-        seconds = seconds if run.over else run.seconds
+        gevent.sleep(0.1)
+        if not over:
+            seconds, over = run.seconds, run.over
         if seconds - told >= _TELL_SECONDS:
             told += _TELL_SECONDS
             print(f"{told:4} s: {run.sent:,} calls, {environment.stats.total.num_failures:,} errors", flush=True)

@@ -70,6 +70,7 @@ class Connection(FastHttpUser):  # type: ignore[misc]  # Locust is in an environ
     """Sends one call after the other, each when its time has come and the one before it was answered."""
 
     run_: ClassVar[Run]
+    _next: Call
     # Locust would accept any certificate, and follow a redirection with the token to anywhere.
     insecure = False
     max_redirects = 0
@@ -80,31 +81,27 @@ class Connection(FastHttpUser):  # type: ignore[misc]  # Locust is in an environ
 
     def on_start(self) -> None:
         """Begin at any time within the first interval, so that the connections take turns."""
-        self._life = Life(self.run_.group)
-        self._calls: Calls = self._life.calls()
-        self._next: Call | None = next(self._calls)
+        self._begin()
         gevent.sleep(random.uniform(0, 1 / self.run_.plan.rate_of_a_connection))
 
     @task  # type: ignore[untyped-decorator]
     def step(self) -> None:
         """Send the next call of a life, and begin another life after its last."""
-        if self._next is None:
-            self._clean_up()
-            self._life = Life(self.run_.group)
-            self._calls = self._life.calls()
-            self._next = next(self._calls)
         self.run_.take()
         answer = self._send(self._next)
         try:
             self._next = self._calls.send(answer)
         except StopIteration:
-            self._next = None
+            self.run_.left += self._life.left
+            self._begin()
+
+    def _begin(self) -> None:
+        self._life = Life(self.run_.group)
+        self._calls: Calls = self._life.calls()
+        self._next = next(self._calls)
 
     def on_stop(self) -> None:
         """Delete what this connection has created."""
-        self._clean_up()
-
-    def _clean_up(self) -> None:
         calls = self._life.clean_up()
         try:
             call = next(calls)

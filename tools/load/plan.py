@@ -32,7 +32,7 @@ class Plan(NamedTuple):
 
     @property
     def calls(self) -> int:
-        """Return how many calls are sent at most, cleaning up aside."""
+        """Return how many calls are sent at most, cleaning up at the end aside."""
         return int(self.rate * self.seconds)
 
     @property
@@ -55,7 +55,8 @@ class Plan(NamedTuple):
             f"{self.calls:,} calls at most: {self.rate:g} a second for {self.seconds} s, "
             f"over {self.connections} connections,\n"
             f"and then at most {self.calls_to_clean_up} calls to delete the customers that are left.\n"
-            "Two calls in thirteen create a customer, and two delete one. Each change is an event to your consumers."
+            "Two calls in thirteen create a customer, one changes one, and two delete one. "
+            "Each change is an event to your consumers."
         )
 
 

@@ -45,7 +45,7 @@ type Calls = Generator[Call, Answer]
 
 
 class Life:
-    """The life of two customers: one by the service's id, one by our own key. They are deleted in the end.
+    """The life of two customers: one by the service's id, one by our own key. They are deleted at the end.
 
     Parameters
     ----------
@@ -60,21 +60,28 @@ class Life:
         self._left: set[int] = set()
 
     def calls(self) -> Calls:
-        """Give one call after the other, and take the answer to each. A life ends early if a creation fails."""
-        one = yield from self._create(self._post())
+        """Give one call after the other, and take the answer to each. A life ends early if a creation fails.
+
+        What is left then is deleted, by calls like the others.
+        """
+        yield from self._live()
+        yield from self.clean_up()
+
+    def _live(self) -> Calls:
+        one = yield from self._create("post", self._post())
         if one is None:
             return
         path, tag = f"{COLLECTION}{one.body['id']}", one.tag
         yield Call("get", "GET", path)
-        yield Call("find by email", "GET", f"{COLLECTION}?email={self._address('post')}")
+        yield self._find()
         yield Call("get", "GET", path)
-        other = yield from self._create(self._put())
+        other = yield from self._create("put", self._put())
         yield self._page("last_name")
         yield Call("get", "GET", path)
         yield Call("patch", "PATCH", path, {"age": 43}, {"If-Match": tag})
         yield self._page("age")
         if other is not None:
-            yield Call("get external", "GET", f"{COLLECTION}external/{self._name}")
+            yield self._get_external()
         yield Call("history", "GET", f"{path}/history")
         yield from self._delete(one.body["id"])
         if other is not None:
@@ -82,11 +89,18 @@ class Life:
 
     def clean_up(self) -> Calls:
         """Delete what the life has left, whatever became of it. Nothing is left of one that came to its end."""
-        for address in sorted(self._in_doubt):
-            found = yield Call("find by email", "GET", f"{COLLECTION}?email={address}")
-            if found.status == HTTPStatus.OK:
-                self._in_doubt.discard(address)
+        if "post" in self._in_doubt:
+            found = yield self._find()
+            # The index is a moment behind: that nobody is in it does not prove that nobody is there.
+            if found.status == HTTPStatus.OK and found.body["customers"]:
+                self._in_doubt.discard("post")
                 self._left.update(each["id"] for each in found.body["customers"])
+        if "put" in self._in_doubt:
+            found = yield self._get_external(_OK | {HTTPStatus.NOT_FOUND})
+            if found.status == HTTPStatus.OK:
+                self._left.add(found.body["id"])
+            if found.status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
+                self._in_doubt.discard("put")
         for customer_id in sorted(self._left):
             yield from self._delete(customer_id)
 
@@ -104,20 +118,24 @@ class Life:
         path = f"{COLLECTION}external/{self._name}"
         return Call("put external", "PUT", path, self._customer("put"), {}, _CREATED)
 
+    def _find(self) -> Call:
+        return Call("find by email", "GET", f"{COLLECTION}?email={self._address('post')}")
+
+    def _get_external(self, right: frozenset[HTTPStatus] = _OK) -> Call:
+        return Call("get external", "GET", f"{COLLECTION}external/{self._name}", right=right)
+
     def _page(self, sort: str) -> Call:
         path = f"{COLLECTION}group/{self._group}/?sort={sort}&limit={_DATA_LIMIT}"
         # Indexes are a moment behind: the first customer of the group may not be in them yet.
         return Call("list group", "GET", path, right=_OK | {HTTPStatus.NOT_FOUND})
 
-    def _create(self, call: Call) -> Generator[Call, Answer, Answer | None]:
-        address = str((call.body or {})["email"])
-        self._in_doubt.add(address)
+    def _create(self, kind: str, call: Call) -> Generator[Call, Answer, Answer | None]:
         answer = yield call
         if answer.status == HTTPStatus.CREATED:
             self._left.add(answer.body["id"])
         # Without an answer, or with a 5xx, the customer may be there all the same.
-        if HTTPStatus.OK <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._in_doubt.discard(address)
+        elif not HTTPStatus.OK <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._in_doubt.add(kind)
         return answer if answer.status == HTTPStatus.CREATED else None
 
     def _delete(self, customer_id: int) -> Calls:

@@ -41,7 +41,7 @@ def build(root: Path, folder: Path, api: str | None) -> None:
     BrokenLinkError
         A document links to a file that the project does not have.
     SphinxError
-        Something is wrong, such as a link to a heading that there is not.
+        Something is wrong, such as a link to a heading that does not exist.
     """
     with TemporaryDirectory() as scratch:
         sources, built = Path(scratch, "sources"), Path(scratch, "built")

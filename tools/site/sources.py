@@ -25,7 +25,12 @@ _DOCS: Final = PurePosixPath("docs")
 _GITHUB: Final = PurePosixPath(".github")
 _NO_PAGES: Final = _DOCS / "page"
 """What the reference page is made of."""
-_LINK: Final = re.compile(r"\[(?P<text>[^\[\]]*)\]\((?P<link>[^)\s]+)\)")
+# Code comes first, so that nothing in it is taken for a link. A link whose text is code begins before that.
+_CODE: Final = (
+    r"^ *(?P<fence>`{3,}|~{3,}).*?(?:^ *(?P=fence)|\Z)"
+    r"|(?<!`)(?P<ticks>`+)(?!`)(?:.(?!\n\s*\n))+?(?<!`)(?P=ticks)(?!`)"
+)
+_LINK: Final = re.compile(rf"{_CODE}|\[(?P<text>[^\[\]]*)\]\((?P<link>[^)\s]+)\)", re.MULTILINE | re.DOTALL)
 _DIAGRAM: Final = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PICTURE: Final = re.compile(
     r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">'
@@ -84,6 +89,8 @@ def page(root: Path, source: PurePosixPath) -> str:
 
     def moved(match: re.Match[str]) -> str:
         text, link = match["text"], match["link"]
+        if link is None:
+            return match[0]
         path, hash_, anchor = link.partition("#")
         if not path or re.match(r"[a-z]+:", path):
             return match[0]
@@ -97,8 +104,8 @@ def page(root: Path, source: PurePosixPath) -> str:
     text = (root / source).read_text(encoding="utf-8")
     # The theme shows the picture that goes with the look that the reader has chosen.
     text = _PICTURE.sub(r"![\g<alt>](\g<light>){.only-light}\n![\g<alt>](\g<dark>){.only-dark}", text)
-    text = _DIAGRAM.sub(lambda match: f'<pre class="mermaid">\n{escape(match[1])}</pre>', text)
-    return _LINK.sub(moved, text)
+    text = _LINK.sub(moved, text)
+    return _DIAGRAM.sub(lambda match: f'<pre class="mermaid">\n{escape(match[1])}</pre>', text)
 
 
 def _files(root: Path) -> list[PurePosixPath]:
