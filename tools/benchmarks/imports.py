@@ -173,7 +173,7 @@ def main() -> None:
         for kind in ("plan_import", "import_customers")
         for rows, done in imported.items()
     ]
-    plot = bars("The most memory of an import's functions, MB, by the size of the file", drawn)
+    plot = bars("Peak memory of an import's functions, MB, by the size of the file", drawn)
     (ROOT / "docs" / "imports.svg").write_text(plot, encoding="utf-8")
 
 
