@@ -124,7 +124,6 @@ class Cloud:
             # Meanwhile the services come up.
             self.token = self._make_token(stack, pools)
             self._serving = self._serve(stack, pools)
-            # From now on there is something to find, for programs that look for the service there.
             self._write_endpoints(stack)
             self._seen = (modified, self._services_started())
             started.callback(self._serving.close)

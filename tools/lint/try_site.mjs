@@ -44,7 +44,8 @@ async function hop() {
   seen.hops.push(page.url().slice(url.length));
   await page.setViewportSize(PHONE);
   await measure(page, 'reference/index.html');
-  await page.getByRole('link', { name: 'Guides and documents' }).click();
+  // While the reference is still being drawn, which takes long on a busy machine, nothing stands still.
+  await page.getByRole('link', { name: 'Guides and documents' }).click({ timeout: 120_000 });
   await page.getByRole('heading', { name: 'A tour' }).waitFor();
   seen.hops.push(page.url().slice(url.length));
   await page.context().close();
