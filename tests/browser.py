@@ -84,7 +84,7 @@ def _try(program: str, *arguments: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     assert tried.returncode == 0, tried.stderr
     shown: dict[str, Any] = json.loads(tried.stdout)
