@@ -10,7 +10,7 @@ from customers.aws import dynamodb
 from customers.http.cursor import CursorSealer
 from customers.http.endpoint import endpoint
 from customers.http.listing import listing, read_walk
-from customers.ids import MAX_ID
+from customers.ids import is_number
 from customers.store.cursor_keys import CursorKeys
 from customers.store.customers import CustomerStore
 from customers.store.history import HistoryStore
@@ -28,7 +28,8 @@ cursors = CursorSealer(CursorKeys(client, os.environ["ANSWERS_TABLE"]).read)
 def lambda_handler(request: Request) -> Response:
     """Return a page of the history, the newest change first."""
     bound = {"history": request.text_in_path("customer_id")}
-    walk = read_walk(request, cursors, bound, _is_position)
+    # A page ends with a version.
+    walk = read_walk(request, cursors, bound, is_number)
     request.check()
     customer_id = request.id_in_path("customer_id")
     page = history.newest_first(customer_id, limit=walk.limit, after=walk.position)
@@ -36,11 +37,6 @@ def lambda_handler(request: Request) -> Response:
         # A customer whose last change is not kept any more, or not yet, has an empty history. Nobody has none.
         store.get(customer_id)
     return listing(request, cursors, walk, {"history": page.entries}, page.next_position)
-
-
-def _is_position(text: str) -> bool:
-    # A version. DynamoDB has no numbers of more than 38 digits.
-    return len(text) <= len(str(MAX_ID)) and text.isascii() and text.isdecimal()
 
 
 customers.aws.cold_start.over()

@@ -15,6 +15,7 @@ from customers.fields import SORT_FIELDS
 from customers.http.cursor import CursorSealer
 from customers.store.cursor_keys import CursorKeys
 from customers.tokens import SCOPES
+from tests.api.support import any_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from local.template.stack import Stack
     from tests.conftest import Handler
 
-GROUP = secrets.randbelow(2**53 - 1) + 1
-"""No other test has customers in it."""
+GROUP = any_group()
 
 
 @pytest.fixture
@@ -140,8 +140,7 @@ def test_a_forged_position_in_a_history_is_refused(
         query = {"cursor": sealer.seal(position, json.dumps({"history": "1"}))}
         return _get(function("GetHistory"), "/api/customers/1/history", query, {"customer_id": "1"})
 
-    # A version may be any number that DynamoDB has.
-    for position in (set(POSITIONS) - {"0", str(2**53)}) | {"9" * 39, "9" * 5000}:
+    for position in (set(POSITIONS) - {"0"}) | {"9" * 39, "9" * 5000}:
         _assert_refused(page(position))
     assert page("1")["statusCode"] == 200
 
