@@ -12,25 +12,27 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
-from tools.benchmarks.reliability.load import running_service
+from tools.benchmarks.reliability.load import http_client, running_service
+from tools.benchmarks.report import replace_part, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
+
+    import httpx
 
 type Json = dict[str, Any]
 type Rows = list[dict[str, str]]
 
 _ROOT: Final = Path(__file__).parents[2]
+_COMMAND: Final = _ROOT / "customers"
 _GROUPS: Final = 50
 _CHANGED: Final = 100
 """One row in so many is changed."""
@@ -41,17 +43,13 @@ _SERVICE_FIELDS: Final = frozenset({"id", "created_at", "updated_at", "version"}
 class Sync:
     """A folder with files, and a service that takes them."""
 
-    def __init__(self, folder: Path, data: Path, url: str) -> None:
+    def __init__(self, folder: Path, data: Path, http: httpx.Client) -> None:
         self._folder = folder
-        self._data = data
-        token = (data / "token").read_text().strip()
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=40)
+        self._events_file = data / "events.jsonl"
+        self._environment = {**os.environ, "DATA_DIR": str(data)}
+        self._http = http
         self._expected = 0
-        self.lines: list[str] = []
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._http.close()
+        self.rows: list[tuple[str, ...]] = []
 
     def import_file(self, what: str, rows: Rows, **expected: int) -> None:
         """Import rows, and compare the counts and the number of events with what they have to be."""
@@ -85,7 +83,7 @@ class Sync:
         file.unlink(missing_ok=True)
         started = time.monotonic()
         if interrupted:
-            self._interrupt("export", "-o", file)
+            self._interrupt_export(file)
         self._customers("export", "-o", file)
         seconds = time.monotonic() - started
         with file.open(encoding="utf-8-sig", newline="") as opened:
@@ -114,21 +112,20 @@ class Sync:
         return writes
 
     def _add(self, what: str, counts: str, events: int, seconds: float, rows: int) -> None:
-        self.lines.append(f"| {what} | {counts} | {events:,} | {seconds:.0f} | {rows / seconds:,.0f} |")
-        print(self.lines[-1], flush=True)
+        self.rows.append((what, counts, f"{events:,}", f"{seconds:.0f}", f"{rows / seconds:,.0f}"))
+        print(*self.rows[-1], sep=", ", flush=True)
 
     def _customers(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        command: Sequence[str | Path] = [_ROOT / "customers", *arguments]
-        environment = {**os.environ, "DATA_DIR": str(self._data)}
         # Exit code 1 says that rows were rejected, which the counts show.
-        return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+        return subprocess.run(  # noqa: S603
+            [_COMMAND, *arguments], env=self._environment, stdout=subprocess.PIPE, text=True, check=False
+        )
 
-    def _interrupt(self, *arguments: str | Path) -> None:
+    def _interrupt_export(self, file: Path) -> None:
         """Start an export, and stop it when it has kept its first page."""
-        command: Sequence[str | Path] = [_ROOT / "customers", *arguments]
-        environment = {**os.environ, "DATA_DIR": str(self._data)}
-        kept = self._folder / ".all.csv.part"
-        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:  # noqa: S603
+        command: list[str | Path] = [_COMMAND, "export", "-o", file]
+        kept = file.with_name(f".{file.name}.part")
+        with subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL) as process:  # noqa: S603
             while process.poll() is None and not (kept.exists() and kept.stat().st_size > 0):
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)
@@ -136,10 +133,9 @@ class Sync:
 
     def _events(self) -> int:
         """Count the events of changes so far, each once."""
-        events = self._data / "events.jsonl"
-        if not events.exists():
+        if not self._events_file.exists():
             return 0
-        with events.open(encoding="utf-8") as lines:
+        with self._events_file.open(encoding="utf-8") as lines:
             found = (json.loads(line) for line in lines)
             return len({event["detail"]["event_id"] for event in found if event["source"] == "customers"})
 
@@ -204,7 +200,7 @@ def _first_service(sync: Sync, number: int) -> Rows:
             over.set()
         _same("a writer wrote", writer.result() > 0, wanted=True)
     exported = [row for row in exported if row["group_id"] != str(_GROUPS + 1)]
-    _same("customers of the export", _content(exported), _content([{**row} for row in rows]))
+    _same("customers of the export", _content(exported), _content(rows))
     sync.import_file("the export, unchanged", exported, unchanged=number)
     exported.sort(key=lambda row: row["external_id"])
     sync.change(exported[::_CHANGED][:_BY_OTHERS])
@@ -218,39 +214,42 @@ def _first_service(sync: Sync, number: int) -> Rows:
     return sync.export("an export")
 
 
-def run(folder: Path, rows: int) -> list[str]:
-    """Sync so many rows, and return the lines of the table.
+@contextmanager
+def _running(folder: Path, name: str) -> Iterator[Sync]:
+    data = folder / name
+    with (
+        running_service(data) as (_, url),
+        http_client(url, (data / "token").read_text().strip(), timeout=40) as http,
+    ):
+        yield Sync(folder, data, http)
+
+
+def run(folder: Path, number: int) -> list[tuple[str, ...]]:
+    """Sync so many customers, and return the rows of the table.
 
     Raises
     ------
     SystemExit
         What was counted, written or announced is not what it has to be.
     """
-    lines: list[str] = []
-    exported: Rows = []
-    for part in ("first", "second"):
-        with running_service(folder / part) as (_, url):
-            sync = Sync(folder, folder / part, url)
-            if part == "first":
-                exported = _first_service(sync, rows)
-            else:
-                sync.import_file("the export, into an empty service", exported, created=rows)
-                _same("customers of the copy", _content(sync.export("the copy's export")), _content(exported))
-            sync.close()
-            lines += sync.lines
-    return lines
+    with _running(folder, "first") as first:
+        exported = _first_service(first, number)
+    with _running(folder, "second") as second:
+        second.import_file("the export, into an empty service", exported, created=number)
+        _same("customers of the copy", _content(second.export("the copy's export")), _content(exported))
+    return first.rows + second.rows
 
 
-def main() -> int:
-    """Measure, and print the table."""
+def main() -> None:
+    """Measure, and write the results down."""
     parser = argparse.ArgumentParser(prog="bench-sync", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000, help="a multiple of 100 from 1000 (default: %(default)s)")
     with tempfile.TemporaryDirectory() as folder:
-        lines = run(Path(folder), parser.parse_args().rows)
-    print("\n| step | rows | events | seconds | rows a second |")
-    print("\n".join(["| --- | --- | ---: | ---: | ---: |", *lines]))
-    return 0
+        rows = run(Path(folder), parser.parse_args().rows)
+    text = table(("step", "rows", "events", "seconds", "rows a second"), rows)
+    print(f"\n{text}")
+    replace_part(_ROOT / "docs" / "performance.md", "sync", text)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
