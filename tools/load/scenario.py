@@ -17,7 +17,7 @@ _OK: Final = frozenset({HTTPStatus.OK})
 _CREATED: Final = frozenset({HTTPStatus.CREATED})
 _GROUPS: Final = 2**52
 """A group's number is drawn below it, so nobody else has it."""
-_DATA_LIMIT: Final = 100
+_PAGE: Final = 100
 """Customers on a page."""
 
 
@@ -125,7 +125,7 @@ class Life:
         return Call("get external", "GET", f"{COLLECTION}external/{self._name}", right=right)
 
     def _page(self, sort: str) -> Call:
-        path = f"{COLLECTION}group/{self._group}/?sort={sort}&limit={_DATA_LIMIT}"
+        path = f"{COLLECTION}group/{self._group}/?sort={sort}&limit={_PAGE}"
         # Indexes are a moment behind: the first customer of the group may not be in them yet.
         return Call("list group", "GET", path, right=_OK | {HTTPStatus.NOT_FOUND})
 

@@ -21,7 +21,7 @@ import httpx
 from botocore.config import Config
 
 from tools.benchmarks.reliability.history.run import counts, failing, ids_in_table, service_with_proxy
-from tools.benchmarks.reliability.load import SESSION, running_service
+from tools.benchmarks.reliability.load import SESSION, http_client, running_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -79,12 +79,7 @@ class Clients:
     """
 
     def __init__(self, url: str, token: str, methods: dict[str, int], seed: int) -> None:
-        self.http = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=40,
-            limits=httpx.Limits(max_connections=128),
-        )
+        self.http = http_client(url, token, timeout=40)
         self._methods = methods
         self._seed = seed
         self._ids: dict[str, int] = {}

@@ -35,6 +35,12 @@ _MOST: Final = 30
 """Customers that a client keeps."""
 
 
+def http_client(url: str, token: str, timeout: float = 60) -> httpx.Client:
+    """Return a client of a service, with a connection for each of up to 128 threads."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=url, headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=128))
+
+
 class Client:
     """One client with a group of its own, which knows all that must be true of it."""
 
@@ -43,7 +49,7 @@ class Client:
         self.known: dict[int, Json] = {}
         self.statuses: Counter[int] = Counter()
         self.violations: list[str] = []
-        self.http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        self.http = http_client(url, token)
 
     def work_until(self, end: float) -> None:
         """Work until a reading of the monotonic clock."""

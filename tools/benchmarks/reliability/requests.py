@@ -19,17 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from local.data_folder import IN_MEMORY
 from tools.benchmarks.reliability.fault_proxy import Fault, FaultProxy
-from tools.benchmarks.reliability.load import SESSION
+from tools.benchmarks.reliability.load import SESSION, http_client
 from tools.benchmarks.reliability.trials import JOHN, KINDS, Json, Trial, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    import httpx
 
 _AT_ONCE: Final = 8
 _PATIENCE: Final = 120.0
@@ -44,12 +44,7 @@ class World:
         self.environment = {**os.environ, "DATA_DIR": str(data)}
         """For programs that are to find it."""
         token = (data / IN_MEMORY / "token").read_text().strip()
-        self.client = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=60,
-            limits=httpx.Limits(max_connections=64),
-        )
+        self.client = http_client(url, token)
         self._store = store
         self._tables = tables
 

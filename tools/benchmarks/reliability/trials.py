@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from uuid import uuid4
+
+from tests.api.support import wait_until
 
 if TYPE_CHECKING:
     import httpx
@@ -271,9 +272,7 @@ class GetHistory(Get):
     def prepare(self) -> None:
         """Wait until the history shows the creation."""
         super().prepare()
-        deadline = time.monotonic() + _PATIENCE
-        while not self.send().json()["history"] and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(lambda: bool(self.send().json()["history"]), _PATIENCE)
 
     def send(self) -> httpx.Response:
         """Read it."""

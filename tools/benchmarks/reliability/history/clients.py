@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import httpx
 
 from tools.benchmarks.reliability.history.operations import Json, Operation, origin_of
+from tools.benchmarks.reliability.load import http_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ class Client:
         self._random = random.Random(seed)
         self._names = 0
         self.operations: list[Operation] = []
-        self.http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT)
+        self.http = http_client(url, token, timeout=_TIMEOUT)
 
     def __enter__(self) -> Self:
         return self
