@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from customers.imports.files.columns import LEFT_OUT, METADATA, METADATA_PREFIX, squashed
@@ -160,13 +161,22 @@ class JsonLinesForm:
 
 def _depth_after(line: bytes, depth: int) -> int | None:
     """Return how many brackets are open at the end of a line, 0 once all are closed; None if a string is open."""
-    at = 0
+    change, lowest, is_whole = _nesting(line)
+    if depth + lowest <= 0:
+        return 0
+    return depth + change if is_whole else None
+
+
+# A line is looked at again for each of the few rows before it that do not end.
+@lru_cache(maxsize=2 * _DEEPEST)
+def _nesting(line: bytes) -> tuple[int, int, bool]:
+    """Return how a line changes the depth, the lowest change after a bracket of it, and whether no string is open."""
+    depth, lowest, at = 0, len(line), 0
     while (bracket := _UP_TO_BRACKET.match(line, at)) is not None:
         at = bracket.end()
         depth += 1 if line[at - 1] in b"{[" else -1
-        if depth == 0:
-            return 0
-    return None if _UP_TO_END.match(line, at) is None else depth
+        lowest = min(lowest, depth)
+    return depth, lowest, _UP_TO_END.match(line, at) is not None
 
 
 def renamed(value: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
