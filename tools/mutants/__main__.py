@@ -72,7 +72,7 @@ def _mutmut(*arguments: str, ends: float) -> None:
             process.terminate()
             return
     if process.returncode:
-        sys.exit(process.returncode)
+        sys.exit("mutmut failed. `debug = true` in tools/mutants/settings.toml shows what the tests print.")
 
 
 def _output(*arguments: str) -> str:

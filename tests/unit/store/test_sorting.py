@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from customers.fields import Field
 from customers.ids import MAX_ID
-from customers.store.sorting import fold, id_of, sort_text, time_text
+from customers.store.sorting import fold, id_of, sort_end, sort_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,11 +27,11 @@ IDS = st.integers(1, MAX_ID) | st.sampled_from([1, 9, 10, 99, 100, MAX_ID])
 
 
 def by_text(text: str | None, customer_id: int) -> str:
-    return sort_text(NAME, text, customer_id)
+    return sort_text(NAME, text) + sort_end(customer_id)
 
 
 def by_age(age: int | None, customer_id: int) -> str:
-    return sort_text(AGE, age, customer_id)
+    return sort_text(AGE, age) + sort_end(customer_id)
 
 
 def sign(one: Any, other: Any) -> int:
@@ -159,7 +159,7 @@ def test_ages_sort_as_numbers_then_by_id_and_no_age_comes_last(
 def test_times_sort_as_times_and_then_by_id(one: datetime, one_id: int, other: datetime, other_id: int) -> None:
     first, second = (time.replace(microsecond=time.microsecond // 1000 * 1000) for time in (one, other))
     texts = [
-        time_text(f"{time.isoformat(timespec='milliseconds')}Z", customer_id)
+        f"{time.isoformat(timespec='milliseconds')}Z" + sort_end(customer_id)
         for time, customer_id in ((one, one_id), (other, other_id))
     ]
     assert sign(*texts) == sign((first, one_id), (second, other_id))

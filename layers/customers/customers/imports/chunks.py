@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # the queue of files is empty before you deploy it or roll it back (docs/runbook.md).
 _ROWS: Final = 1000
 _BYTES: Final = 100_000
-"""Even with one more row of 64 KB, not compressible and in base 85, it fits into a message of 256 KB."""
+"""Even with one more row of 64 KB, not compressible and in base 64, it fits into a message of 256 KB."""
 _SPAN: Final = 8 * 1024 * 1024
 """Of the file, from the end of a chunk's first row to the end of its last one: blank lines are not read for ever."""
 _BATCH: Final = 10
@@ -55,7 +55,7 @@ class Chunk(NamedTuple):
                 "put_at": self.put_at,
                 "restore": self.restore,
                 "first_row": self.rows[0].number,
-                "rows": base64.b85encode(zlib.compress(rows, 1)).decode(),
+                "rows": base64.b64encode(zlib.compress(rows, 1)).decode(),
             }
         )
 
@@ -63,7 +63,7 @@ class Chunk(NamedTuple):
     def of_message(cls, text: str) -> Chunk:
         """Read a message."""
         message: dict[str, Any] = json.loads(text)
-        packed = zlib.decompress(base64.b85decode(message["rows"]))
+        packed = zlib.decompress(base64.b64decode(message["rows"]))
         rows: list[Row] = []
         at = 0
         while at < len(packed):

@@ -22,7 +22,7 @@ class Author(NamedTuple):
         """Return the author as the attribute that keeps it."""
         known: dict[str, AttributeValueTypeDef] = {
             name: {"N": str(value)} if isinstance(value, int) else {"S": value}
-            for name, value in self._asdict().items()
+            for name, value in zip(self._fields, self, strict=True)
             if value is not None
         }
         return {"M": known}

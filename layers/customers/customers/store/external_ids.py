@@ -18,7 +18,7 @@ from customers.errors import VersionMismatchError
 from customers.store.author import UNKNOWN
 from customers.store.identity import Salt
 from customers.store.items import all_key_attributes, customer, is_customer, key, now, number, stored_fields
-from customers.store.sorting import time_text
+from customers.store.sorting import sort_end
 from customers.store.table import RefusedError, Table, Update, live_at, no_customer, refused_item
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def replacement(  # noqa: PLR0913, PLR0917 (what an item says)
         ":author": author.attribute(),
         ":now": {"S": time},
         ":order": {"S": order or time},
-        ":now_sort": {"S": time_text(time, customer_id)},
+        ":now_sort": {"S": time + sort_end(customer_id)},
         ":zero": number(0),
         ":one": number(1),
     }

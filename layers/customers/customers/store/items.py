@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from customers.fields import FIELDS, SORT_FIELDS
 from customers.store.author import UNKNOWN
-from customers.store.sorting import sort_text, time_text
+from customers.store.sorting import sort_end, sort_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,9 +79,11 @@ def attributes(fields: Mapping[str, object]) -> dict[str, AttributeValueTypeDef]
 
 
 def _attribute(value: object) -> AttributeValueTypeDef:
+    if isinstance(value, str):
+        return {"S": value}
     if isinstance(value, dict):
         return {"M": {key: {"S": text} for key, text in value.items()}}
-    return {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
+    return {"N": str(value)}
 
 
 def stored_fields(new: Mapping[str, object]) -> AttributeValueTypeDef:
@@ -94,8 +96,9 @@ def key_attributes(fields: Mapping[str, object], customer_id: int) -> dict[str, 
 
     Each depends on its own field alone, so that an update needs no read.
     """
+    end = sort_end(customer_id)
     keys: dict[str, AttributeValueTypeDef] = {
-        ORDERS[name].key: {"S": sort_text(field, fields[name], customer_id)}
+        ORDERS[name].key: {"S": sort_text(field, fields[name]) + end}
         for name, field in _SORTED.items()
         if name in fields
     }
@@ -147,7 +150,7 @@ def new_item(
         "customer": stored_fields(fields),
         **all_key_attributes(fields, creation.id),
         "created_at": {"S": creation.time},
-        "created_at_sort": {"S": time_text(creation.time, creation.id)},
+        "created_at_sort": {"S": creation.time + sort_end(creation.id)},
         "updated_at": {"S": creation.time},
         "order": {"S": order or creation.time},
         "version": number(creation.version),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from customers.errors import OutcomeUnknownError
 from customers.store.bulk import Batches
@@ -245,10 +245,13 @@ def _external_id(item: Item) -> str | None:
     return fields["external_id"]["S"] if "external_id" in fields else None
 
 
+_CONTENT: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+
+
 def _content(customer: NewCustomer) -> str:
     """Return what a row is known by that has no key: what it says, without what it leaves open.
 
     A new optional field does not change it.
     """
     said = {name: value for name, value in customer.items() if value not in (None, {})}
-    return json.dumps(said, ensure_ascii=False, sort_keys=True)
+    return _CONTENT.encode(said)

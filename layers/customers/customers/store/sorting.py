@@ -53,17 +53,17 @@ def fold(text: str) -> str:
     return folded if folded.isascii() else folded.translate(_BASE_LETTERS)
 
 
-def sort_text(field: Field, value: object, customer_id: int) -> str:
-    """Return the sort text of a field's value. None sorts last.
+def sort_text(field: Field, value: object) -> str:
+    """Return what the sort text of a field's value begins with; `sort_end` follows. None sorts last.
 
     Only the first 1,007 bytes of a folded text count. Names and addresses get that long only with ligatures that fold
     to many letters each (U+FDFA folds to 18), never in a living language.
     """
     if value is None:
-        return _with_id(_MISSING, customer_id)
+        return _MISSING
     if field.kind == "int":
-        return _with_id(str(value).zfill(len(str(field.maximum))), customer_id)
-    return _with_id(prefix_text(str(value)), customer_id)
+        return str(value).zfill(len(str(field.maximum)))
+    return prefix_text(str(value))
 
 
 def prefix_text(prefix: str) -> str:
@@ -75,13 +75,9 @@ def prefix_text(prefix: str) -> str:
     return folded
 
 
-def time_text(timestamp: str, customer_id: int) -> str:
-    """Return the sort text of an RFC 3339 UTC timestamp of fixed width."""
-    return _with_id(timestamp, customer_id)
-
-
-def _with_id(value: str, customer_id: int) -> str:
-    return value + _SEPARATOR + str(customer_id).zfill(_ID_DIGITS)
+def sort_end(customer_id: int) -> str:
+    """Return what all of a customer's sort texts end with, so that equal values have an order, and a page an end."""
+    return _SEPARATOR + str(customer_id).zfill(_ID_DIGITS)
 
 
 _SORT_TEXT: Final = re.compile(rf".*{_SEPARATOR}([0-9]{{{_ID_DIGITS}}})", re.DOTALL)
