@@ -1,4 +1,4 @@
-"""What a page costs in a small group and in a large one, and whether a walk through the large one is complete.
+"""What pages cost in a small group and in a large one, and whether walks through the large one are complete.
 
 Run as `make bench-pages`, or `python -m tools.benchmarks.pages --large 100000`. Everything runs on the real engine,
 with the store's own code. The figures are the engine's consumed capacity and the requests counted at the client. It
@@ -13,7 +13,8 @@ import statistics
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import boto3
 
@@ -26,17 +27,21 @@ from tools.benchmarks.engine import Meter, running_engine
 from tools.benchmarks.report import Bar, bars, replace_part, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
     from customers.customer import NewCustomer
+    from customers.store.pages import Page
 
-SMALL, LARGE = 1, 2
+SMALL, LARGE, SHARED = 1, 2, 3
+_ADDRESS: Final = "shared@example.com"
+"""Of each customer of the third group."""
+_EVERYBODY: Final = "everybody, in no order"
 _TIMES = 9
 
 
 class Walk(NamedTuple):
-    """One walk through a whole group."""
+    """One walk through a whole listing."""
 
     ids: list[int]
     pages: int
@@ -67,13 +72,13 @@ def fill(store: CustomerStore, group_id: int, size: int) -> set[int]:
     return ids
 
 
-def walk(store: PageStore, meter: Meter, group_id: int, sort: str) -> Walk:
-    """Read a whole group, in pages of a thousand."""
+def walk(read: Callable[[str | None], Page], meter: Meter) -> Walk:
+    """Read a whole listing, page by page, each from the position that it is called with."""
     ids: list[int] = []
     pages, position, started = 0, None, time.perf_counter()
     meter.take()
     while True:
-        page = store.group(group_id, sort, descending=False, limit=1000, after=position)
+        page = read(position)
         ids += [customer["id"] for customer in page.customers]
         pages, position = pages + 1, page.next_position
         if position is None:
@@ -95,7 +100,7 @@ def write_meanwhile(store: CustomerStore, stop: threading.Event) -> None:
 
 
 class Cost(NamedTuple):
-    """What a page of a hundred costs."""
+    """What a page costs."""
 
     requests: int
     units: float
@@ -104,14 +109,16 @@ class Cost(NamedTuple):
     """The median, on this machine."""
 
 
-def page_cost(store: PageStore, meter: Meter, group_id: int, sort: str, *, descending: bool) -> Cost:
-    """Read the first page of a group a few times."""
+def page_cost(read: Callable[[], Page], meter: Meter, size: int = 100) -> Cost:
+    """Read a page of so many customers a few times."""
     milliseconds = []
     for _ in range(_TIMES):
         meter.take()
         started = time.perf_counter()
-        store.group(group_id, sort, descending=descending, limit=100, after=None)
+        page = read()
         milliseconds.append((time.perf_counter() - started) * 1000)
+        if len(page.customers) != size:
+            sys.exit(f"a page has {len(page.customers)} customers, not {size}")
         requests, units = meter.take()
     return Cost(requests, units, statistics.median(milliseconds))
 
@@ -130,6 +137,16 @@ def pages_table(costs: Mapping[tuple[int, str], Cost], large: int) -> str:
 
 def _figures(cost: Cost) -> tuple[str, str, str]:
     return str(cost.requests), str(cost.units), f"{cost.milliseconds:.1f}"
+
+
+def found_table(costs: Mapping[str, Cost], size: int) -> str:
+    """Write what it costs to find customers in the whole table."""
+    head = (f"found in a table of {size:,}", "requests", "read units", "ms")
+    return table(head, [(name, *_figures(cost)) for name, cost in costs.items()])
+
+
+def _thousand(pages: PageStore, sort: str, after: str | None) -> Page:
+    return pages.group(LARGE, sort, descending=False, limit=1000, after=after)
 
 
 def plot(costs: Mapping[tuple[int, str], Cost], large: int) -> str:
@@ -167,27 +184,37 @@ def measure(endpoint: str, large: int) -> int:
     fill(store, SMALL, 100)
     started = time.perf_counter()
     there_throughout = fill(store, LARGE, large)
+    one = pages.group(LARGE, "id", descending=False, limit=1, after=None).customers[0]["email"]
+    store.create([{**new_customer(SHARED, number), "email": _ADDRESS} for number in range(100)])
     written = f"{large:,} customers written in {time.perf_counter() - started:.0f} s"
     costs = {
         (group_id, f"{sort} {'desc' if descending else 'asc'}"): page_cost(
-            pages, meter, group_id, sort, descending=descending
+            partial(pages.group, group_id, sort, descending=descending, limit=100, after=None), meter
         )
         for sort in SORT_FIELDS
         for descending in (False, True)
         for group_id in (SMALL, LARGE)
     }
     orders = {order for _, order in costs}
+    found = {
+        "one customer by `email`": page_cost(partial(pages.with_email, one, limit=100, after=None), meter, 1),
+        "100 customers by `email`": page_cost(partial(pages.with_email, _ADDRESS, limit=100, after=None), meter),
+        f"100 of the group of {large:,}, by `prefix`": page_cost(
+            partial(pages.group, LARGE, "last_name", descending=False, limit=100, after=None, prefix="a"), meter
+        ),
+    }
     alike = all(costs[SMALL, order][:2] == costs[LARGE, order][:2] for order in orders)
     stop = threading.Event()
     writing = threading.Thread(target=write_meanwhile, args=(CustomerStore(writer, "CustomersTable"), stop))
     writing.start()
     try:
-        walks = {sort: walk(pages, meter, LARGE, sort) for sort in SORT_FIELDS}
+        walks = {sort: walk(partial(_thousand, pages, sort), meter) for sort in SORT_FIELDS}
+        walks[_EVERYBODY] = walk(lambda position: pages.everybody(limit=1000, after=position), meter)
     finally:
         stop.set()
         writing.join()
     walked, complete = walks_table(walks, there_throughout)
-    text = f"{written}\n\n{pages_table(costs, large)}\n\n{walked}"
+    text = "\n\n".join([written, pages_table(costs, large), found_table(found, large + 200), walked])
     print(f"\n{text}")
     replace_part(ROOT / "docs" / "performance.md", "pages", text)
     (ROOT / "docs" / "pages.svg").write_text(plot(costs, large), encoding="utf-8")

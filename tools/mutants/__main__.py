@@ -10,6 +10,7 @@ import fnmatch
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -30,6 +31,8 @@ _STATUSES: Final = {1: "noticed", 0: "survived", 33: "without a test", **dict.fr
 """What mutmut's exit codes mean: pytest's, of no test, of SIGXCPU. Others say that the tests could not run."""
 _NOTICED: Final = frozenset({"noticed", "endless"})
 _WANTED: Final = 0.9
+_MEMORY: Final = 4 * 1024**3
+"""Bytes of a process: a loop without an end that keeps what it makes must not take all of the machine's."""
 
 
 def main() -> int:
@@ -49,6 +52,7 @@ def main() -> int:
     parser.add_argument("function", nargs="*", default=["*"], help="only mutants of these modules or functions")
     options = parser.parse_args()
     os.nice(15)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     ends = time.monotonic() + options.minutes * 60
     if not options.keep:
         print("copying the project", flush=True)
