@@ -1,6 +1,6 @@
 """Makes a CSV of customers with a known number of bad rows, and mends what an import rejected of it.
 
-python -m tools.benchmarks.import_rows make 1000000 rows.csv     # every hundredth row is bad
+python -m tools.benchmarks.import_rows make 1000000 rows.csv     # every hundredth row is bad; --keys: with external ids
 python -m tools.benchmarks.import_rows mend rejected.csv mended.csv
 """
 
@@ -17,11 +17,11 @@ GROUPS = 1000
 """A group is a partition of each index: rows of one group alone would measure that partition."""
 
 
-def make(rows: int, file: Path) -> None:
-    """Write a file of so many rows, one in a hundred of them bad, in one of four ways."""
+def make(rows: int, file: Path, *, keys: bool = False) -> None:
+    """Write a file of so many rows, one in a hundred of them bad, in one of four ways; each with a key if `keys`."""
     with file.open("w", encoding="utf-8", newline="") as output:
         writer = csv.writer(output)
-        writer.writerow(FIELDS)
+        writer.writerow((*FIELDS, "external_id") if keys else FIELDS)
         for number in range(1, rows + 1):
             row = [
                 f"First{number}",
@@ -33,7 +33,7 @@ def make(rows: int, file: Path) -> None:
             if number % BAD_EVERY == 0:
                 place, value = ((0, ""), (2, "nobody"), (3, "none"), (4, "200"))[number // BAD_EVERY % 4]
                 row[place] = value
-            writer.writerow(row)
+            writer.writerow([*row, f"key-{number}"] if keys else row)
     print(f"{rows - rows // BAD_EVERY:,} good rows, {rows // BAD_EVERY:,} bad ones")
 
 
@@ -60,12 +60,13 @@ def main() -> int:
     making = commands.add_parser("make")
     making.add_argument("rows", type=int)
     making.add_argument("file", type=Path)
+    making.add_argument("--keys", action="store_true")
     mending = commands.add_parser("mend")
     mending.add_argument("rejected", type=Path)
     mending.add_argument("file", type=Path)
     given = parser.parse_args()
     if given.command == "make":
-        make(given.rows, given.file)
+        make(given.rows, given.file, keys=given.keys)
     else:
         mend(given.rejected, given.file)
     return 0

@@ -54,15 +54,16 @@ def main() -> None:
                 "AWS_SECRET_ACCESS_KEY": "local",
                 "AWS_DEFAULT_REGION": "us-east-1",
             }
-            file = Path(folder, "rows.csv")
-            make(ROWS, file)
-            _measure(file.read_bytes())
+            plain, keyed = Path(folder, "plain.csv"), Path(folder, "keyed.csv")
+            make(ROWS, plain)
+            make(ROWS, keyed, keys=True)
+            _measure(plain.read_bytes(), keyed.read_bytes())
         finally:
             services.close()
             engine.close()
 
 
-def _measure(data: bytes) -> None:
+def _measure(data: bytes, keyed: bytes) -> None:
     import customers.aws.cold_start  # noqa: PLC0415 - stops the collector until its `over`
     from customers.imports.run import Imports  # noqa: PLC0415 - reads the environment
     from customers.store.rows import RowStore  # noqa: PLC0415
@@ -90,7 +91,6 @@ def _measure(data: bytes) -> None:
             raise SystemExit(f"not all are {outcome}: {counts}")
         return ROWS / seconds
 
-    keyed = _with_keys(data)
     imported("keys", keyed, "created")
     created, unchanged, theirs = [], [], []
     for number in range(ROUNDS):
@@ -108,12 +108,6 @@ def _measure(data: bytes) -> None:
                     written += 1
         theirs.append(written / (time.process_time() - start))
     _report(created, unchanged, theirs)
-
-
-def _with_keys(data: bytes) -> bytes:
-    """Return rows with an external id in front."""
-    header, *rows = data.decode().splitlines()
-    return "\n".join([f"external_id,{header}", *(f"key-{index},{row}" for index, row in enumerate(rows))]).encode()
 
 
 def _report(created: list[float], unchanged: list[float], theirs: list[float]) -> None:

@@ -1,6 +1,6 @@
 """Imports files on the laptop's service: whether the counts are right, how long it takes, and what memory it needs.
 
-python -m tools.benchmarks.imports 10000 100000 1000000
+python -m tools.benchmarks.imports 10000 100000 1000000      # --keys: with external ids
 
 Each file has a known hundredth of bad rows. It is dropped into the import folder of a service of its own; the rows that
 were rejected are mended and dropped in again, of which none may be rejected. Needs Linux, which knows a process's peak.
@@ -127,13 +127,13 @@ class Imported(NamedTuple):
     """MB of the largest process of each kind."""
 
 
-def run(rows: int) -> Imported:
+def run(rows: int, *, keys: bool) -> Imported:
     """Import so many rows, and then those that were rejected, mended."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "data")
         with _service(data) as pid:
             file = Path(folder, f"{rows}.csv")
-            make(rows, file)
+            make(rows, file, keys=keys)
             watch = Watch(pid)
             summary, rejected = _import(data, file)
             seen = watch.close()
@@ -157,8 +157,9 @@ def main() -> None:
     """Import files of so many rows each, and write the results down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--keys", action="store_true")
     given = parser.parse_args()
-    imported = {rows: run(rows) for rows in given.rows}
+    imported = {rows: run(rows, keys=given.keys) for rows in given.rows}
     lines = []
     for rows, (summary, peaks) in imported.items():
         counts = (f"{summary[name]:,}" for name in ("created", "already_there", "rejected"))
@@ -167,7 +168,9 @@ def main() -> None:
     head = ("rows", "created", "already there", "rejected", "seconds", "rows a second", *WATCHED)
     text = table(head, lines)
     print(f"\n{text}")
-    replace_part(ROOT / "docs" / "performance.md", "imports", text)
+    replace_part(ROOT / "docs" / "performance.md", "imports-keys" if given.keys else "imports", text)
+    if given.keys:
+        return
     drawn = [
         Bar(f"{kind}, {rows:,} rows", done.peaks[kind], ours=True)
         for kind in ("plan_import", "import_customers")
