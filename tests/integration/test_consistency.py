@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from uuid import uuid4
 
 import pytest
@@ -21,7 +21,10 @@ from customers.aws import dynamodb as dynamodb_module
 from customers.errors import NotFoundError
 from customers.imports.files.rows import Layout
 from customers.imports.store import Counts, ImportStore
+from customers.store.author import UNKNOWN
 from customers.store.customers import CustomerStore
+from customers.store.external_ids import ExternalIdStore
+from customers.store.history import Entry, HistoryStore
 from customers.store.identity import ImportRow, Source
 from customers.store.items import now
 from customers.store.pages import PageStore
@@ -133,3 +136,39 @@ def test_the_rows_of_an_import_are_found_by_whoever_repeats_it(client: DynamoDBC
     rows = {number: ImportRow(john()) for number in (1, 2, 3)}
     store.write(source, {1: rows[1], 2: rows[2]})
     assert store.written(source, rows) == {1: "created", 2: "created"}
+
+
+def test_an_external_id_leads_to_its_customer_as_soon_as_it_is_used(client: DynamoDBClient) -> None:
+    store, key = ExternalIdStore(client, "CustomersTable"), uuid4().hex
+    created, _ = store.put(key, {**john(), "external_id": key}, versions=None, exists=None)
+    assert store.get(key) == created
+
+
+def test_everybody_is_read_as_they_were_last_written(client: DynamoDBClient) -> None:
+    (customer,) = CustomerStore(client, "CustomersTable").create([john()])
+    pages = PageStore(client, "CustomersTable")
+    found, after = pages.everybody(limit=1000, after=None)
+    while after is not None:
+        page = pages.everybody(limit=1000, after=after)
+        found, after = found + page.customers, page.next_position
+    assert customer in found
+
+
+def test_the_latest_import_of_a_file_is_found_as_soon_as_it_begins(client: DynamoDBClient) -> None:
+    store, key = ImportStore(client, "ImportsTable"), f"imports/{uuid4()}"
+    store.keep_latest("bucket", key, "an-import")
+    assert store.latest("bucket", key) == "an-import"
+
+
+def test_a_deletion_removes_also_the_entries_that_were_written_just_before(client: DynamoDBClient) -> None:
+    store, customer_id = HistoryStore(client, "HistoryTable"), random.randrange(1, 2**53)
+    for version, action in ((1, "created"), (2, "updated"), (3, "deleted")):
+        at, kind = f"2050-01-0{version}T00:00:00.000Z", cast("Literal['created', 'updated', 'deleted']", action)
+        store.keep([Entry(customer_id, version, at, kind, UNKNOWN.attribute()["M"], {})], 365)
+    question: Any = {
+        "TableName": "HistoryTable",
+        "KeyConditionExpression": "customer_id = :id",
+        "ExpressionAttributeValues": {":id": {"N": str(customer_id)}},
+        "ConsistentRead": True,
+    }
+    assert [item["version"] for item in client.query(**question)["Items"]] == [{"N": "0"}]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from customers.store import customers as module
 from customers.store.customers import CustomerStore
+from customers.store.history import HistoryStore
 from customers.store.identity import RequestName
 from customers.store.pages import PageStore
+from tests.conftest import dynamodb_client
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from customers.customer import Changes, NewCustomer
@@ -86,3 +90,60 @@ def test_a_page_that_dynamodb_ends_at_a_megabyte_leads_to_the_rest(
     assert 0 < sizes[0] < 1000
     assert len(found) == len(set(found))
     assert set(found) == created
+
+
+READS: Final[dict[str, tuple[Callable[[DynamoDBClient], object], str, int]]] = {
+    "a group": (
+        lambda client: PageStore(client, "CustomersTable").group(1, "age", descending=True, limit=7, after=None),
+        "Query",
+        8,
+    ),
+    "an address": (
+        lambda client: PageStore(client, "CustomersTable").with_email("jo@example.com", limit=7, after=None),
+        "Query",
+        8,
+    ),
+    "everybody": (lambda client: PageStore(client, "CustomersTable").everybody(limit=7, after=None), "Scan", 7),
+    "a history": (lambda client: HistoryStore(client, "HistoryTable").newest_first(1, limit=7, after=None), "Query", 8),
+}
+
+
+@pytest.mark.parametrize("kind", READS)
+def test_a_page_asks_for_as_many_items_as_it_shows_and_at_most_one_more(kind: str, engine: str) -> None:
+    # The table bills what it reads, and not what a page shows of it.
+    client, asked = dynamodb_client(engine), list[tuple[str, int]]()
+
+    def note(params: dict[str, Any], event_name: str, **_: object) -> None:
+        asked.append((event_name.rpartition(".")[2], params["Limit"]))
+
+    client.meta.events.register("provide-client-params.dynamodb", note)
+    read, operation, limit = READS[kind]
+    read(client)
+    assert asked[0] == (operation, limit)
+    assert len(asked) == 1 or kind == "everybody"
+
+
+def test_a_page_of_everybody_asks_again_only_for_what_it_lacks(engine: str, store: CustomerStore) -> None:
+    for customer in store.create([new()] * 40)[::2]:
+        store.delete(customer["id"], None)
+    client = dynamodb_client(engine)
+    asked: list[int] = []
+    found: list[int] = []
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        asked.append(params["Limit"])
+
+    def count(parsed: Any, **_: object) -> None:
+        found.append(sum("customer" in item for item in parsed["Items"]))
+
+    client.meta.events.register("provide-client-params.dynamodb.Scan", note)
+    client.meta.events.register("after-call.dynamodb.Scan", count)
+    pages, position = PageStore(client, "CustomersTable"), None
+    while len(asked) < 2 or not found[0]:
+        asked.clear()
+        found.clear()
+        page = pages.everybody(limit=5, after=position)
+        assert asked == [5 - sum(found[:tries]) for tries in range(len(found))]
+        assert len(page.customers) == sum(found)
+        position = page.next_position
+        assert position is not None, "none had a tombstone beside a customer"

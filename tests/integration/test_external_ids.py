@@ -20,10 +20,11 @@ from customers.errors import (
     VersionMismatchError,
 )
 from customers.store.customers import CustomerStore
-from customers.store.external_ids import ExternalIdStore
+from customers.store.external_ids import NEVER, ExternalIdStore
 from customers.store.identity import HALF, RequestName, Salt
 from customers.store.pages import PageStore
 from customers.store.places import Taken
+from tests.conftest import dynamodb_client
 from tests.integration.test_store import lost_answer, lost_request
 
 if TYPE_CHECKING:
@@ -278,6 +279,31 @@ class TestPost:
         stores.customers.delete(created["id"], None)
         assert stores.customers.create([new(external_id=key)], name) == [created]
 
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_a_key_whose_tombstone_goes_just_before_it_is_replaced_is_new(self, count: int, stores: Stores) -> None:
+        keys = [unused() for _ in range(count)]
+        gone, _ = stores.put(keys[0])
+        stores.customers.delete(gone["id"], None)
+
+        def nothing(_: object) -> None:
+            pass
+
+        def expire(_: object) -> None:
+            dynamodb_client(stores.client.meta.endpoint_url).delete_item(
+                TableName=TABLE, Key={"id": {"N": str(gone["id"])}}
+            )
+
+        def never(_: object) -> None:
+            pytest.fail("what is not there is met again and again")
+
+        # The first attempt meets the tombstone; the second, which would replace it, is refused without an item.
+        stores.faults = [nothing, expire, nothing, never]
+        created = stores.customers.create([new(external_id=key) for key in keys])
+        stores.faults = []
+        assert [(row["version"], row.get("external_id")) for row in created] == [(1, key) for key in keys]
+        assert created[0]["id"] == gone["id"]
+        assert [stores.keyed.get(key) for key in keys] == created
+
     def test_a_late_attempt_meets_what_others_made_of_the_key(self, stores: Stores, key: str) -> None:
         name = RequestName(unused(), "payload")
         (created,) = stores.customers.create([new(external_id=key)], name)
@@ -339,6 +365,28 @@ class TestCollisions:
         assert "passed_over" in item_of(stores.client, first["id"])
         assert int(item_of(stores.client, first["id"])["expires_at"]["N"]) > time.time() + 1000 * 365 * 86_400
         assert len({other["id"] for other in others}) == 12
+
+    @pytest.mark.parametrize("how", ["together", "one by one"])
+    def test_whom_a_post_passed_over_and_creates_again_is_passed_over_for_ever(self, how: str, stores: Stores) -> None:
+        def create(keys: list[str]) -> list[Customer]:
+            lists = [keys] if how == "together" else [[key] for key in keys]
+            return [row for some in lists for row in stores.customers.create([new(external_id=key) for key in some])]
+
+        keys = [unused() for _ in range(12)]
+        created = dict(zip(keys, create(keys), strict=True))
+        for _ in range(2):
+            items = {key: item_of(stores.client, row["id"]) for key, row in created.items()}
+            passed_over = [key for key in keys if "passed_over" in items[key]]
+            assert len(passed_over) >= len(keys) - 4, "all but the last that went to each of four ids"
+            for key in passed_over:
+                assert items[key]["passed_over"] == NEVER
+                stores.customers.delete(created[key]["id"], None)
+                assert item_of(stores.client, created[key]["id"])["expires_at"] == NEVER
+            for key in set(keys) - set(passed_over):
+                assert stores.keyed.get(key) == created[key]
+            again = dict(zip(passed_over, create(passed_over), strict=True))
+            assert {key: row["id"] for key, row in again.items()} == {key: created[key]["id"] for key in passed_over}
+            created |= again
 
     def test_at_once_they_are_still_told_apart(self, stores: Stores) -> None:
         keys = [unused() for _ in range(8)]

@@ -15,10 +15,12 @@ from botocore.httpsession import URLLib3Session
 from customers.store.author import Author
 from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
-from customers.store.history import MOST_IN_A_STEP, Entry, HistoryStore
+from customers.store.history import MOST_IN_A_STEP, Entry, HistoryStore, entry_of
 from customers.store.identity import ImportRow, Source
+from customers.store.items import Creation, new_item
 from customers.store.pages import PageStore
 from customers.store.rows import RowStore
+from tests.integration.test_import_store import ShortPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -379,3 +381,48 @@ def test_a_deletion_is_kept_for_longer_than_any_backup(dynamodb: DynamoDBClient,
     HistoryStore(dynamodb, "HistoryTable").keep([deletion], days)
     (item,) = everything_about(dynamodb, customer_id)
     assert int(item["expires_at"]["N"]) == 2_524_608_000 + kept * DAY
+
+
+@pytest.mark.parametrize("pages", [lambda client: client, ShortPages], ids=["one page", "many pages"])
+def test_what_a_token_changed_is_listed_from_the_oldest_on_with_what_it_deleted(
+    dynamodb: DynamoDBClient, pages: Callable[[DynamoDBClient], Any]
+) -> None:
+    table, read = HistoryStore(dynamodb, "HistoryTable"), HistoryStore(pages(dynamodb), "HistoryTable")
+    token_id, another = uuid4().hex, uuid4().hex
+    one, two = random.randrange(1, 2**52), random.randrange(2**52, 2**53)
+
+    def keep(customer_id: int, version: int, day: int, action: Any, author: str = token_id) -> None:
+        at = f"2050-01-0{day}T00:00:00.000Z"
+        table.keep([Entry(customer_id, version, at, action, Author(author).attribute()["M"], {})], 365)
+
+    keep(two, 1, 3, "created")
+    keep(one, 1, 1, "created")
+    keep(one, 2, 2, "updated", another)
+    keep(one, 3, 4, "updated")
+    keep(two, 2, 5, "deleted")
+    keep(one, 4, 6, "updated")
+    # Of who is deleted, nothing is told but the deletion.
+    made = [
+        {"customer_id": one, "version": 1, "at": "2050-01-01T00:00:00.000Z", "action": "created"},
+        {"customer_id": one, "version": 3, "at": "2050-01-04T00:00:00.000Z", "action": "updated"},
+        {"customer_id": two, "version": 2, "at": "2050-01-05T00:00:00.000Z", "action": "deleted"},
+        {"customer_id": one, "version": 4, "at": "2050-01-06T00:00:00.000Z", "action": "updated"},
+    ]
+    assert list(read.made_by(token_id, "")) == made
+    for since, first in (("2050-01-04T00:00:00.000Z", 1), ("2050-01-04T00:00:00.001Z", 2), ("2050-02", 4)):
+        assert list(read.made_by(token_id, since)) == made[first:]
+    assert [change["version"] for change in read.made_by(another, "")] == [2]
+    assert list(read.made_by(uuid4().hex, "")) == []
+
+
+def test_a_change_of_an_item_that_names_no_author_is_kept_without_one() -> None:
+    # Whoever writes to the table past the service names none.
+    time = "2050-01-01T00:00:00.000Z"
+    before: Json = new_item({**JANE}, Creation(5, time, "a-write"))
+    after: Json = new_item({**JANE, "age": 4}, Creation(5, time, "a-write", 2))
+    del after["author"]
+    record = {"dynamodb": {"Keys": {"id": {"N": "5"}}, "OldImage": before, "NewImage": after}}
+    assert entry_of(record) == Entry(5, 2, time, "updated", {}, {"age": {"from": None, "to": 4}})
+    assert entry_of({"dynamodb": {"Keys": {"id": {"N": "5"}}, "NewImage": after}}) == Entry(
+        5, 2, time, "created", {}, {name: {"from": None, "to": value} for name, value in {**JANE, "age": 4}.items()}
+    )

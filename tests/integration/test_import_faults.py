@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import time
@@ -9,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 
+from customers.aws.queues import return_at_once
 from customers.imports import chunks as chunks_module
+from customers.imports.bucket import FileGoneError, ImportBucket
+from tests.integration.import_cloud import BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,3 +226,47 @@ def test_what_is_known_of_an_import_is_kept_for_thirty_days(cloud: ImportCloud) 
     assert len(chunks) == 4
     for item in chunks:
         assert 0 <= 30 * DAY - (int(item[expiry]["N"]) - time.time()) < 600
+
+
+def test_a_part_that_is_no_longer_kept_is_empty_and_any_other_error_is_one(cloud: ImportCloud) -> None:
+    bucket, import_id = ImportBucket(cloud.s3, BUCKET), uuid4().hex
+    key = bucket.write_part(import_id, 7, b"a line\n")
+    assert key == f"parts/{import_id}/7-{hashlib.sha256(b'a line\n').hexdigest()[:16]}"
+    assert bucket.read_part(key) == b"a line\n"
+    assert bucket.read_part(f"{key}-gone") == b""
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        ImportBucket(cloud.s3, "no-such-bucket").read_part(key)
+
+
+def test_a_file_is_opened_from_a_byte_on_if_it_is_what_it_was(cloud: ImportCloud) -> None:
+    bucket, key = ImportBucket(cloud.s3, BUCKET), f"files/{uuid4()}"
+    cloud.put(key, b"0123456789", {"map": "Mail=email"})
+    etag = cloud.s3.head_object(Bucket=BUCKET, Key=key)["ETag"].strip('"')
+    for start, rest, metadata in (
+        (0, b"0123456789", {"map": "Mail=email"}),
+        (4, b"456789", {"map": "Mail=email"}),
+        (10, b"", {}),
+    ):
+        opened = bucket.open(key, etag, start)
+        assert (opened.stream.read(100), opened.metadata) == (rest, metadata)
+    cloud.put(key, b"replaced")
+    for gone in (key, f"{key}-gone"):
+        with pytest.raises(FileGoneError) as caught:
+            bucket.open(gone, etag, 0)
+        assert isinstance(caught.value.__cause__, ClientError)
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        ImportBucket(cloud.s3, "no-such-bucket").open(key, etag, 0)
+
+
+def test_a_message_that_is_returned_comes_again_at_once(cloud: ImportCloud) -> None:
+    name = f"Returned-{uuid4()}"
+    url = cloud.sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "1800"})["QueueUrl"]
+    cloud.sqs.send_message(QueueUrl=url, MessageBody="no json")
+    (message,) = cloud.sqs.receive_message(QueueUrl=url)["Messages"]
+    assert "Messages" not in cloud.sqs.receive_message(QueueUrl=url), "it is hidden"
+    # It does not matter if the queue refuses that.
+    return_at_once(cloud.sqs, url, {"receiptHandle": "unknown"})
+    assert "Messages" not in cloud.sqs.receive_message(QueueUrl=url)
+    return_at_once(cloud.sqs, url, {"receiptHandle": message["ReceiptHandle"]})
+    (again,) = cloud.sqs.receive_message(QueueUrl=url)["Messages"]
+    assert (again["MessageId"], again["Body"]) == (message["MessageId"], "no json")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import random
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -320,6 +322,56 @@ def test_a_message_becomes_customers(cloud: ImportCloud) -> None:
     assert _counts(cloud.summary(f"messages/{many}")) == (300, 0, 2)
     assert cloud.reports(f"messages/{many}")["rejected.jsonl"].count(b"\n") == 2
     assert len(cloud.group(group_id)) == 301
+
+
+def test_an_import_is_told_when_it_starts_and_with_its_summary_when_it_is_over(cloud: ImportCloud) -> None:
+    group_id, name = _new_group(), str(uuid4())
+    rows = [*_rows(group_id, 2), {"first_name": "only"}]
+    cloud.put(f"imports/{name}", _csv(rows))
+    cloud.run()
+    of_file = cloud.events()
+    message_id = cloud.send(json.dumps({"customers": [*_rows(group_id, 3), {}]}))
+    cloud.run()
+    of_message = cloud.events()
+    import_id = hashlib.sha256(json.dumps(["message", message_id]).encode()).hexdigest()
+    assert cloud.summary(f"messages/{message_id}")["import_id"] == import_id
+    for events, folder, source, created in (
+        (of_file, name, {"bucket": BUCKET, "key": f"imports/{name}"}, 2),
+        (of_message, f"messages/{message_id}", {"message_id": message_id}, 1),
+    ):
+        summary = cloud.summary(folder)
+        assert (summary["created"], summary["rejected"], summary["broken"]) == (created, 1, None)
+        del summary["started_at"], summary["finished_at"]
+        started, over = events
+        assert (started["source"], started["detail-type"]) == ("customers.imports", "Import started")
+        assert started["detail"] == {"import_id": summary["import_id"], "source": source}
+        assert (over["source"], over["detail-type"]) == ("customers.imports", "Import completed")
+        assert over["detail"] == summary
+
+
+def test_a_message_does_not_replace_what_was_written_after_it_was_sent(cloud: ImportCloud) -> None:
+    key, row = str(uuid4()), _rows(_new_group(), 1)[0]
+    store = ExternalIdStore(cloud.dynamodb, "CustomersTable")
+
+    def put(word: str) -> None:
+        new: Any = {**row, "external_id": key, "last_name": word}
+        store.put(key, new, versions=None, exists=None)
+
+    def send(word: str) -> str:
+        return cloud.send(json.dumps({**row, "external_id": key, "last_name": word}))
+
+    put("First")
+    late = send("Second")
+    time.sleep(0.01)
+    put("Third")
+    cloud.run()
+    assert store.get(key)["last_name"] == "Third"
+    assert cloud.summary(f"messages/{late}")["superseded"] == 1
+    time.sleep(0.01)
+    newer = send("Fourth")
+    cloud.run()
+    assert store.get(key)["last_name"] == "Fourth"
+    assert cloud.summary(f"messages/{newer}")["updated"] == 1
 
 
 @pytest.mark.parametrize(

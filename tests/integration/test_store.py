@@ -508,6 +508,41 @@ def test_an_item_is_what_botocore_would_read_but_is_not_read_by_it(table: Table,
         table.store.get(created["id"] + 1)
 
 
+RAW: Final[dict[str, tuple[str, Callable[[DynamoDBClient, str], Any]]]] = {
+    "GetItem": ("Item", lambda client, name: client.get_item(TableName=name, Key={"id": {"N": "0"}})),
+    "Query": (
+        "Items",
+        lambda client, name: client.query(
+            TableName=name, KeyConditionExpression="id = :id", ExpressionAttributeValues={":id": {"N": "0"}}
+        ),
+    ),
+    "Scan": ("Items", lambda client, name: client.scan(TableName=name, Limit=3)),
+    "BatchGetItem": (
+        "Responses",
+        lambda client, name: client.batch_get_item(RequestItems={name: {"Keys": [{"id": {"N": "0"}}]}}),
+    ),
+}
+
+
+@pytest.mark.parametrize("operation", RAW)
+def test_no_read_leaves_its_items_to_botocore(operation: str, table: Table, dynamodb: DynamoDBClient) -> None:
+    # There is at least the salt, at id 0.
+    table.create()
+    bodies: list[Any] = []
+
+    def look(response_dict: dict[str, Any], **_: object) -> None:
+        bodies.append(json.loads(response_dict["body"]))
+
+    table.client.meta.events.register_last(f"before-parse.dynamodb.{operation}", look)
+    member, read = RAW[operation]
+    ours, generic = (read(client, table.name) for client in (table.client, dynamodb))
+    del ours["ResponseMetadata"], generic["ResponseMetadata"]
+    assert ours == generic
+    assert ours[member]
+    (body,) = bodies
+    assert body == {name: value for name, value in ours.items() if name != member}
+
+
 def test_an_error_of_a_page_is_read_as_ever(table: Table) -> None:
     with pytest.raises(table.client.exceptions.ResourceNotFoundException):
         PageStore(table.client, "no-such-table").group(1, "id", descending=False, limit=1, after=None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
-from customers.store.tokens import TokenStore
+from customers.store.tokens import TokenRecord, TokenStore
 from customers.tokens import SCOPES, new_token, token_hash, token_id
 
 if TYPE_CHECKING:
@@ -66,6 +66,31 @@ def test_nothing_brings_a_token_into_being_but_its_creation(store: TokenStore) -
     with pytest.raises(ClientError, match="ConditionalCheckFailed"):
         store.take_away(hashed, SCOPES[:1])
     assert store.get(hashed) is None
+
+
+def test_a_token_is_read_as_it_was_made(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("customers.store.tokens.time.time", lambda: 1_000.9)
+    bare, whole = token_hash(new_token()), token_hash(new_token())
+    store.put(bare, (), "", None)
+    store.put(whole, ("customers:write", "customers:read"), "a shop", 9_000, "the-first-one")
+    store.end(whole, 8_000)
+    store.mark_used(whole, "2026-11-26")
+    # Its own id, as it replaces no other token.
+    of_bare = TokenRecord(bare, (), "", 1_000, None, None, None, token_id(bare))
+    scopes = ("customers:read", "customers:write")
+    of_whole = TokenRecord(whole, scopes, "a shop", 1_000, 9_000, 8_000, "2026-11-26", "the-first-one")
+    assert (store.get(bare), store.get(whole)) == (of_bare, of_whole)
+    assert {record.token_hash: record for record in store.all()}.items() >= {bare: of_bare, whole: of_whole}.items()
+
+
+def test_tokens_are_listed_from_the_oldest_on(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {token_hash(new_token()): 2_000 + (7 * number) % 20 for number in range(20)}
+    for hashed, second in made.items():
+        monkeypatch.setattr("customers.store.tokens.time.time", lambda second=second: second)
+        store.put(hashed, SCOPES, "a test", None)
+    listed = [record.created_at for record in store.all()]
+    assert listed == sorted(listed)
+    assert {record.token_hash: record.created_at for record in store.all()}.items() >= made.items()
 
 
 FAILURES: dict[str, Exception] = {

@@ -35,7 +35,18 @@ assert not isinstance(sys.modules["{name}"], customers.aws.cold_start.Late)
     subprocess.run([sys.executable, "-I", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{program}"], check=True)
 
 
-def test_what_a_late_module_lacks_is_an_attribute_error() -> None:
+def test_whoever_asks_for_a_name_gets_the_modules_own_and_then_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    standing_for = cold_start.Late("textwrap")
+    monkeypatch.setitem(sys.modules, "textwrap", standing_for)
+    assert standing_for.dedent("  a") == "a"
+    loaded = sys.modules["textwrap"]
+    assert loaded is not standing_for
+    # Whoever has kept it gets the same module's names, and the module stays.
+    assert standing_for.indent is loaded.indent
+    assert sys.modules["textwrap"] is loaded
+
+
+def test_what_a_module_lacks_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'textwrap' has no attribute 'nothing'"):
         _ = cold_start.Late("textwrap").nothing
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import random
 import tracemalloc
 import zlib
 
@@ -11,7 +13,7 @@ import pytest
 from customers.imports.files import blocks
 from customers.imports.files.blocks import Blocks, Buffer
 from customers.imports.files.reader import RowReader
-from customers.imports.files.rows import MAX_ROW_BYTES
+from customers.imports.files.rows import MAX_ROW_BYTES, BrokenError
 from tests.unit.imports.samples import GOOD, HEAD, Slow
 
 
@@ -30,6 +32,43 @@ def test_a_zip_bomb_is_cut_off_in_constant_memory(line: bytes, monkeypatch: pyte
     assert reader.broken.code == "gzip_expands"
     assert rows == reader.broken.row - 1
     assert peak < 4_000_000
+
+
+class TestExpansion:
+    """A limit of three blocks and of twice the size: it counts the whole file, however it comes."""
+
+    @pytest.fixture(autouse=True)
+    def limits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(blocks, "_BLOCK_BYTES", 1000)
+        monkeypatch.setattr(blocks, "_EXPANSION_FREE_BYTES", 3000)
+        monkeypatch.setattr(blocks, "_MAX_EXPANSION", 2)
+
+    @staticmethod
+    def read(data: bytes, most: int = 1000) -> bytes:
+        reader, read = Blocks(Slow(data, most), packed=None), bytearray()
+        while block := reader.read():
+            assert len(block) <= 1000
+            read += block
+        return bytes(read)
+
+    @pytest.mark.parametrize("files", [1, 3])
+    def test_a_file_that_expands_up_to_the_limit_is_read(self, files: int) -> None:
+        data = bytes(3000 // files)
+        assert self.read(gzip.compress(data) * files) == bytes(3000)
+
+    @pytest.mark.parametrize("files", [1, 3])
+    def test_a_file_that_expands_further_is_cut_off_after_the_blocks_within_the_limit(self, files: int) -> None:
+        reader = Blocks(io.BytesIO(gzip.compress(bytes(1000)) * (files - 1) + gzip.compress(bytes(5000))), packed=None)
+        for _ in range(3):
+            assert reader.read() == bytes(1000)
+        with pytest.raises(BrokenError) as caught:
+            reader.read()
+        assert caught.value.code == "gzip_expands"
+
+    @pytest.mark.parametrize("most", [100, 1000])
+    def test_a_file_that_expands_little_may_be_of_any_size(self, most: int) -> None:
+        data = random.randbytes(50_000)
+        assert self.read(gzip.compress(data), most) == data
 
 
 def test_a_buffer_holds_a_row_more_after_each_filling_however_little_the_stream_gives() -> None:

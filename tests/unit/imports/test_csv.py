@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from customers.imports.files.rows import Layout
 from tests.unit.imports.samples import HEAD, read, values
 
 
@@ -42,3 +43,15 @@ def test_a_wrong_header_is_told_with_everything_that_is_wrong_with_it_and_no_mor
     assert reader.broken is not None
     reasons, _, _ = reader.broken.detail.partition(" To say which field")
     assert reasons.endswith(f": {told}")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_header_is_known_by_the_columns_and_by_the_names_that_the_file_has(mark: str) -> None:
+    names = ("first_name", "Last Name", "EMAIL", "group_id", "metadata.XX")
+    header = ";".join(f" {mark}{name}{mark} " for name in names)
+    reader, rows = read(f"{header};;\nAnn;Doe;ann@example.com;1;yes\n".encode())
+    assert reader.names == names
+    assert reader.layout == Layout("csv", ("first_name", "last_name", "email", "group_id", "metadata.XX"), ";")
+    assert values(reader, rows) == [
+        {"first_name": "Ann", "last_name": "Doe", "email": "ann@example.com", "group_id": 1, "metadata": {"XX": "yes"}}
+    ]

@@ -74,3 +74,12 @@ def test_an_element_that_is_not_an_object_is_a_bad_row_and_the_others_are_read(s
 def test_brackets_and_quotes_in_strings_end_no_element(element: bytes) -> None:
     reader, rows = read(b"[" + element + b"," + element + b"]")
     assert (reader.broken, [row.original for row in rows]) == (None, [element, element])
+
+
+@pytest.mark.parametrize("sign", sorted(set(map(chr, range(ord("!"), ord("~") + 1))) - set('"{[,]}')))
+@pytest.mark.parametrize("is_first", [True, False])
+def test_whatever_a_word_begins_with_it_ends_before_the_next_element(sign: str, is_first: bool) -> None:  # noqa: FBT001
+    word = sign.encode() + b"1"
+    elements = [word, ITEM] if is_first else [ITEM, word, ITEM]
+    reader, rows = read(b"[" + b" , ".join(elements) + b"]")
+    assert (reader.broken, [row.original for row in rows]) == (None, elements)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from customers.errors import InvalidError
+from customers.imports.files.lines import Window
 from customers.imports.files.rows import MAX_ROW_BYTES
 from customers.imports.files.values import RowParser
 from tests.unit.imports.samples import GOOD, HEAD, ITEM, read
@@ -37,3 +38,26 @@ def test_a_blank_line_is_no_row_however_long_it_is(form: str, blank: bytes) -> N
         without, expected = read(start + good + end)
         assert reader.broken is without.broken is None
         assert [row.number for row in rows] == [row.number for row in expected]
+
+
+@pytest.mark.parametrize(
+    ("data", "is_last", "lines", "unfinished"),
+    [
+        (b"", False, [], 0),
+        (b"a\nb\n", False, [b"a\n", b"b\n"], 0),
+        (b"a\r\nb\r\n", False, [b"a\r\n", b"b\r\n"], 0),
+        (b"a\nbcd", False, [b"a\n"], 3),
+        # Its line feed may follow.
+        (b"a\r\nbcd\r", False, [b"a\r\n"], 4),
+        (b"a\nbcd", True, [b"a\n", b"bcd"], 0),
+        (b"a\r\nbcd\r", True, [b"a\r\n", b"bcd\r"], 0),
+    ],
+)
+def test_a_window_has_every_line_that_is_known_to_end_in_it(
+    data: bytes,
+    is_last: bool,  # noqa: FBT001
+    lines: list[bytes],
+    unfinished: int,
+) -> None:
+    window = Window(data, is_last=is_last)
+    assert (window.lines, window.unfinished) == (lines, unfinished)

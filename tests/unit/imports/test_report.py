@@ -55,3 +55,56 @@ def test_a_row_whose_quotes_stay_open_is_in_the_report_whole() -> None:
     reader, rows = read(HEAD + bad + b"\n" + GOOD)
     assert reader.layout is not None
     assert bad.replace(b'"', b'""') in report_line(reader.layout, rows[0], [])
+
+
+EMAIL = FieldError(pointer="#/email", code="invalid_email", detail="Must be “valid”.")
+ROW = FieldError(pointer="#", code="invalid_csv", detail="Wrong.")
+RENAMED = Layout("json_lines", renamed=(("mail", "email"), ("notes", "")))
+
+
+@pytest.mark.parametrize(
+    ("layout", "original", "errors", "line"),
+    [
+        (Layout("csv", ("email",), ";"), "jané;x", [EMAIL, ROW], '7;"email: Must be “valid”.; row: Wrong.";jané;x\r\n'),
+        (
+            Layout("csv", ("import_row", "email", "", "import_errors"), ","),
+            '3,"jané",x,old',
+            [EMAIL],
+            "7,email: Must be “valid”.,jané\r\n",
+        ),
+        (Layout("csv", ("email",), ","), b"jan\xe9", [ROW], b"7,row: Wrong.,jan\xe9\r\n"),
+        (Layout("csv", ("email", ""), ","), b"jan\xe9,x", [ROW], b"7,row: Wrong.,jan\xe9,x\r\n"),
+        (Layout("csv", ("email",), ","), b'jan\xe9,"x', [], b'7,"","jan\\xe9,""x"\r\n'),
+        (
+            Layout("json_lines"),
+            '{"email": "jané"}',
+            [EMAIL],
+            '{"import_row": 7, "import_errors": [' + json.dumps(EMAIL, ensure_ascii=False) + '], "email": "jané"}\n',
+        ),
+        (
+            RENAMED,
+            '{"Mail": "jané", "notes": "x", "import_row": 3, "first_name": "Élodie"}',
+            [],
+            '{"import_row": 7, "import_errors": [], "email": "jané", "first_name": "Élodie"}\n',
+        ),
+        (
+            RENAMED,
+            r'{"Mail": "\ud800\u00e9"}',
+            [],
+            '{"import_row": 7, "import_errors": [], "email": "\\ud800é"}\n',
+        ),
+        (Layout("json_lines"), b"jan\xe9", [], b'{"import_row": 7, "import_errors": [], "original": "jan\\\\xe9"}\n'),
+        (
+            Layout("json_array"),
+            b'{\r\n"a":\n"\xff"}',
+            [],
+            b'{"import_row": 7, "import_errors": [], "a": "\xff"}\n',
+        ),
+        (Layout("json_lines"), "{}", [], '{"import_row": 7, "import_errors": []}\n'),
+    ],
+)
+def test_a_report_shows_a_row_as_it_came_with_all_letters_it_had(
+    layout: Layout, original: str | bytes, errors: list[FieldError], line: str | bytes
+) -> None:
+    original, line = (text.encode() if isinstance(text, str) else text for text in (original, line))
+    assert report_line(layout, Row(7, original), errors) == line
