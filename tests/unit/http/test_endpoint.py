@@ -367,6 +367,61 @@ def test_all_that_is_wrong_is_told_at_once_wherever_it_is() -> None:
     ])  # fmt: skip
 
 
+def test_a_wrong_parameter_is_told_with_its_name_its_code_and_what_is_right() -> None:
+    sent = request(query={"size": "some", "dry_run": "maybe", "limit": "0", "cursor": ["a", "b"], "expand": "all"})
+    sent.choice("size", ("one", "list"))
+    sent.flag("dry_run")
+    sent.integer("limit", 1, 1000, default=100)
+    sent.text("cursor")
+    assert errors_of(sent.check) == [
+        {"parameter": "size", "code": "not_a_choice", "detail": "Must be one of: one, list."},
+        {"parameter": "dry_run", "code": "not_a_choice", "detail": "Must be one of: false, true."},
+        {"parameter": "limit", "code": "not_in_range", "detail": "Must be an integer from 1 to 1000."},
+        {"parameter": "cursor", "code": "repeated_parameter", "detail": "Must not be repeated."},
+        {"parameter": "expand", "code": "unknown_parameter", "detail": "There is no such parameter."},
+    ]
+
+
+@pytest.mark.parametrize(("refused", "error", "text"), [
+    (
+        lambda: body_of(request(headers={"Content-Type": "text/plain"})),
+        UnsupportedMediaTypeError,
+        "Send the body as application/json, in UTF-8.",
+    ),
+    (
+        lambda: body_of(request(headers={"Content-Type": "text/plain"}), merge_patch=True),
+        UnsupportedMediaTypeError,
+        "Send the body as application/json or application/merge-patch+json, in UTF-8.",
+    ),
+    (
+        lambda: body_of(request(body=b" " * (MAX_BODY_BYTES + 1))),
+        PayloadTooLargeError,
+        "The body must have at most 1048576 bytes.",
+    ),
+    (
+        lambda: request(path={"customer_id": "0"}).id_in_path("customer_id"),
+        NotFoundError,
+        "An id is an integer from 1 to 2^53 - 1.",
+    ),
+    (
+        lambda: request(path={"external_id": "-"}).external_id_in_path(),
+        NotFoundError,
+        "An external id has 1 to 128 characters from A-Z a-z 0-9 . _ ~ -, the first a letter or digit.",
+    ),
+    (
+        lambda: request().require_scope("customers:export"),
+        ForbiddenError,
+        "The token lacks the scope customers:export.",
+    ),
+], ids=["media type", "media type of a patch", "size", "id", "external id", "scope"])  # fmt: skip
+def test_what_is_refused_as_a_whole_says_what_is_right(
+    refused: Callable[[], object], error: type[CustomersError], text: str
+) -> None:
+    with pytest.raises(error) as caught:
+        refused()
+    assert str(caught.value) == text
+
+
 @pytest.mark.parametrize("value", ["1", "123", str(MAX_ID)])
 def test_an_id_in_the_path_is_a_positive_integer(value: str) -> None:
     assert request(path={"customer_id": value}).id_in_path("customer_id") == int(value)
