@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from customers import email_address, model
+from customers import email_address, metadata, model
 from customers.errors import InvalidError
 from customers.trimming import trimmed
 
@@ -526,6 +527,35 @@ def test_a_patch_may_remove_as_many_entries_as_there_can_be_and_add_as_many() ->
     assert model.changes({"metadata": swapped}) == {"metadata": swapped}
     assert told(errors_of(model.changes, {"metadata": {**swapped, "more": None}})) == ["#/metadata too_many_entries"]
     assert told(errors_of(model.new_customer, {**JOHN, "metadata": {"k": None}})) == ["#/metadata/k null"]
+
+
+def test_a_patch_of_entries_adds_replaces_and_removes_and_leaves_the_rest() -> None:
+    assert metadata.merged({"a": "1", "b": "2", "c": "3"}, {"b": None, "c": "4", "d": "", "e": None}) == {
+        "a": "1", "c": "4", "d": "",
+    }  # fmt: skip
+    assert metadata.merged({}, {}) == {}
+
+
+def test_the_limits_of_entries_hold_for_what_a_patch_leaves() -> None:
+    twenty = {f"k{number}": "v" for number in range(20)}
+    assert metadata.merged(twenty, {"k0": None, "k20": "v"}).keys() == twenty.keys() - {"k0"} | {"k20"}
+    assert metadata.merged({"a": BIGGEST["a"]}, BIGGEST) == BIGGEST
+    many: FieldError = {
+        "pointer": "#/metadata",
+        "code": "too_many_entries",
+        "detail": "The customer would have 21 entries. At most 20 are possible.",
+    }
+    large: FieldError = {
+        "pointer": "#/metadata",
+        "code": "metadata_too_large",
+        "detail": "The customer's entries would have more than 2048 bytes in all.",
+    }
+    for entries, patch, errors in (
+        (twenty, {"k20": "v"}, [many]),
+        (BIGGEST, {"d": ""}, [large]),
+        ({**twenty, "k0": "x" * 2000}, {"k20": "x" * 500}, [many, large]),
+    ):
+        assert errors_of(partial(metadata.merged, entries), patch) == errors
 
 
 @pytest.mark.parametrize(("body", "errors"), [
