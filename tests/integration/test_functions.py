@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib
+import importlib.util
 import io
 import json
 import logging
@@ -14,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import parse_qs
 
 import pytest
 from botocore.httpsession import URLLib3Session
@@ -25,7 +27,7 @@ from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash, token_id
-from tests.conftest import dynamodb_client, running_engine
+from tests.conftest import ROOT, dynamodb_client, running_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -296,6 +298,10 @@ def run(function: Callable[[str], Handler], name: str, event: Json | None = None
     return handler(read(name) if event is None else event, context)
 
 
+def with_query(event: Json, query: str) -> Json:
+    return {**event, "multiValueQueryStringParameters": parse_qs(query, keep_blank_values=True) or None}
+
+
 def body_of(answer: Json) -> Json:
     body: Json = json.loads(answer["body"])
     return body
@@ -426,6 +432,186 @@ def test_a_listing_shows_ages_only_when_asked(function: Callable[[str], Handler]
 def test_a_bad_row_among_kept_ones_is_told_with_all_its_errors(function: Callable[[str], Handler]) -> None:
     results = body_of(run(function, "create_customers/list_keep"))["results"]
     assert told(results[1]["errors"]) == sorted(BAD_ROW_1)
+
+
+GOOD: Final = {"first_name": "Jane", "last_name": "Doe", "email": "jane@example.com", "group_id": 1}
+TOO_OLD: Final = {**GOOD, "age": 151}
+TAKEN: Final = {**GOOD, "external_id": "shop-42"}
+MADE: Final = {"external_id": None, **GOOD, "age": None, "metadata": {}, "version": 1}
+"""A customer made of GOOD, without what the service draws."""
+
+
+def drawn(value: Any) -> Any:
+    """Return an answer without the ids and times of new customers, once they have been looked at."""
+    if isinstance(value, list):
+        return [drawn(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "version" in value:
+        assert type(value["id"]) is int
+        assert TIMESTAMP.fullmatch(value["created_at"])
+        assert value["updated_at"] == value["created_at"]
+    return {
+        name: drawn(one) for name, one in value.items() if name not in {"id", "created_at", "updated_at", "customer_id"}
+    }
+
+
+def too_old(index: int) -> Json:
+    return {
+        "index": index,
+        "status": 400,
+        "errors": [{"pointer": f"#/customers/{index}/age", "code": "too_large", "detail": "Must be at most 150."}],
+    }
+
+
+def taken(index: int) -> Json:
+    pointer, detail = f"#/customers/{index}/external_id", "Another customer has this external id."
+    return {"index": index, "status": 409, "errors": [{"pointer": pointer, "code": "taken", "detail": detail}]}
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["without a key", "with a key"])
+@pytest.mark.parametrize(("query", "body", "status", "answered", "made"), [
+    ("", GOOD, 201, MADE, 1),
+    ("size=one&on_error=keep", GOOD, 201, MADE, 1),
+    ("size=list", {"customers": [GOOD, GOOD]}, 201, {"customers": [MADE, MADE]}, 2),
+    ("size=list&on_error=abort", {"customers": [GOOD]}, 201, {"customers": [MADE]}, 1),
+    ("size=list&on_error=keep", {"customers": [GOOD, GOOD]}, 201, {"customers": [MADE, MADE]}, 2),
+    (
+        "size=list&on_error=keep",
+        {"customers": [GOOD, TOO_OLD, TAKEN, GOOD]},
+        207,
+        {"results": [
+            {"index": 0, "status": 201, "customer": MADE},
+            too_old(1),
+            taken(2),
+            {"index": 3, "status": 201, "customer": MADE},
+        ]},
+        2,
+    ),
+    ("size=list&on_error=keep", {"customers": [TOO_OLD, TOO_OLD]}, 207, {"results": [too_old(0), too_old(1)]}, 0),
+    ("size=list&on_error=keep", {"customers": [TAKEN]}, 207, {"results": [taken(0)]}, 0),
+    ("dry_run=true", GOOD, 200, {"valid": True, "count": 1}, 0),
+    ("dry_run=true&size=list", {"customers": [GOOD, TAKEN]}, 200, {"valid": True, "count": 2}, 0),
+    ("dry_run=true&size=list&on_error=keep", {"customers": [GOOD]}, 200, {"valid": True, "count": 1}, 0),
+])  # fmt: skip
+def test_customers_are_created_one_by_one_all_or_none_or_as_many_as_are_good(  # noqa: PLR0913, PLR0917 (a table)
+    query: str,
+    body: Json,
+    status: int,
+    answered: Json,
+    made: int,
+    keyed: bool,  # noqa: FBT001 (a table's column)
+    function: Callable[[str], Handler],
+    customers_table: str,
+    dynamodb: DynamoDBClient,
+) -> None:
+    event = with_query(read("create_customers/one"), query)
+    event.update({"body": json.dumps(body), "isBase64Encoded": False})
+    if keyed:
+        event["multiValueHeaders"]["Idempotency-Key"] = ["key"]
+    before = count_of(dynamodb, customers_table)
+    answer = run(function, "create_customers/one", event)
+    assert (answer["statusCode"], drawn(body_of(answer))) == (status, answered)
+    assert count_of(dynamodb, customers_table) - before == made
+    more = {"Location", "ETag"} if answered is MADE else set()
+    assert (
+        answer["headers"].keys() == {"X-Request-Id", "Cache-Control", "X-Content-Type-Options", "Content-Type"} | more
+    )
+
+
+@pytest.mark.parametrize(("listed", "body", "pointers"), [
+    (False, TAKEN, ["#/external_id"]),
+    (True, {"customers": [GOOD, TAKEN]}, ["#/customers/1/external_id"]),
+])  # fmt: skip
+@pytest.mark.usefixtures("customers_table")
+def test_who_has_an_external_id_that_is_taken_is_told(
+    listed: bool,  # noqa: FBT001 (a table's column)
+    body: Json,
+    pointers: list[str],
+    function: Callable[[str], Handler],
+) -> None:
+    holder = body_of(run(function, "get_external/valid"))["id"]
+    event = with_query(read("create_customers/one"), "size=list" if listed else "")
+    event.update({"body": json.dumps(body), "isBase64Encoded": False})
+    answer = run(function, "create_customers/one", event)
+    problem = body_of(answer)
+    assert (answer["statusCode"], problem["type"]) == (409, "/problems/external-id-taken")
+    assert [(error["pointer"], error["customer_id"]) for error in problem["errors"]] == [
+        (pointer, holder) for pointer in pointers
+    ]
+    assert problem.get("customer_id") == (None if listed else holder)
+
+
+BAD_EMAIL: Final = ("email", "invalid_email", "Must be a valid email address, like name@example.com.")
+BAD_EXTERNAL_ID: Final = (
+    "external_id",
+    "invalid_external_id",
+    "Must have 1 to 128 characters from A-Z a-z 0-9 . _ ~ -, the first a letter or digit.",
+)
+NOT_BOTH: Final = ("external_id", "not_together", "Send either email or external_id, not both.")
+BAD_CURSOR: Final = (
+    "cursor",
+    "invalid_cursor",
+    "Must be the next_cursor of a page with otherwise the same parameters.",
+)
+BAD_LIMIT: Final = ("limit", "not_in_range", "Must be an integer from 1 to 1000.")
+NO_SORT_OF_IT: Final = ("prefix", "not_together", "Is only possible with sort first_name, last_name, email.")
+
+
+@pytest.mark.parametrize(("name", "query", "errors"), [
+    ("find_customers/valid", "email=john", [BAD_EMAIL]),
+    ("find_customers/valid", "email=", [BAD_EMAIL]),
+    ("find_customers/valid", f"email={'a' * 60}@{'b.' * 100}example.com", [BAD_EMAIL]),
+    ("find_customers/valid", "external_id=", [BAD_EXTERNAL_ID]),
+    ("find_customers/valid", "external_id=-a", [BAD_EXTERNAL_ID]),
+    ("find_customers/valid", f"email={EMAIL}&external_id=a", [NOT_BOTH]),
+    ("find_customers/valid", "email=j&external_id=-a", [BAD_EMAIL, BAD_EXTERNAL_ID, NOT_BOTH]),
+    ("find_customers/valid", f"email={EMAIL}&cursor=x&limit=0", [BAD_LIMIT, BAD_CURSOR]),
+    ("find_customers/valid", f"email={EMAIL}&limit=1001", [BAD_LIMIT]),
+    ("get_history/valid", "cursor=x", [BAD_CURSOR]),
+    ("list_group/valid", "sort=id&cursor=x", [BAD_CURSOR]),
+    ("list_group/valid", "prefix=d", [NO_SORT_OF_IT]),
+    ("list_group/valid", "prefix=%CC%81&sort=last_name", [
+        ("prefix", "too_short", "Must contain a character that counts when sorting."),
+    ]),
+    ("list_group/valid", "prefix=d\x1f&sort=last_name", [
+        ("prefix", "control_character", "Must not contain control characters."),
+    ]),
+    ("list_group/valid", "order=up", [("order", "not_a_choice", "Must be one of: asc, desc.")]),
+])  # fmt: skip
+@pytest.mark.usefixtures("customers_table")
+def test_every_wrong_parameter_of_a_listing_is_told_by_its_name(
+    name: str, query: str, errors: list[tuple[str, str, str]], function: Callable[[str], Handler]
+) -> None:
+    answer = run(function, name, with_query(read(name), query))
+    assert answer["statusCode"] == 400
+    assert body_of(answer)["errors"] == [
+        {"parameter": parameter, "code": code, "detail": detail} for parameter, code, detail in errors
+    ]
+
+
+def test_a_browser_is_told_what_a_page_of_another_origin_may_send() -> None:
+    spec = importlib.util.spec_from_file_location(
+        "functions.preflight.app", ROOT / "functions" / "preflight" / "app.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    app = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(app)
+    event = read("preflight/valid")
+    assert app.lambda_handler(event, None) == {
+        "statusCode": 204,
+        "headers": {
+            "X-Request-Id": event["requestContext"]["requestId"],
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, "
+            "traceparent, tracestate, baggage, sentry-trace, X-Request-Id",
+            "Access-Control-Max-Age": "7200",
+        },
+        "body": "",
+    }
 
 
 @pytest.mark.usefixtures("customers_table")

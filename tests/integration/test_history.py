@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
+from customers.logs import logger
 from customers.store.author import Author
 from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
@@ -328,8 +330,16 @@ def test_the_table_that_does_not_respond_gets_the_batch_again_from_there(
 
     monkeypatch.setattr(URLLib3Session, "send", lose)
     monkeypatch.setattr("customers.aws.dynamodb.time.sleep", lambda _: None)
+    log = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", log)
     again = keep(records)
     monkeypatch.undo()
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line["level"], line["message"]) for line in lines] == [
+        ("ERROR", "history refused"),
+        ("INFO", "history kept"),
+    ]
+    assert (lines[0]["sequence_number"], lines[1]["changes"]) == (records[2]["dynamodb"]["SequenceNumber"], 2)
     assert again == [records[2]["dynamodb"]["SequenceNumber"]]
     assert keep(records[2:]) == []
     assert len(everything_about(dynamodb, jane["id"])) == 5

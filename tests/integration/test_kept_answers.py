@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import secrets
 import time
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import pytest
@@ -37,10 +38,14 @@ class Answers:
         self._event = json.loads((ROOT / "events/create_customers/idempotency_key.json").read_text(encoding="utf-8"))
 
     def post(self, key: str, first_name: str, by: str = "somebody") -> Json:
+        body = {"first_name": first_name, "last_name": "Doe", "email": "j@example.com", "group_id": 1}
+        return self.send(key, body, {"token_id": by})
+
+    def send(self, key: str, body: Json, authorizer: dict[str, str], query: dict[str, list[str]] | None = None) -> Json:
         event = json.loads(json.dumps(self._event))
         event["multiValueHeaders"]["Idempotency-Key"] = [key]
-        event["requestContext"]["authorizer"] = {"token_id": by}
-        body = {"first_name": first_name, "last_name": "Doe", "email": "j@example.com", "group_id": 1}
+        event["requestContext"]["authorizer"] = authorizer
+        event["multiValueQueryStringParameters"] = query
         event.update({"body": json.dumps(body), "isBase64Encoded": False})
         return self._handler(event, SimpleNamespace(get_remaining_time_in_millis=lambda: 15_000))
 
@@ -59,11 +64,11 @@ class Answers:
     def hook(self, event: str, handler: Callable[..., None]) -> Iterator[None]:
         """Call a handler at an event of the function's own client while the block runs."""
         events = inspect.unwrap(self._handler).__globals__["client"].meta.events
-        events.register_first(event, handler, unique_id="hook")
+        events.register_first(event, handler, unique_id=event)
         try:
             yield
         finally:
-            events.unregister(event, unique_id="hook")
+            events.unregister(event, unique_id=event)
 
     def set(self, record: Json, name: str, value: Json) -> None:
         self._client.update_item(
@@ -73,6 +78,9 @@ class Answers:
             ExpressionAttributeNames={"#name": name},
             ExpressionAttributeValues={":value": value},
         )
+
+    def put(self, record: Json) -> None:
+        self._client.put_item(TableName="AnswersTable", Item=record)
 
     def let_pass(self, records: list[Json], seconds: int) -> None:
         """Let the records get older."""
@@ -137,6 +145,25 @@ def test_an_answer_does_not_open_with_another_request(
     assert json.loads(stolen["body"]).keys().isdisjoint(json.loads(expected["body"]))
 
 
+def test_a_key_stays_the_same_when_its_token_is_replaced(answers: Answers) -> None:
+    first, key = f"first-{uuid4()}", str(uuid4())
+    body = {"first_name": "John", "last_name": "Doe", "email": "j@example.com", "group_id": 1}
+    created = answers.send(key, body, {"token_id": first, "first_token_id": first})
+    replaced = answers.send(key, body, {"token_id": f"second-{uuid4()}", "first_token_id": first})
+    assert (replaced["body"], is_replayed(replaced)) == (created["body"], True)
+    another = answers.send(key, body, {"token_id": first, "first_token_id": f"another-{uuid4()}"})
+    assert (another["statusCode"], is_replayed(another)) == (201, False)
+
+
+def test_an_answer_that_is_too_long_to_be_kept_is_worked_out_again(answers: Answers) -> None:
+    key = str(uuid4())
+    rows = [{secrets.token_urlsafe(45): 1 for _ in range(100)} for _ in range(100)]
+    first, again = (answers.send(key, {"customers": rows}, {}, {"size": ["list"]}) for _ in range(2))
+    assert (first["statusCode"], len(json.loads(first["body"])["errors"])) == (400, 100 * 101)
+    assert (again["statusCode"], is_replayed(again)) == (400, False)
+    assert json.loads(again["body"]) == json.loads(first["body"])
+
+
 def test_the_same_answer_is_never_kept_in_the_same_way(answers: Answers) -> None:
     # Equal records would say that two requests were equal.
     kept = [answers.made_by(str(uuid4()), "John")[-1]["data"]["S"] for _ in range(3)]
@@ -172,3 +199,91 @@ def test_a_request_that_was_throttled_does_not_take_the_record_of_one_that_still
     with answers.hook("before-call.dynamodb.PutItem", throttle):
         assert answers.post(key, "John")["statusCode"] == 409
     assert throttled
+
+
+def refuses(table: str, code: str, id_begins_with: str = "") -> Callable[..., None]:
+    """Return a handler that refuses a call if it is about a table, and about items of such an id."""
+
+    def refuse(params: Json, **_: object) -> None:
+        asked = json.loads(params["body"])
+        key = asked.get("Item", asked.get("Key"))["id"].get("S", "")
+        if asked["TableName"] == table and key.startswith(id_begins_with):
+            raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "Any")  # type: ignore[typeddict-item]
+
+    return refuse
+
+
+def test_a_key_is_refused_for_another_request_also_if_its_first_request_changed_nothing(answers: Answers) -> None:
+    key = str(uuid4())
+    assert answers.post(key, "")["statusCode"] == 400
+    other = answers.post(key, "John")
+    assert (other["statusCode"], json.loads(other["body"])["type"]) == (422, "/problems/key-reused")
+
+
+def test_a_request_that_the_store_did_not_take_is_made_when_it_comes_again(answers: Answers) -> None:
+    key = str(uuid4())
+    with answers.hook("before-call.dynamodb.PutItem", refuses("CustomersTable", "ThrottlingException")):
+        assert answers.post(key, "John")["statusCode"] == 503
+    created, again = answers.post(key, "John"), answers.post(key, "John")
+    assert (created["statusCode"], is_replayed(created)) == (201, False)
+    assert (again["body"], is_replayed(again)) == (created["body"], True)
+
+
+def test_a_request_whose_answer_was_not_kept_makes_the_same_customer_when_it_comes_again(answers: Answers) -> None:
+    key, before = str(uuid4()), answers.records()
+    written: list[str] = []
+
+    def look(params: Json, **_: object) -> None:
+        asked = json.loads(params["body"])
+        if asked["TableName"] == "CustomersTable":
+            written.append(asked["Item"]["id"]["N"])
+
+    with answers.hook("before-call.dynamodb.PutItem", look):
+        with answers.hook("before-call.dynamodb.UpdateItem", refuses("AnswersTable", "ThrottlingException")):
+            assert answers.post(key, "John")["statusCode"] == 503
+        running = answers.post(key, "John")
+        assert (running["statusCode"], json.loads(running["body"])["type"]) == (409, "/problems/still-running")
+        (record,) = (
+            item for name, item in answers.records().items() if name not in before and not name.startswith("life#")
+        )
+        answers.set(record, "in_progress_expiration", {"N": str(int((time.time() - MINUTE) * 1000))})
+        created = answers.post(key, "John")
+    assert (created["statusCode"], is_replayed(created)) == (201, False)
+    assert written == [str(json.loads(created["body"])["id"])] * 2
+
+
+def test_a_request_whose_key_cannot_be_remembered_fails_and_makes_nothing(answers: Answers) -> None:
+    key = str(uuid4())
+    with answers.hook("before-call.dynamodb.PutItem", refuses("AnswersTable", "AccessDeniedException", "life#")):
+        before = answers.records()
+        assert answers.post(key, "John")["statusCode"] == 500
+        assert answers.records() == before
+    assert answers.post(key, "John")["statusCode"] == 201
+
+
+KEPT: Final = {
+    "id": {"S": "create#5826fa8eca2af1d013da7326c182d4630d41d534d48f7904ab814198b2064bd4"},
+    "status": {"S": "COMPLETED"},
+    "validation": {"S": "c1902fa2dd187aac506d0d30b4971bad45586e4f8736c0a5279f7ba07c9593cd"},
+    "data": {
+        "S": '{"sealed": "`4BeWdQ2a>h!F)EwP53-9^^Iu5uy$zf}xEkr=GmX7}K$LEXg`M@MeRj75_lwRg7$8-K8S#8%(YohnC#"}'
+    },
+}  # fmt: skip
+"""An answer as it was kept on an earlier day, with {"kept":"before"} for its body."""
+
+
+def test_an_answer_kept_before_an_update_is_given_again_after_it(answers: Answers) -> None:
+    answers.put({**KEPT, "expiration": {"N": str(int(time.time()) + DAY)}})
+    answer = answers.post("an-earlier-key", "John", "an-earlier-token")
+    assert answer["body"] == '{"kept":"before"}'
+    assert (answer["statusCode"], answer["headers"]["ETag"], is_replayed(answer)) == (201, '"1"', True)
+
+
+def test_a_request_begun_before_an_update_makes_the_same_customer_after_it(answers: Answers) -> None:
+    answers.put({
+        "id": {"S": "life#9CfkE0GY6FJAuDeCSdfq4w"},
+        "life": {"S": "7DficYx9n69yTRBf"},
+        "expiration": {"N": str(int(time.time()) + DAY)},
+    })  # fmt: skip
+    created = answers.post("a-key-of-an-earlier-day", "John", "an-earlier-token")
+    assert (created["statusCode"], json.loads(created["body"])["id"]) == (201, 1075500605749059)

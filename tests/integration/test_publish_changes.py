@@ -143,7 +143,8 @@ def test_a_bus_that_does_not_answer_fails_the_batch_without_a_word_about_the_cus
     monkeypatch.undo()
     assert cloud.events() == []
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
-    assert [line["message"] for line in lines] == ["changes refused"]
+    told = [(line["level"], line["message"], line["sequence_number"]) for line in lines]
+    assert told == [("ERROR", "changes refused", records[0]["dynamodb"]["SequenceNumber"])]
     assert not [word for word in PERSONAL if word in log.getvalue()]
 
 
@@ -192,6 +193,7 @@ def test_what_was_told_is_counted(
     publish(cloud, changes_of(jane["id"]))
     cloud.events()
     (line,) = map(json.loads, log.getvalue().splitlines())
+    assert (line["level"], line["message"]) == ("INFO", "changes published")
     assert (line["CustomersCreated"], line["CustomersUpdated"], line["CustomersDeleted"]) == (1, 2, 1)
 
 

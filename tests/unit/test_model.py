@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from customers import email_address, model
+from customers import email_address, metadata, model
 from customers.errors import InvalidError
 from customers.trimming import trimmed
 
@@ -394,6 +395,167 @@ def test_the_errors_of_every_row_are_told(rows: list[list[Mutation]]) -> None:
         for mutation in mutations
     ]
     assert told(errors) == sorted(wanted)
+
+
+def unknown(count: int) -> dict[str, Json]:
+    return {f"x{number:03}": 1 for number in range(count)}
+
+
+@pytest.mark.parametrize(("check", "body", "pointer"), [
+    (model.new_customer, {**JOHN, **unknown(101)}, "#"),
+    (model.changes, unknown(101), "#"),
+    (model.new_customers, {"customers": [JOHN, {**JOHN, **unknown(101)}]}, "#/customers/1"),
+    (model.new_customers, {"customers": [JOHN], **unknown(101)}, "#"),
+])  # fmt: skip
+def test_after_a_hundred_errors_of_an_object_it_is_told_that_there_are_more(
+    check: Callable[[Json], object], body: Json, pointer: str
+) -> None:
+    *first, last = errors_of(check, body)
+    assert [error["pointer"] for error in first] == [f"{pointer}/{name}" for name in unknown(100)]
+    assert {error["code"] for error in first} == {"unknown_field"}
+    assert last == {
+        "pointer": pointer,
+        "code": "too_many_errors",
+        "detail": "Has more than 100 errors. These are the first.",
+    }
+
+
+def test_a_hundred_errors_of_an_object_are_all() -> None:
+    errors = errors_of(model.new_customer, {**JOHN, **unknown(100)})
+    assert [error["code"] for error in errors] == ["unknown_field"] * 100
+
+
+def test_the_first_of_a_list_with_an_external_id_has_it_and_each_later_one_is_told() -> None:
+    rows = [
+        JOHN,
+        {**JOHN, "external_id": "a"},
+        {**JOHN, "external_id": "a", "age": 151},
+        {**JOHN, "external_id": "b"},
+        {**JOHN, "external_id": "a"},
+        {**JOHN, "external_id": None},
+        {**JOHN, "external_id": None},
+        {**JOHN, "external_id": "A"},
+        {**JOHN, "external_id": "a"},
+        JOHN,
+    ]
+    outcomes = model.row_outcomes({"customers": rows})
+    wanted: list[Json] = [*rows]
+    wanted[2] = ["#/customers/2/age too_large"]
+    for index in (4, 8):
+        wanted[index] = [f"#/customers/{index}/external_id duplicate"]
+    assert [told(outcome.errors) if isinstance(outcome, InvalidError) else outcome for outcome in outcomes] == wanted
+    assert told(errors_of(model.new_customers, {"customers": rows})) == [*wanted[2], *wanted[4], *wanted[8]]
+
+
+def test_the_external_id_of_a_row_with_errors_is_left_to_the_next_row() -> None:
+    rows = [{**JOHN, "external_id": "a", "age": 151}, {**JOHN, "external_id": "a"}]
+    assert told(errors_of(model.new_customers, {"customers": rows})) == ["#/customers/0/age too_large"]
+
+
+@pytest.mark.parametrize("value", ["", "-a", ".a", "a b", "a/b", "\u00e9", "a" * 129, "a\n"])
+def test_what_is_no_external_id_is_told(value: str) -> None:
+    assert told(errors_of(model.new_customer, {**JOHN, "external_id": value})) == ["#/external_id invalid_external_id"]
+
+
+def test_an_external_id_is_set_at_creation_and_never_again() -> None:
+    for value in ("0", "shop-42._~", "a" * 128, None):
+        assert model.new_customer({**JOHN, "external_id": value}) == {**JOHN, "external_id": value}
+    assert told(errors_of(model.changes, {"external_id": "shop-42"})) == ["#/external_id read_only"]
+
+
+def test_a_replacement_has_the_external_id_of_its_path() -> None:
+    wanted = {**JOHN, "external_id": "shop-42"}
+    for body in (JOHN, wanted, {**JOHN, "external_id": None}):
+        assert model.replacement(body, "shop-42") == wanted
+    other = {**JOHN, "external_id": "shop-43"}
+    assert errors_of(lambda body: model.replacement(body, "shop-42"), other) == [
+        {
+            "pointer": "#/external_id",
+            "code": "does_not_match_path",
+            "detail": "Must be the external id in the path, or left out.",
+        }
+    ]
+
+
+# Entries
+
+
+BIGGEST: Final = {"a": "\u00e9" * 500, "b": "\u00e9" * 500, "c": "x" * 45}
+
+
+@pytest.mark.parametrize(("entries", "errors"), [
+    (None, ["# null"]),
+    ([], ["# wrong_type"]),
+    ({"a b": "x"}, ["/a%20b invalid_metadata_key"]),
+    ({"": "x"}, ["/ invalid_metadata_key"]),
+    ({"k" * 41: "x"}, [f"/{'k' * 41} invalid_metadata_key"]),
+    ({"a/b~": "x"}, ["/a~1b~0 invalid_metadata_key"]),
+    ({"k": 1}, ["/k wrong_type"]),
+    ({"k": {}}, ["/k wrong_type"]),
+    ({"k": "x" * 501}, ["/k too_long"]),
+    ({"k": "x" * 501 + "\n"}, ["/k control_character", "/k too_long"]),
+    ({"k": "\n"}, ["/k control_character"]),
+    ({"[key]": "x"}, ["/%5Bkey%5D invalid_metadata_key"]),
+    ({"[key]": 1}, ["/%5Bkey%5D invalid_metadata_key", "/%5Bkey%5D wrong_type"]),
+    ({"k": 1, "l": "\n", "a b": "x"}, ["/a%20b invalid_metadata_key", "/k wrong_type", "/l control_character"]),
+])  # fmt: skip
+def test_what_is_no_entry_is_told_where_it_is(entries: Json, errors: list[str]) -> None:
+    wanted = [f"#/metadata{error.removeprefix('#')}" for error in errors]
+    for check in (lambda value: model.new_customer({**JOHN, **value}), model.changes):
+        assert told(errors_of(check, {"metadata": entries})) == wanted
+
+
+def test_an_unknown_field_may_be_named_like_the_mark_of_a_wrong_key() -> None:
+    assert told(errors_of(model.new_customer, {**JOHN, "[key]": 1})) == ["#/%5Bkey%5D unknown_field"]
+
+
+def test_entries_are_taken_as_they_are_sent() -> None:
+    for entries in ({}, {"A-z.0_9": " \u00e9 ", "k" * 40: "x" * 500, "empty": ""}, BIGGEST):
+        assert model.new_customer({**JOHN, "metadata": entries})["metadata"] == entries
+        assert model.changes({"metadata": entries}) == {"metadata": entries}
+
+
+def test_a_customer_has_up_to_20_entries_of_2048_bytes() -> None:
+    twenty = {f"k{number}": "v" for number in range(20)}
+    assert model.new_customer({**JOHN, "metadata": twenty})["metadata"] == twenty
+    for entries, code in (({**twenty, "k20": "v"}, "too_many_entries"), ({**BIGGEST, "d": ""}, "metadata_too_large")):
+        assert told(errors_of(model.new_customer, {**JOHN, "metadata": entries})) == [f"#/metadata {code}"]
+
+
+def test_a_patch_may_remove_as_many_entries_as_there_can_be_and_add_as_many() -> None:
+    swapped = {f"k{number}": None for number in range(20)} | {f"n{number}": "x" * 200 for number in range(20)}
+    assert model.changes({"metadata": swapped}) == {"metadata": swapped}
+    assert told(errors_of(model.changes, {"metadata": {**swapped, "more": None}})) == ["#/metadata too_many_entries"]
+    assert told(errors_of(model.new_customer, {**JOHN, "metadata": {"k": None}})) == ["#/metadata/k null"]
+
+
+def test_a_patch_of_entries_adds_replaces_and_removes_and_leaves_the_rest() -> None:
+    assert metadata.merged({"a": "1", "b": "2", "c": "3"}, {"b": None, "c": "4", "d": "", "e": None}) == {
+        "a": "1", "c": "4", "d": "",
+    }  # fmt: skip
+    assert metadata.merged({}, {}) == {}
+
+
+def test_the_limits_of_entries_hold_for_what_a_patch_leaves() -> None:
+    twenty = {f"k{number}": "v" for number in range(20)}
+    assert metadata.merged(twenty, {"k0": None, "k20": "v"}).keys() == twenty.keys() - {"k0"} | {"k20"}
+    assert metadata.merged({"a": BIGGEST["a"]}, BIGGEST) == BIGGEST
+    many: FieldError = {
+        "pointer": "#/metadata",
+        "code": "too_many_entries",
+        "detail": "The customer would have 21 entries. At most 20 are possible.",
+    }
+    large: FieldError = {
+        "pointer": "#/metadata",
+        "code": "metadata_too_large",
+        "detail": "The customer's entries would have more than 2048 bytes in all.",
+    }
+    for entries, patch, errors in (
+        (twenty, {"k20": "v"}, [many]),
+        (BIGGEST, {"d": ""}, [large]),
+        ({**twenty, "k0": "x" * 2000}, {"k20": "x" * 500}, [many, large]),
+    ):
+        assert errors_of(partial(metadata.merged, entries), patch) == errors
 
 
 @pytest.mark.parametrize(("body", "errors"), [

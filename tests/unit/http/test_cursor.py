@@ -120,6 +120,13 @@ def test_after_a_rotation_new_cursors_have_the_new_key_and_old_ones_still_open()
     assert rotated.seal("123", WALK) == with_keys("new").seal("123", WALK) != old
 
 
+def test_a_cursor_sealed_before_an_update_opens_after_it() -> None:
+    # Clients keep cursors, so what this version seals is what every later one opens, and the other way round.
+    position, cursor = "d\u00f6\x1f0000000000000123", "9gLYy80BmQkHknSBP-BlD2loS8TxB-g8BAE6NfVfP69hThHF"
+    assert SEALER.open(cursor, WALK) == position
+    assert SEALER.seal(position, WALK) == cursor
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]

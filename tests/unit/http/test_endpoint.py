@@ -238,6 +238,68 @@ def test_any_other_idempotency_key_is_an_error(key: str | list[str]) -> None:
     assert where_and_code(errors_of(sent.check)) == ["Idempotency-Key invalid_key"]
 
 
+def with_preconditions(headers: dict[str, str]) -> Request:
+    sent = request(headers=headers)
+    sent.expected_versions()
+    sent.expected_existence()
+    sent.idempotency_key()
+    return sent
+
+
+NO_TAGS: Final = 'Must be * or a list of entity tags, in quotes as ETag has them: "3".'
+ONLY_STAR: Final = "Must be *, which means: create only."
+NOT_BOTH: Final = "If-Match and If-None-Match contradict each other. Send one of them."
+
+
+@pytest.mark.parametrize(("headers", "errors"), [
+    ({"If-Match": "3"}, [FieldError(header="If-Match", code="invalid_tag", detail=NO_TAGS)]),
+    (
+        {"If-Match": ", ".join(f'"{version}"' for version in range(1, 92))},
+        [FieldError(header="If-Match", code="too_many_tags", detail="Must name at most 90 tags.")],
+    ),
+    ({"If-None-Match": '"3"'}, [FieldError(header="If-None-Match", code="invalid_tag", detail=ONLY_STAR)]),
+    (
+        {"If-Match": '"3"', "If-None-Match": "*"},
+        [FieldError(header="If-None-Match", code="not_together", detail=NOT_BOTH)],
+    ),
+    (
+        {"If-Match": "*", "If-None-Match": '"3"'},
+        [
+            FieldError(header="If-None-Match", code="invalid_tag", detail=ONLY_STAR),
+            FieldError(header="If-None-Match", code="not_together", detail=NOT_BOTH),
+        ],
+    ),
+    (
+        {"Idempotency-Key": "a b"},
+        [
+            FieldError(
+                header="Idempotency-Key", code="invalid_key", detail="Must have 1 to 255 visible ASCII characters."
+            )
+        ],
+    ),
+])  # fmt: skip
+def test_a_wrong_header_is_told_with_its_name_its_code_and_what_is_right(
+    headers: dict[str, str], errors: list[FieldError]
+) -> None:
+    assert errors_of(with_preconditions(headers).check) == errors
+
+
+@pytest.mark.parametrize(("headers", "exists"), [
+    ({}, None),
+    ({"If-Match": "*"}, True),
+    ({"If-Match": '"3"'}, True),
+    ({"If-None-Match": "*"}, False),
+    ({"If-None-Match": " * "}, False),
+])  # fmt: skip
+def test_if_match_wants_a_customer_that_exists_and_if_none_match_one_that_does_not(
+    headers: dict[str, str],
+    exists: bool | None,  # noqa: FBT001 (a table's column)
+) -> None:
+    sent = with_preconditions(headers)
+    assert sent.expected_existence() is exists
+    sent.check()
+
+
 # Parameters
 
 
@@ -303,6 +365,61 @@ def test_all_that_is_wrong_is_told_at_once_wherever_it_is() -> None:
         "limit repeated_parameter",
         "size not_a_choice",
     ])  # fmt: skip
+
+
+def test_a_wrong_parameter_is_told_with_its_name_its_code_and_what_is_right() -> None:
+    sent = request(query={"size": "some", "dry_run": "maybe", "limit": "0", "cursor": ["a", "b"], "expand": "all"})
+    sent.choice("size", ("one", "list"))
+    sent.flag("dry_run")
+    sent.integer("limit", 1, 1000, default=100)
+    sent.text("cursor")
+    assert errors_of(sent.check) == [
+        {"parameter": "size", "code": "not_a_choice", "detail": "Must be one of: one, list."},
+        {"parameter": "dry_run", "code": "not_a_choice", "detail": "Must be one of: false, true."},
+        {"parameter": "limit", "code": "not_in_range", "detail": "Must be an integer from 1 to 1000."},
+        {"parameter": "cursor", "code": "repeated_parameter", "detail": "Must not be repeated."},
+        {"parameter": "expand", "code": "unknown_parameter", "detail": "There is no such parameter."},
+    ]
+
+
+@pytest.mark.parametrize(("refused", "error", "text"), [
+    (
+        lambda: body_of(request(headers={"Content-Type": "text/plain"})),
+        UnsupportedMediaTypeError,
+        "Send the body as application/json, in UTF-8.",
+    ),
+    (
+        lambda: body_of(request(headers={"Content-Type": "text/plain"}), merge_patch=True),
+        UnsupportedMediaTypeError,
+        "Send the body as application/json or application/merge-patch+json, in UTF-8.",
+    ),
+    (
+        lambda: body_of(request(body=b" " * (MAX_BODY_BYTES + 1))),
+        PayloadTooLargeError,
+        "The body must have at most 1048576 bytes.",
+    ),
+    (
+        lambda: request(path={"customer_id": "0"}).id_in_path("customer_id"),
+        NotFoundError,
+        "An id is an integer from 1 to 2^53 - 1.",
+    ),
+    (
+        lambda: request(path={"external_id": "-"}).external_id_in_path(),
+        NotFoundError,
+        "An external id has 1 to 128 characters from A-Z a-z 0-9 . _ ~ -, the first a letter or digit.",
+    ),
+    (
+        lambda: request().require_scope("customers:export"),
+        ForbiddenError,
+        "The token lacks the scope customers:export.",
+    ),
+], ids=["media type", "media type of a patch", "size", "id", "external id", "scope"])  # fmt: skip
+def test_what_is_refused_as_a_whole_says_what_is_right(
+    refused: Callable[[], object], error: type[CustomersError], text: str
+) -> None:
+    with pytest.raises(error) as caught:
+        refused()
+    assert str(caught.value) == text
 
 
 @pytest.mark.parametrize("value", ["1", "123", str(MAX_ID)])
@@ -429,28 +546,47 @@ def answer_to(
     return handle(event(path=path), None)
 
 
-PROBLEMS: Final[list[tuple[CustomersError, int, str, dict[str, str]]]] = [
-    (InvalidError([FieldError(parameter="a", code="not_a_choice", detail="C.")]), 400, "invalid-request", {}),
-    (ForbiddenError("The token lacks a scope."), 403, "forbidden", {}),
-    (NotFoundError("There is no such customer."), 404, "not-found", {}),
-    (ExternalIdTakenError({0: 7}), 409, "external-id-taken", {}),
-    (ExternalIdTakenError({0: 7, 3: 8}, listed=True), 409, "external-id-taken", {}),
-    (StillRunningError(), 409, "still-running", {"Retry-After": "1"}),
-    (VersionMismatchError(7), 412, "version-mismatch", {"ETag": '"7"'}),
-    (VersionMismatchError(None), 412, "version-mismatch", {}),
-    (PayloadTooLargeError("Too much."), 413, "payload-too-large", {}),
-    (UnsupportedMediaTypeError("Send JSON."), 415, "unsupported-media-type", {}),
-    (UnsupportedContentCodingError(), 415, "unsupported-media-type", {"Accept-Encoding": "identity"}),
-    (KeyReusedError(), 422, "key-reused", {}),
-    (StoreUnavailableError(), 503, "unavailable", {"Retry-After": "1"}),
-    (OutcomeUnknownError(), 503, "unavailable", {"Retry-After": "1"}),
+TAKEN: Final = "Another customer has this external id. To create or replace, use PUT with the external id."
+STILL_RUNNING: Final = (
+    "A request with this Idempotency-Key is still running. Repeat it after the seconds in Retry-After."
+)
+MISMATCH: Final = "The customer is not in the state that If-Match or If-None-Match expects. Read it again."
+REUSED: Final = "This Idempotency-Key was used for another request. Use a new key for each request."
+UNAVAILABLE: Final = "The store does not respond right now. Repeat the call after the seconds in Retry-After."
+UNKNOWN: Final = (
+    "The store did not confirm the change, which may have been made. "
+    "Read the customer after the seconds in Retry-After, then decide whether to repeat the call."
+)
+CHOICE: Final = FieldError(parameter="a", code="not_a_choice", detail="C.")
+PROBLEMS: Final[list[tuple[CustomersError, int, str, str, str, dict[str, str]]]] = [
+    (InvalidError([CHOICE]), 400, "invalid-request", "Invalid request", "See errors for everything that is wrong.", {}),
+    (ForbiddenError("The token lacks a scope."), 403, "forbidden", "Forbidden", "The token lacks a scope.", {}),
+    (NotFoundError("There is no such customer."), 404, "not-found", "Not found", "There is no such customer.", {}),
+    (ExternalIdTakenError({0: 7}), 409, "external-id-taken", "External id taken", TAKEN, {}),
+    (ExternalIdTakenError({0: 7, 3: 8}, listed=True), 409, "external-id-taken", "External id taken", TAKEN, {}),
+    (StillRunningError(), 409, "still-running", "Still running", STILL_RUNNING, {"Retry-After": "1"}),
+    (VersionMismatchError(7), 412, "version-mismatch", "Version mismatch", MISMATCH, {"ETag": '"7"'}),
+    (VersionMismatchError(None), 412, "version-mismatch", "Version mismatch", MISMATCH, {}),
+    (PayloadTooLargeError("Too much."), 413, "payload-too-large", "Payload too large", "Too much.", {}),
+    (UnsupportedMediaTypeError("JSON."), 415, "unsupported-media-type", "Unsupported media type", "JSON.", {}),
+    (
+        UnsupportedContentCodingError(),
+        415,
+        "unsupported-media-type",
+        "Unsupported media type",
+        "Send the body without Content-Encoding.",
+        {"Accept-Encoding": "identity"},
+    ),
+    (KeyReusedError(), 422, "key-reused", "Idempotency key reused", REUSED, {}),
+    (StoreUnavailableError(), 503, "unavailable", "Service unavailable", UNAVAILABLE, {"Retry-After": "1"}),
+    (OutcomeUnknownError(), 503, "unavailable", "Service unavailable", UNKNOWN, {"Retry-After": "1"}),
 ]
 
 
-def more_members(error: CustomersError) -> set[str]:
+def more_members(error: CustomersError) -> dict[str, Any]:
     if isinstance(error, ExternalIdTakenError):
-        return {"errors"} if error.listed else {"errors", "customer_id"}
-    return {"errors"} if isinstance(error, InvalidError) else set()
+        return {"errors": error.errors} if error.listed else {"errors": error.errors, "customer_id": 7}
+    return {"errors": error.errors} if isinstance(error, InvalidError) else {}
 
 
 def test_a_taken_external_id_is_answered_with_its_holder() -> None:
@@ -478,23 +614,32 @@ def test_every_error_of_the_service_has_its_problem() -> None:
     assert of_the_api - {CustomersError} == {type(error) for error, *_ in PROBLEMS}
 
 
-@pytest.mark.parametrize(("error", "status", "name", "headers"), PROBLEMS, ids=[one[2] for one in PROBLEMS])
-def test_an_error_is_answered_with_its_problem(
-    error: CustomersError, status: int, name: str, headers: dict[str, str], log: io.StringIO
+@pytest.mark.parametrize(
+    ("error", "status", "name", "title", "detail", "headers"), PROBLEMS, ids=[one[2] for one in PROBLEMS]
+)
+def test_an_error_is_answered_with_its_problem(  # noqa: PLR0913, PLR0917 (the members of a problem)
+    error: CustomersError,
+    status: int,
+    name: str,
+    title: str,
+    detail: str,
+    headers: dict[str, str],
+    log: io.StringIO,
 ) -> None:
     answer = answer_to(error)
     assert answer["statusCode"] == status
     assert answer["headers"] == {
         "X-Request-Id": "request", **ALWAYS, "Content-Type": "application/problem+json", **headers,
     }  # fmt: skip
-    problem = json.loads(answer["body"])
-    members = {"type", "title", "status", "detail", "instance", "request_id"}
-    assert problem.keys() == members | more_members(error)
-    assert problem["type"] == f"/problems/{name}"
-    assert (problem["status"], problem["instance"]) == (status, "/prod/api/customers/123")
-    assert problem["request_id"] == "request"
-    assert name.replace("-", " ") in problem["title"].lower()
-    assert problem["detail"]
+    assert json.loads(answer["body"]) == {
+        "type": f"/problems/{name}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": "/prod/api/customers/123",
+        "request_id": "request",
+        **more_members(error),
+    }
     assert f'"status":{status}' in log.getvalue()
 
 
@@ -516,9 +661,14 @@ def test_the_unforeseen_is_500_and_its_text_is_neither_shown_nor_logged(
     answer = answer_to(error)
     assert answer["statusCode"] == 500
     assert answer["headers"]["Content-Type"] == "application/problem+json"
-    problem = json.loads(answer["body"])
-    assert (problem["type"], problem["status"], problem["title"]) == ("/problems/internal-error", 500, "Internal error")
-    assert problem["request_id"] == "request"
+    assert json.loads(answer["body"]) == {
+        "type": "/problems/internal-error",
+        "title": "Internal error",
+        "status": 500,
+        "detail": "The service failed. Repeat the call later; if it fails again, report the request_id.",
+        "instance": "/prod/api/customers/123",
+        "request_id": "request",
+    }
     for secret in ("john", "example.com", "CustomersTable", "Traceback"):
         assert secret not in answer["body"]
         assert secret not in log.getvalue()
@@ -564,6 +714,7 @@ def test_a_call_is_logged_once_without_what_it_was_about(log: io.StringIO) -> No
         (None, CUSTOMER, 123),
         ({"customer_id": "<script>"}, None, None),
         ({"group_id": "7"}, {"customers": [CUSTOMER]}, None),
+        (None, {"id": "john.doe@example.com"}, None),
     ],
 )
 def test_a_call_about_one_customer_is_logged_with_its_id(
@@ -627,6 +778,46 @@ def test_an_instance_is_a_uri_reference_whatever_was_sent() -> None:
         sent = event()
         sent["path"] = sent["requestContext"]["path"] = path
         assert Request(sent, None).instance == instance
+
+
+# Pages of other origins
+
+
+OURS: Final = "https://app.example.com"
+VARY: Final = {"Vary": "Origin"}
+SHARED: Final = {
+    "Access-Control-Allow-Origin": OURS,
+    "Access-Control-Expose-Headers": "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id",
+}
+
+
+@pytest.mark.parametrize(("origins", "origin", "added"), [
+    ({OURS}, OURS, {**VARY, **SHARED}),
+    ({OURS, "http://localhost:5173"}, OURS, {**VARY, **SHARED}),
+    ({OURS}, "https://elsewhere.example", VARY),
+    ({OURS}, OURS.upper(), VARY),
+    ({OURS}, "null", VARY),
+    ({OURS}, None, VARY),
+    (set(), OURS, {}),
+    (set(), None, {}),
+])  # fmt: skip
+@pytest.mark.usefixtures("log")
+def test_a_page_of_an_origin_that_is_allowed_sees_answers_and_errors_and_no_other_page_does(
+    origins: set[str], origin: str | None, added: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("customers.http.endpoint._ORIGINS", frozenset(origins))
+
+    @endpoint
+    def handle(sent: Request) -> Response:
+        sent.check()
+        return Response(200, CUSTOMER)
+
+    headers = {} if origin is None else {"origin": origin}
+    for sent, status in ((event(headers=headers), 200), (event(headers=headers, query={"expand": "all"}), 400)):
+        answer = handle(sent, None)
+        assert answer["statusCode"] == status
+        content_type = "application/json" if status == 200 else "application/problem+json"
+        assert answer["headers"] == {"X-Request-Id": "request", **ALWAYS, **added, "Content-Type": content_type}
 
 
 # Links

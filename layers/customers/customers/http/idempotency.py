@@ -93,9 +93,6 @@ class _Sealer:
 class _Table(DynamoDBPersistenceLayer):
     """Powertools' table, whose calls are repeated if they fail for a temporary reason."""
 
-    def _get_record(self, idempotency_key: str) -> DataRecord:
-        return call(lambda: super(_Table, self)._get_record(idempotency_key))
-
     def _put_record(self, data_record: DataRecord) -> None:
         tries = 0
 
