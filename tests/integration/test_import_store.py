@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -58,6 +59,23 @@ def test_the_import_of_the_latest_upload_of_a_key_is_found(store: ImportStore) -
         assert store.latest("bucket", key) == import_id
     assert store.latest("other", key) is None
     assert "second" not in {one.import_id for one in store.all()}
+
+
+def test_all_that_is_kept_of_an_import_goes_after_30_days(
+    store: ImportStore, known: Import, dynamodb: DynamoDBClient
+) -> None:
+    key = f"imports/{uuid4()}.csv"
+    store.keep_latest("bucket", key, known.import_id)
+    store.book(known.import_id, 1, LAYOUT, Counts(rejected=1), "parts/1")
+    items = [
+        item
+        for page in dynamodb.get_paginator("scan").paginate(TableName="ImportsTable")
+        for item in page["Items"]
+        if item["import_id"] == {"S": known.import_id} or item.get("latest") == {"S": known.import_id}
+    ]
+    assert len(items) == 3
+    for item in items:
+        assert int(item["expires_at"]["N"]) - time.time() == pytest.approx(30 * 24 * 3600, abs=60)
 
 
 def test_a_chunk_is_counted_once_whatever_two_runs_say_of_it(store: ImportStore, known: Import) -> None:

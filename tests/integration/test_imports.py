@@ -725,6 +725,22 @@ def test_no_event_and_no_log_line_shows_a_person(cloud: ImportCloud, monkeypatch
 
 def test_a_report_of_any_size_is_written_in_parts(cloud: ImportCloud) -> None:
     key, block = f"reports/{uuid4()}", b"0123456789" * 150_000
-    cloud.apps["PlanImport"].imports.bucket.write(key, (block for _ in range(12)), "text/csv")
-    assert cloud.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == block * 12
-    assert cloud.s3.head_object(Bucket=BUCKET, Key=key)["ETag"].endswith('-2"')
+    for blocks, parts in ((12, '-2"'), (1, '"')):
+        cloud.apps["PlanImport"].imports.bucket.write(key, (block for _ in range(blocks)), "text/csv")
+        written = cloud.s3.get_object(Bucket=BUCKET, Key=key)
+        assert written["Body"].read() == block * blocks
+        assert written["ETag"][33:] == parts
+        assert written["ContentType"] == "text/csv"
+
+
+def test_what_became_of_an_import_is_logged_for_those_who_search(
+    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", written)
+    cloud.put(f"imports/{uuid4()}", _csv(_rows(_new_group(), 2)))
+    cloud.run()
+    (over,) = (line for line in map(json.loads, written.getvalue().splitlines()) if line["message"] == "import over")
+    (summary,) = cloud.events()[-1:]
+    assert over["import_id"] == summary["detail"]["import_id"]
+    assert (over["ImportsCompleted"], over["RowsCreated"], over["RowsRejected"]) == (1, 2, 0)
