@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 from contextlib import contextmanager
+from difflib import SequenceMatcher
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -168,6 +169,24 @@ def test_the_same_answer_is_never_kept_in_the_same_way(answers: Answers) -> None
     # Equal records would say that two requests were equal.
     kept = [answers.made_by(str(uuid4()), "John")[-1]["data"]["S"] for _ in range(3)]
     assert len(set(kept)) == 3
+
+
+def test_what_tells_a_request_from_others_depends_on_its_key(
+    answers: Answers, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that what differs is because of the key.
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda _: "random")
+    by = str(uuid4())
+
+    def stored(key: str) -> tuple[str, str]:
+        validation = answers.made_by(key, "John", by)[-1]["validation"]["S"]
+        customer_id = json.loads(answers.post(key, "John", by)["body"])["id"]
+        customer = dynamodb.get_item(TableName="CustomersTable", Key={"id": {"N": str(customer_id)}})["Item"]
+        return validation, customer["create_token"]["S"]
+
+    # A hash of the body alone would be in both, and would confirm a guess of the body.
+    for one, other in zip(stored(str(uuid4())), stored(str(uuid4())), strict=True):
+        assert SequenceMatcher(None, one, other, autojunk=False).find_longest_match().size < 12
 
 
 def test_two_answers_to_the_same_request_are_not_kept_in_the_same_way(answers: Answers) -> None:
