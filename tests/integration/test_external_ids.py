@@ -480,3 +480,21 @@ def test_a_prefix_finds_what_starts_with_it_ignoring_case_and_accents(stores: St
     rest = stores.pages.group(group, "first_name", descending=False, limit=3, after=first.next_position, prefix="el")
     assert len(first.customers) == 3
     assert [customer["first_name"] for customer in rest.customers] == ["Eloise"]
+
+
+def test_each_table_has_a_salt_of_its_own_and_derives_other_ids_from_the_same_external_id(stores: Stores) -> None:
+    tables = [f"customers-{random.getrandbits(64)}" for _ in range(2)]
+    ids, salts = set(), set()
+    for table in tables:
+        stores.client.create_table(
+            TableName=table,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        made, _ = ExternalIdStore(stores.client, table).put("a-key", new(), versions=None, exists=None)
+        ids.add(made["id"])
+        salts.add(stores.client.get_item(TableName=table, Key={"id": {"N": "0"}})["Item"]["salt"]["S"])
+        stores.client.delete_table(TableName=table)
+    assert [len(salt) for salt in salts] == [43, 43]
+    assert len(ids) == 2
