@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner
 
+from cli import cursor_key as command
+from cli.__main__ import main
+from cli.target import Target
 from customers.fields import SORT_FIELDS
 from customers.http.cursor import CursorSealer
 from customers.store.cursor_keys import CursorKeys
@@ -29,8 +33,8 @@ GROUP = any_group()
 
 
 @pytest.fixture
-def keys(dynamodb: DynamoDBClient) -> CursorKeys:
-    """Return the keys of a table that has none yet."""
+def table(dynamodb: DynamoDBClient) -> str:
+    """Return a table that has no keys yet."""
     table = f"answers-{uuid4()}"
     dynamodb.create_table(
         TableName=table,
@@ -38,6 +42,11 @@ def keys(dynamodb: DynamoDBClient) -> CursorKeys:
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
+    return table
+
+
+@pytest.fixture
+def keys(dynamodb: DynamoDBClient, table: str) -> CursorKeys:
     return CursorKeys(dynamodb, table)
 
 
@@ -64,6 +73,32 @@ def test_a_rotation_keeps_the_previous_key_and_no_older_one(keys: CursorKeys) ->
     third, previous = keys.read()
     assert previous == second
     assert third not in {first, second}
+
+
+def test_the_command_replaces_the_key_and_its_second_run_ends_the_cursors_of_the_first(
+    dynamodb: DynamoDBClient, table: str, keys: CursorKeys, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = stack.functions["ListGroup"].environment["ANSWERS_TABLE"]
+    outputs = {name: table if value == answers else value for name, value in stack.outputs.items()}
+    nothing: Any = None
+    monkeypatch.setattr(command, "find_target", lambda _: Target(dynamodb, nothing, outputs, "", None))
+
+    def run() -> None:
+        done = CliRunner(mix_stderr=False).invoke(main, ("rotate-cursor-key",))
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert done.stderr == "The key is replaced. All functions use the new one within five minutes.\n"
+
+    def opened(cursor: str) -> str | None:
+        # A function that starts now.
+        return CursorSealer(keys.read).open(cursor, "a page")
+
+    first = CursorSealer(keys.read).seal("doe", "a page")
+    run()
+    second = CursorSealer(keys.read).seal("doe", "a page")
+    assert second != first
+    assert (opened(first), opened(second)) == ("doe", "doe")
+    run()
+    assert (opened(first), opened(second)) == (None, "doe")
 
 
 def test_a_rotation_whose_response_was_lost_is_not_made_twice(
