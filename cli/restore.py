@@ -54,9 +54,7 @@ def restore(source: str, deleted_by: str | None, stack: str | None) -> None:
 def _match_salts(target: Target, source: str) -> None:
     """Make sure that both tables derive the same ids from external ids."""
     table = target.outputs["CustomersTableName"]
-    ours, theirs = (
-        target.dynamodb.get_item(TableName=name, Key=_SALT, ConsistentRead=True).get("Item") for name in (table, source)
-    )
+    ours, theirs = _salt_in(target, table), _salt_in(target, source)
     if theirs is None:
         return
     if ours is None:
@@ -66,6 +64,16 @@ def _match_salts(target: Target, source: str) -> None:
         raise click.ClickException(
             f"{source} is not a backup of this service: it has another salt, so its customers have other ids."
         )
+
+
+def _salt_in(target: Target, table: str) -> Item | None:
+    try:
+        return target.dynamodb.get_item(TableName=table, Key=_SALT, ConsistentRead=True).get("Item")
+    except target.dynamodb.exceptions.ResourceNotFoundException:
+        raise click.ClickException(
+            f"There is no table {table}, or it is not ready yet. List the tables with `aws dynamodb list-tables`, and "
+            "check the region and --stack."
+        ) from None
 
 
 def _customers(target: Target, source: str) -> Iterator[Item]:

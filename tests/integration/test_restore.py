@@ -104,3 +104,13 @@ def test_a_table_of_another_service_is_refused(
     done = run()
     assert done.exit_code == 1
     assert "is not a backup of this service" in done.stderr
+
+
+@pytest.mark.usefixtures("run")
+def test_a_table_that_does_not_exist_is_named_in_one_line_that_says_what_to_check() -> None:
+    done = CliRunner(mix_stderr=False).invoke(main, ("restore", "--from-table", "no-such-table"))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        "Error: There is no table no-such-table, or it is not ready yet. List the tables with "
+        "`aws dynamodb list-tables`, and check the region and --stack.\n"
+    )
