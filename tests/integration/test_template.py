@@ -73,7 +73,12 @@ def test_each_response_of_the_gateway_is_a_problem_with_its_own_status(stack: St
     assert problem["status"] == response.status
     assert problem["instance"] == "/api/customers"
     assert problem["type"].removeprefix("/problems/").replace("-", " ") in problem["title"].lower()
-    assert {("Content-Type", "application/problem+json"), ("X-Request-Id", "r1")} <= set(response.headers)
+    assert {
+        ("Content-Type", "application/problem+json"),
+        ("X-Request-Id", "r1"),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    } <= set(response.headers)
 
 
 def test_the_default_and_the_production_stack_ask_before_they_deploy() -> None:
