@@ -107,6 +107,21 @@ def test_the_dashboard_shows_every_alarm() -> None:
     }
 
 
+def test_the_dashboard_shows_what_the_customers_table_and_its_indexes_refuse() -> None:
+    searches = [
+        metric[0]["expression"]
+        for widget in widgets()
+        for metric in widget.get("metrics", [])
+        if isinstance(metric[0], dict)
+    ]
+    # A table's metrics leave out those of its indexes.
+    for dimensions in ("TableName", "GlobalSecondaryIndexName,TableName"):
+        assert (
+            f'SEARCH(\'{{AWS/DynamoDB,{dimensions}}} TableName="CustomersTable" '
+            'MetricName=("ReadThrottleEvents" OR "WriteThrottleEvents")\', \'Sum\')'
+        ) in searches
+
+
 def test_every_function_is_watched_and_its_log_ends() -> None:
     functions = resources("AWS::Serverless::Function")
     groups = resources("AWS::Logs::LogGroup")
