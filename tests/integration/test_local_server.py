@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -13,7 +14,8 @@ import httpx
 import pytest
 
 from local import server as server_module
-from local.server import HOST, Server, bind
+from local.server import _ARRIVAL, _CONNECTIONS, HOST, Server, bind
+from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,6 +73,12 @@ def test_a_request_that_does_not_arrive_in_time_is_ended(port: int, begin: bytes
         connection.settimeout(20)
         with suppress(ConnectionResetError):
             assert connection.recv(1000) == b""
+
+
+def test_the_laptops_limits_of_slow_connections_are_those_of_the_threat_model() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    (limits,) = re.findall(r"does not arrive in (\d+) seconds is ended; at most ([\d,]+) connections are open", page)
+    assert [int(limit.replace(",", "")) for limit in limits] == [_ARRIVAL, _CONNECTIONS]
 
 
 def test_more_slow_clients_than_there_are_connections_keep_nobody_out_for_long(port: int) -> None:
