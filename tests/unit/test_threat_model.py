@@ -113,16 +113,30 @@ def test_no_policy_of_a_resource_lets_in_anyone_but_services_for_this_account() 
 
 
 @pytest.mark.parametrize(
-    ("kind", "policy"),
-    [("AWS::SQS::Queue", POLICIES[0]), ("AWS::SNS::Topic", POLICIES[1]), ("AWS::S3::Bucket", POLICIES[2])],
+    ("kind", "policy", "action", "resources"),
+    [
+        # In the policy of a queue, `*` is the queue.
+        ("AWS::SQS::Queue", POLICIES[0], "sqs:*", ["*"]),
+        # SNS refuses a policy that names `sns:*`: https://github.com/cdklabs/cdk-nag/issues/676
+        ("AWS::SNS::Topic", POLICIES[1], "sns:Publish", [{"Ref": "AlarmTopic"}]),
+        (
+            "AWS::S3::Bucket",
+            POLICIES[2],
+            "s3:*",
+            [{"Fn::GetAtt": ["ImportBucket", "Arn"]}, {"Fn::Sub": "${ImportBucket.Arn}/*"}],
+        ),
+    ],
 )
-def test_every_queue_the_topic_and_the_bucket_refuse_plain_text(kind: str, policy: str) -> None:
+def test_every_queue_the_topic_and_the_bucket_refuse_plain_text(
+    kind: str, policy: str, action: str, resources: list[Any]
+) -> None:
     refusing = [
         owner["Ref"]
         for owners, one in statements(policy)
         for owner in owners
         if (one["Effect"], one["Principal"], one["Condition"])
         == ("Deny", "*", {"Bool": {"aws:SecureTransport": "false"}})
+        and (as_list(one["Action"]), as_list(one["Resource"])) == ([action], resources)
     ]
     assert sorted(refusing) == sorted(of_type(kind))
     owned = [owner["Ref"] for properties in of_type(policy).values() for owner in _owners(properties)]
@@ -134,24 +148,58 @@ def _owners(policy: dict[str, Any]) -> list[Any]:
     return properties.get("Queues") or properties.get("Topics") or [properties["Bucket"]]
 
 
+KEY_USERS = ("dynamodb", "sqs", "logs")
+ENCRYPT = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
+
+
 def test_the_own_key_is_granted_to_tables_alone_and_used_by_services_for_this_account_alone() -> None:
     (key,) = of_type("AWS::KMS::Key").values()
     administration, *uses = key["Properties"]["KeyPolicy"]["Statement"]
     assert administration["Sid"] == "Administration"
-    for use in uses:
-        conditions = str(use["Condition"])
-        assert "AWS::AccountId" in conditions, use["Sid"]
-        if "kms:CreateGrant" in as_list(use["Action"]):
-            assert as_list(use["Action"]) == ["kms:CreateGrant"]
-            assert use["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
-            assert use["Condition"]["StringEquals"]["kms:ViaService"]["Fn::Sub"].startswith("dynamodb.")
+    account = {"Ref": "AWS::AccountId"}
+    dynamodb, sqs, logs = ({"Fn::Sub": f"{name}.${{AWS::Region}}.${{AWS::URLSuffix}}"} for name in KEY_USERS)
+    log_groups = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${AWS::StackName}-*"
+    assert [(use["Effect"], use["Principal"], as_list(use["Action"]), use["Condition"]) for use in uses] == [
+        (
+            "Allow",
+            {"AWS": "*"},
+            ENCRYPT,
+            {"StringEquals": {"kms:CallerAccount": account, "kms:ViaService": [dynamodb, sqs]}},
+        ),
+        (
+            "Allow",
+            {"AWS": "*"},
+            ["kms:CreateGrant"],
+            {
+                "Bool": {"kms:GrantIsForAWSResource": "true"},
+                "StringEquals": {"kms:CallerAccount": account, "kms:ViaService": dynamodb},
+            },
+        ),
+        (
+            "Allow",
+            {"Service": logs},
+            ENCRYPT,
+            {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": {"Fn::Sub": log_groups}}},
+        ),
+        (
+            "Allow",
+            {"Service": ["s3.amazonaws.com", "cloudwatch.amazonaws.com"]},
+            ["kms:Decrypt", "kms:GenerateDataKey*"],
+            {"StringEquals": {"aws:SourceAccount": account}},
+        ),
+    ]
 
 
 def test_what_holds_customers_outlives_a_mistake() -> None:
     kept = {name: table for name, table in of_type("AWS::DynamoDB::Table").items() if name != "AnswersTable"}
     assert {"CustomersTable", "TokensTable"} < kept.keys()
-    for name, table in {**kept, **of_type("AWS::S3::Bucket")}.items():
-        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain"), name
+    # Without the key, nobody can read the tables. The setting and its role also serve the account's other APIs.
+    others = ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::ApiGateway::Account")
+    stays = {*kept, *(name for kind in others for name in of_type(kind)), "AccessLogAccountRole"}
+    for name in stays:
+        policies = (RESOURCES[name]["DeletionPolicy"], RESOURCES[name]["UpdateReplacePolicy"])
+        # After a first deployment that failed, what is left would be in the way of the next.
+        assert policies == ("RetainExceptOnCreate", "Retain"), name
     for name, table in kept.items():
         properties = table["Properties"]
         assert properties["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}, name
