@@ -1,7 +1,8 @@
 """What a live stack would lose by the next deployment: nothing.
 
-`last_release/template.yaml` is the template of the last release. What CloudFormation replaces is in cfn-lint's copy of
-the resource types: https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
+`last_release/template.yaml` is the template of the last release; until the first is out, an earlier one. What
+CloudFormation replaces is in cfn-lint's copy of the resource types:
+https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
 """
 
 from __future__ import annotations
