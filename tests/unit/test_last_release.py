@@ -1,7 +1,8 @@
 """What a live stack would lose by the next deployment: nothing.
 
-`last_release/template.yaml` is the template of the last release. What CloudFormation replaces is in cfn-lint's copy of
-the resource types: https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
+`last_release/template.yaml` is the template of the last release; until the first is out, an earlier one. What
+CloudFormation replaces is in cfn-lint's copy of the resource types:
+https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -220,6 +222,14 @@ def test_it_is_known_which_parameters_change_the_api() -> None:
     # Of a function, it is whether it is there that changes the API.
     parts = [source["Resources"]["Api"], *({"Condition": each["Condition"]} for each in routed if "Condition" in each)]
     assert set(_named_in(parts, source["Conditions"])) & source["Parameters"].keys() == OTHER_VALUES.keys()
+
+
+def test_what_changes_with_a_parameter_is_documented_once() -> None:
+    page = (ROOT / "docs" / "changing.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| what changes \|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    # The first column names the parameters, and nothing else as code.
+    named = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(read("template.yaml")["Parameters"])
 
 
 @pytest.mark.parametrize("parameter", OTHER_VALUES)

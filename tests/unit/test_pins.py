@@ -6,7 +6,11 @@ import json
 import os
 import re
 import subprocess
+from fnmatch import fnmatch
+from pathlib import PurePath
 from typing import TYPE_CHECKING
+
+import yaml
 
 from tests.conftest import ROOT
 
@@ -53,6 +57,22 @@ def test_a_reference_page_with_another_hash_is_not_installed(tmp_path: Path) -> 
 
 def test_the_lock_names_no_registry() -> None:
     assert not any("resolved" in package for package in LOCK["packages"].values())
+
+
+def test_every_folder_with_pins_is_watched_and_every_lock_is_documented() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    watched = {update["package-ecosystem"]: update.get("directories", []) for update in updates}
+    folders = {f"/{name.rpartition('/')[0]}" for name in tracked if name.endswith("package.json")}
+    assert folders == set(watched["npm"])
+    for name in tracked:
+        if re.search(r"^requirements/.*\.txt$|(^|/)requirements\.txt$", name):
+            assert any(fnmatch(f"/{name.rpartition('/')[0]}", pattern) for pattern in watched["pip"]), name
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    documented = re.findall(r"`([\w/*.-]+\.(?:txt|json))`", page)
+    for name in tracked:
+        if name.endswith(("package-lock.json", "requirements.txt")):
+            assert any(PurePath(name).full_match(pattern) for pattern in documented), name
 
 
 def test_every_action_of_github_is_named_by_its_digest_with_its_version_beside_it() -> None:

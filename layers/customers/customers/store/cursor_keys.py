@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 _KEY: Final[Mapping[str, AttributeValueTypeDef]] = {"id": {"S": "cursor-key"}}
-"""No kept response has this id. In the template, the role of ListGroup names it."""
+"""No kept response has this id. In the template, the roles of ListGroup, FindCustomers and GetHistory name it."""
 
 
 class CursorKeys:
