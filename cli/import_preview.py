@@ -106,7 +106,7 @@ class _Preview:
 
 
 def preview_files(files: Iterable[Path], mapping: ColumnMapping, *, as_json: bool) -> bool:
-    """Read and check files, print what an import would find, and return whether all rows are valid."""
+    """Read and check files, print what an import would find, and return whether nothing is wrong."""
     is_good = True
     for file in files:
         preview = _Preview()

@@ -135,7 +135,7 @@ def _span(seconds: int) -> str:
 @click.command()
 @click.argument("function", required=False)
 @click.option("-f", "--follow", "following", is_flag=True, help="Keep printing new lines.")
-@click.option("-n", "--lines", type=click.IntRange(0), default=100, show_default=True, help="How many lines to show.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=100, show_default=True, help="Lines to start with.")
 def logs(function: str | None, lines: int, *, following: bool) -> None:
     """Show the logs of the laptop's service: of FUNCTION, or of all functions."""
     folder = _data() / data_folder.LOGS

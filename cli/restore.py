@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SECOND: Final = len("2026-11-26T09:14:03")
 _SALT: Final = key(0)
-"""The item with the salt, from which customer ids are derived out of external ids."""
+"""The item with the salt that ids of external ids are derived with."""
 
 
 @click.command()

@@ -48,7 +48,7 @@ class Target(NamedTuple):
     url: str
     """The address of its API."""
     mirror: Path | None
-    """Where the laptop keeps the import bucket as a folder; None for a deployed stack."""
+    """Where the laptop keeps the import bucket as a folder. None for a deployed stack."""
 
     def api(self) -> tuple[str, str]:
         """Return the address of its API, and a token.

@@ -24,7 +24,7 @@ class Poller(ABC):
     source
         Where it looks, as messages name it.
     speaker
-        Who speaks in messages.
+        The name that messages begin with.
     """
 
     def __init__(self, source: str, speaker: str) -> None:

@@ -34,7 +34,7 @@ _MAX_RECEIVED: Final = 10
 _CONCURRENCY: Final = 5
 """Batches at a time without a MaximumConcurrency: what Lambda starts with, and enough for a laptop."""
 _MAX_BATCH_BYTES: Final = 5 * 1024 * 1024
-"""Bodies in one event. Well under 6 MB, because the event has more about each message."""
+"""Bytes of bodies in one event. Well under 6 MB, because the event holds more about each message."""
 _MAX_INVOCATION: Final = 960.0
 """Seconds: Lambda's longest Timeout, and time to wait for a free process."""
 _DELETED_AT_ONCE: Final = 10

@@ -34,7 +34,7 @@ class Call:
     function: str = GATEWAY
     """Who answers."""
     start: str = ""
-    """`cold` if the function's process was started for this request, `warm` if not; empty without a function."""
+    """`cold` if the function's process was started for this request, `warm` if not. Empty without a function."""
 
     def invoked(self, function: str) -> Callable[[], None]:
         """Note that a function is invoked. The returned callable notes that a process had to be started for it."""

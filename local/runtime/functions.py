@@ -1,4 +1,4 @@
-"""Runs Lambda functions, each in processes of its own."""
+"""Runs Lambda functions, each in its own processes."""
 
 from __future__ import annotations
 

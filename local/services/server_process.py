@@ -1,4 +1,4 @@
-"""A server on the loopback in a process of its own, which ends with this one and is started again when it dies."""
+"""A server on the loopback in its own process, which ends with this one and is started again when it dies."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Api:
     """By type, as in the OpenAPI extension x-amazon-apigateway-gateway-responses."""
     binary_media_types: frozenset[str]
     minimum_compression_size: int | None
-    """Responses with at least so many bytes are compressed. None for never."""
+    """Responses of at least this many bytes are compressed. None for never."""
     throttle: Throttle | None
     """None when the template sets no limit."""
 

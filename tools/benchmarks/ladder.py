@@ -1,4 +1,4 @@
-"""Our functions beside bare boto3 handlers and the usual frameworks, each as `sam build` ships it.
+"""Our functions compared with bare boto3 handlers and the usual frameworks, each as `sam build` ships it.
 
 Run as `make bench`; it writes the tables and the plot of docs/performance.md. Every function runs under Lambda's
 runtime client against the real engine. Rounds are interleaved, so that other load on the machine affects all alike, and
@@ -186,7 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=17, help="of starts, and of calls")
     parser.add_argument("--calls", type=int, default=100, help="in a round")
-    parser.add_argument("--before", type=Path, help="another checkout of the project, to measure beside this one")
+    parser.add_argument("--before", type=Path, help="another checkout of the project, to measure too")
     arguments = parser.parse_args()
     with contenders(arguments.before) as all_:
         starts = measure_starts(all_, arguments.rounds)

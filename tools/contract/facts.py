@@ -89,7 +89,7 @@ class Asked:
     headers: dict[str, Json] = field(default_factory=dict)
     """Schemas of the headers, by name."""
     media_types: tuple[str, ...] = ()
-    """Media types of the body; empty if none was read."""
+    """Media types of the body. Empty if none was read."""
     problems: dict[tuple[int, str], Answer] = field(default_factory=dict)
     """The errors that this may cause, by status and detail."""
 

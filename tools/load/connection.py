@@ -66,7 +66,7 @@ class Run:
         self.sent += 1
 
 
-class Connection(FastHttpUser):  # type: ignore[misc]  # Locust is in an environment of its own
+class Connection(FastHttpUser):  # type: ignore[misc]  # Locust is in its own environment
     """Sends one call after another, each when it is due and the one before it was answered."""
 
     run_: ClassVar[Run]

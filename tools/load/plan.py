@@ -90,7 +90,7 @@ def plan(url: str, token: str, rate: float, seconds: int, connections: int) -> P
         ("CONNECTIONS", connections, MOST_CONNECTIONS),
     ):
         if not 1 <= value <= most:
-            raise RefusedError(f"{name}={value:g} must be from 1 to {most:,}.")
+            raise RefusedError(f"{name}={value:g}: it must be from 1 to {most:,}.")
     checked = Plan(url.rstrip("/"), token, rate, seconds, min(connections, int(rate)))
     if checked.calls > MOST_CALLS:
         raise RefusedError(f"RATE × SECONDS is {checked.calls:,} calls. One run can send at most {MOST_CALLS:,}.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PYTHON: Final = ".venv/site/bin/python"
-"""Sphinx has an environment of its own."""
+"""Sphinx has its own environment."""
 
 
 class SphinxError(Exception):

@@ -37,7 +37,7 @@ _WORST: Final = 2.0
 
 
 class HotIndex:
-    """A store whose index accepts only so many rows of one group a second."""
+    """A store whose index accepts a limited number of one group's rows a second."""
 
     def __init__(self, group_id: int, rate: int) -> None:
         self._group = {"N": str(group_id)}
