@@ -24,12 +24,12 @@ from cli.token import token
 from customers.errors import StoreUnavailableError
 
 _INTERRUPTED: Final = 130
-"""128 and SIGINT's number, as shells have it."""
+"""128 plus SIGINT's number, as in shells."""
 
 
 class _Customers(SuggestingGroup):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (click's own)
-        """Run a command, and turn what can go wrong on the way to a service into one line that says what to do."""
+        """Run a command. Turn errors in reaching a service into one line that says what to do."""
         try:
             return super().invoke(ctx)
         except (StoreUnavailableError, ConnectionError, HTTPClientError) as error:
@@ -37,7 +37,7 @@ class _Customers(SuggestingGroup):
         except (Boto3Error, BotoCoreError, ClientError) as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
-            # click knows what to do when whoever reads the output has gone.
+            # click handles this: the program that reads the output has gone.
             if error.errno == errno.EPIPE:
                 raise
             raise click.ClickException(str(error)) from None
@@ -53,12 +53,12 @@ def _version() -> str:
 @click.group(
     cls=_Customers,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="The environment variable DATA_DIR names the folder in which `make run` keeps the service's data. "
+    epilog="The environment variable DATA_DIR names the folder where `make run` keeps the service's data. "
     "Default: .local, beside this command.",
 )
 @click.version_option(_version(), message="customers %(version)s")
 def main() -> None:
-    """Manage a customers service: the one of `make run`, or a deployed stack with --stack NAME."""
+    """Manage a customers service: the one that `make run` started, or a deployed stack with --stack NAME."""
 
 
 main.add_command(completion)

@@ -1,4 +1,4 @@
-"""`customers completion`: what makes a shell complete commands, options and file names."""
+"""`customers completion`: shell completion for commands, options and file names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def completion(ctx: click.Context, shell: str) -> None:
     fish   customers completion fish | source         in ~/.config/fish/config.fish
 
     zsh and fish need the command on the PATH: ln -s "$PWD/customers" ~/.local/bin/
-    """  # noqa: D301 (click's mark for lines that stay as they are)
+    """  # noqa: D301 (click's mark: do not rewrap these lines)
     script = get_completion_class(shell)
     assert script is not None  # noqa: S101 - the choices above are click's own
     root = ctx.find_root()

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 _SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _MAX_DAYS: Final = 36_500
 NEVER: Final = math.inf
-"""The value of `never`, where that is a duration."""
+"""The value of `never`, where it is allowed."""
 
 
 class Duration(click.ParamType):
-    """A command's option that takes a duration of at most 100 years. Its value is in seconds.
+    """The type of an option that takes a duration of at most 100 years. Its value is in seconds.
 
     Parameters
     ----------
     zero
-        Whether it may be 0.
+        Whether 0 is allowed.
     never
-        Whether it may be `never`.
+        Whether `never` is allowed.
     """
 
     name = "duration"
@@ -43,10 +43,10 @@ class Duration(click.ParamType):
         match = re.fullmatch(r"([0-9]+)([dhms])", value)
         if match is None:
             self.fail(f"{value!r} is not a duration: write 90d, 12h, 30m or 45s.", param, ctx)
-        # Longer ones need not be read as numbers, which Python refuses at some thousand digits.
+        # Twelve digits are enough to see that it is too long. Python refuses to convert thousands of them.
         number = int(match[1].lstrip("0")[:12] or "0")
         if number == 0 and not self._zero:
-            self.fail(f"{value} is no time at all: write 90d, 12h, 30m or 45s.", param, ctx)
+            self.fail(f"{value} is too short: write 90d, 12h, 30m or 45s.", param, ctx)
         seconds = number * _SECONDS[match[2]]
         if seconds > _MAX_DAYS * _SECONDS["d"]:
             self.fail(f"{value} is too long: at most {_MAX_DAYS}d, which is 100 years.", param, ctx)

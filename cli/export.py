@@ -1,4 +1,4 @@
-"""`customers export`: all customers, or a group, through the API, to a file that can be imported again."""
+"""`customers export`: all customers, or one group, read through the API into a file that can be imported again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FIELDS: Final = tuple(field.name for field in FIELDS if field.kind != "dict")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Takes a redirect for an error. Python's would send the token to wherever it leads."""
+    """Treats a redirect as an error. Python's own handler would send the token wherever it leads."""
 
     def redirect_request(self, *_: object, **__: object) -> None:
         """Do not follow it."""
@@ -48,20 +48,20 @@ _OPENER: Final = urllib.request.build_opener(_NoRedirect)
 @click.command()
 @click.option("--group", "group_id", type=click.IntRange(1, MAX_ID), help="Only this group. Default: all customers.")
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
-@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), help="The file. Default: the output.")
+@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), help="The file. Default: stdout.")
 @stack_option
 def export(group_id: int | None, form: str, output: Path | None, stack: str | None) -> None:
-    """Export all customers, or a group, to a file that can be imported again.
+    """Export all customers, or one group, to a file that can be imported again.
 
-    The token is that of the laptop's service, or what the environment variable CUSTOMERS_TOKEN says. It needs the
-    scope read, and export as well for all customers.
+    The token comes from the environment variable CUSTOMERS_TOKEN. If that is not set, it is the token of the laptop's
+    service. It needs the scope read, and also export for all customers.
 
-    If an export to a file is interrupted, run the same command again: it goes on where it was. Only you can read the
-    file.
+    If an export to a file is interrupted, run the same command again: it continues where it stopped. Only you can
+    read the file.
     """
     path = "/api/customers/" if group_id is None else f"/api/customers/group/{group_id}/"
     url, token = find_target(stack).api()
-    # The names of metadata's columns are known only at the end, so the pages are kept in a file until then.
+    # The metadata columns are known only at the end, so the pages are kept in a file until then.
     spool = None if output is None else output.with_name(f".{output.name}.part")
     with _private(spool, "a+b") if spool is not None else tempfile.TemporaryFile("w+b") as pages:
         walk = _Walk(f"{url.rstrip('/')}{path}", token, pages)
@@ -87,7 +87,7 @@ def _private(path: Path, mode: str) -> IO[bytes]:
 
 
 class _Walk:
-    """A walk through all pages, kept in a file: each page is a line."""
+    """A walk through all pages. They are kept in a file, one page per line."""
 
     def __init__(self, url: str, token: str, pages: IO[bytes]) -> None:
         self._url = url
@@ -95,12 +95,12 @@ class _Walk:
         self._pages = pages
 
     def customers(self) -> Iterator[dict[str, Any]]:
-        """Yield what has been read so far."""
+        """Yield the customers read so far."""
         for page in self._kept():
             yield from page["customers"]
 
     def finish(self, what: str) -> int:
-        """Read the pages that are not kept yet, and return how many customers there are."""
+        """Read the pages that are not in the file yet, and return how many customers there are."""
         total = 0
         cursor: str | None = ""
         for page in self._kept():
@@ -118,7 +118,7 @@ class _Walk:
         return total
 
     def _kept(self) -> Iterator[dict[str, Any]]:
-        """Yield the pages in the file that belong to this walk. Cut off what an interruption left unfinished."""
+        """Yield the pages in the file that belong to this walk. Cut off a page that was interrupted."""
         self._pages.seek(0)
         while line := self._pages.readline():
             page: Any = json.loads(line) if line.endswith(b"\n") else {}
@@ -129,7 +129,7 @@ class _Walk:
             yield page
 
     def _page(self, cursor: str) -> dict[str, Any]:
-        # In a group, an age is shown only on request.
+        # Groups show ages only on request.
         query = {"limit": _PAGE, "cursor": cursor, **({"age": "true"} if "/group/" in self._url else {})}
         request = urllib.request.Request(  # noqa: S310 (the service's own address)
             f"{self._url}?{urlencode(query)}", headers={"Authorization": f"Bearer {self._token}"}
@@ -154,7 +154,7 @@ class _Walk:
 
 def _refused(error: urllib.error.HTTPError) -> click.ClickException:
     problem: Any = {}
-    # If something in between answered, and not the service, there is none.
+    # There is no problem document if something between here and the service answered.
     with suppress(ValueError):
         problem = json.load(error)
     return click.ClickException(f"The API answered {error.code}: {problem.get('detail', error.reason)}")
@@ -173,5 +173,5 @@ def _csv(walk: _Walk) -> Iterator[str]:
         texts = [None if value is None else str(value) for value in values]
         cells = [customer[_ENTRIES].get(name) for name in entries]
         at = len(_FIELDS)
-        # Spreadsheets round long numbers, but not texts.
+        # Spreadsheets round long numbers, but not text.
         yield csv.record([f"C-{customer['id']}", *texts[:at], *cells, *texts[at:]], ",")

@@ -1,4 +1,4 @@
-"""A group of commands that knows what was meant by a command it does not have."""
+"""A group of commands that suggests the nearest command when a name is misspelled."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 class SuggestingGroup(click.Group):
-    """Suggests the nearest command, as click itself does for options."""
+    """Suggests the nearest command, as click does for options."""
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
-        """Find the command that the arguments begin with.
+        """Find the command that the first argument names.
 
         Raises
         ------
         click.UsageError
-            There is none of that name. The message names those that are spelled alike.
+            No command has that name. The message suggests similar names.
         """
         try:
             return super().resolve_command(ctx, args)

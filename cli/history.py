@@ -29,13 +29,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 @json_option
 @stack_option
 def history(customer_id: int, stack: str | None, *, as_json: bool) -> None:
-    """Show who changed a customer, when, and what, the newest change first."""
+    """Show who changed a customer, when and how, newest first."""
     entries = list(_entries(find_target(stack).history(), customer_id))
     if as_json:
         click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
         return
     if not entries:
-        raise click.ClickException(f"No change of customer {customer_id} is kept. Is it the right id?")
+        raise click.ClickException(f"There is no history of customer {customer_id}. Is the id right?")
     for entry in entries:
         _show(entry)
 
@@ -71,10 +71,10 @@ def _show(entry: dict[str, Any]) -> None:
 @json_option
 @stack_option
 def audit(token_id: str, since: float | None, stack: str | None, *, as_json: bool) -> None:
-    """List the changes that a token made, the oldest first.
+    """List the changes that a token made, oldest first.
 
-    For the day that a token leaks: what it created, changed and deleted. Changes of customers who were deleted since
-    are gone.
+    Use it when a token has leaked, to see what it created, changed and deleted. Changes of customers who have been
+    deleted since are gone.
     """
     start = "" if since is None else timestamp(datetime.now(UTC) - timedelta(seconds=since))
     found = list(find_target(stack).history().made_by(token_id, start))
@@ -87,4 +87,4 @@ def audit(token_id: str, since: float | None, stack: str | None, *, as_json: boo
         wraps="action",
     )
     customers = len({change["customer_id"] for change in found})
-    click.echo(f"{len(found)} changes of {customers} customers. `customers history ID` shows what each was.", err=True)
+    click.echo(f"{len(found)} changes of {customers} customers. See what changed: `customers history ID`.", err=True)

@@ -1,4 +1,4 @@
-"""`customers import`: files of customers, each up to its summary."""
+"""`customers import`: uploads files of customers, waits for each import, and prints its summary."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from customers.imports.store import Import
 
 _LOOK_EVERY: Final = 0.25
-"""Seconds between two looks at how far it is."""
+"""Seconds between two checks of the progress."""
 _SUMMARY: Final = "summary.json"
 _LINE_BREAKS: Final = re.compile(r"[\r\n]+")
 
 
 class _FilesOrStatus(click.Command):
-    """A command that takes files, and the command `status` beside them. A file of that name is `./status`."""
+    """A command that takes files, or the command `status`. A file named `status` is written `./status`."""
 
     def make_context(
         self,
@@ -46,7 +46,7 @@ class _FilesOrStatus(click.Command):
         parent: click.Context | None = None,
         **extra: Any,  # noqa: ANN401 (click's own)
     ) -> click.Context:
-        """Make the context of whichever of the two is called."""
+        """Make the context of the one that is called."""
         if args[:1] == [status.name]:
             return status.make_context(f"{info_name} {status.name}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
@@ -59,11 +59,11 @@ class _FilesOrStatus(click.Command):
 
 
 _TRANSFER: Final = TransferConfig(use_threads=False)
-"""In the command's own thread, so that Ctrl-C ends it at once, even if S3 does not answer."""
+"""Uploads in the command's own thread, so that Ctrl-C ends it at once, even if S3 does not answer."""
 
 
 class _TerminatedError(KeyboardInterrupt):
-    """SIGTERM. What is under way ends as after Ctrl-C, which raises the base."""
+    """SIGTERM. The command ends as after Ctrl-C, which raises the base class."""
 
 
 def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -80,13 +80,13 @@ def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: 
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     shell_complete=_complete,
 )
-@click.option("--map", "mapped", metavar="COLUMN=FIELD", multiple=True, help="Which field a column of the file is.")
-@click.option("--ignore", "ignored", metavar="COLUMN", multiple=True, help="Leave out a column of the file.")
-@click.option("--restore-deleted", "restores", is_flag=True, help="Create customers again that were deleted.")
+@click.option("--map", "mapped", metavar="COLUMN=FIELD", multiple=True, help="Which field a column holds.")
+@click.option("--ignore", "ignored", metavar="COLUMN", multiple=True, help="Leave out a column.")
+@click.option("--restore-deleted", "restores", is_flag=True, help="Recreate customers that were deleted.")
 @click.option("--json", "as_json", is_flag=True, help="Print each summary as a line of JSON, for programs.")
 @click.option("--dry-run", is_flag=True, help="Read and check the files here, and write nothing.")
 @stack_option
-def import_files(  # noqa: PLR0913 (a parameter for each option)
+def import_files(  # noqa: PLR0913 (one parameter per option)
     files: tuple[Path, ...],
     mapped: tuple[str, ...],
     ignored: tuple[str, ...],
@@ -98,16 +98,16 @@ def import_files(  # noqa: PLR0913 (a parameter for each option)
 ) -> None:
     """Import files of customers.
 
-    A file is CSV, JSON Lines or JSON, each also as gzip. Files are imported one after another. Each ends with a
-    summary: what became of its rows, which were rejected and why, and where those are, to be corrected and imported
+    A file is CSV, JSON Lines or JSON, and may be gzipped. Files are imported one after another, and each ends with a
+    summary: what happened to its rows, which were rejected and why, and where to find those, to correct and import
     again. The exit code is 1 if rows were rejected or a file is broken.
 
-    A column that is not a field makes the file an error, unless you say which field it is (--map Mail=email, or
-    --map Plan=metadata.plan) or leave it out (--ignore Notes). With --dry-run, nothing is written: see how the columns
-    are understood, and what is wrong with which rows.
+    A column that is not a field is an error, unless you say which field it holds (--map Mail=email, or
+    --map Plan=metadata.plan) or leave it out (--ignore Notes). Use --dry-run to see how the columns are understood
+    and which rows have errors, without writing anything.
 
-    Interrupting the command does not stop an import that has begun: `customers import status` shows how far it is. A
-    file that is called status is ./status.
+    Interrupting the command does not stop an import that has begun: `customers import status` shows its progress. For
+    a file named status, write ./status.
     """
     try:
         mapping = ColumnMapping.of_words(mapped, ignored)
@@ -140,7 +140,7 @@ class _FileImport:
         self.file = file
         self._metadata = metadata
         self.import_id: str | None = None
-        """Known once the service has begun with the file."""
+        """Known once the service has begun the import."""
         self.uploaded = False
         self._target = target
         self._bucket = target.outputs["ImportBucketName"]
@@ -148,7 +148,7 @@ class _FileImport:
 
     def finish(self) -> dict[str, Any]:
         """Upload the file and wait for the summary."""
-        # A line break in the file's name would make a key that not every tool can handle.
+        # Not every tool can handle a key with a line break.
         key = f"imports/{_LINE_BREAKS.sub(' ', self.file.name)}"
         terminal = console(stderr=True)
         with Progress(
@@ -181,7 +181,7 @@ class _FileImport:
         progress.remove_task(task)
 
     def _follow(self, key: str, before: str | None, progress: Progress) -> dict[str, Any]:
-        """Wait until the import is over, and return its summary."""
+        """Wait for the end of the import, and return its summary."""
         task = progress.add_task(f"importing {printable(self.file.name)}", total=None, rows="")
         while True:
             latest = self._imports.latest(self._bucket, key)
@@ -216,7 +216,7 @@ def _interrupted_text(running: _FileImport, waiting: Sequence[Path], stack: str 
     command = " ".join(["./customers import status", *([] if stack is None else ["--stack", shlex.quote(stack)])])
     name = printable(str(running.file))
     if running.import_id is None:
-        lines = [f"Interrupted while {name} was uploaded. Unless `{command}` lists it, nothing of it is imported."]
+        lines = [f"Interrupted while uploading {name}. Unless `{command}` lists it, nothing was imported."]
         if running.uploaded:
             lines = [f"Interrupted. {name} is uploaded, and its import continues. To find it: {command}"]
     else:

@@ -1,4 +1,4 @@
-"""`customers import --dry-run`: what an import would find in a file. Nothing is written, and no service is needed."""
+"""`customers import --dry-run`: what an import would find in a file. It writes nothing and needs no service."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Preview:
         """None if it is not a file of customers."""
         self.delimiter = ""
         self.columns: list[tuple[str, str]] = []
-        """CSV: each name in the header, and the column that it was understood to be."""
+        """CSV: each name in the header, and the column that it stands for."""
         self.valid = 0
         self.rejected = 0
         self.first_bad: list[_BadRow] = []
@@ -71,7 +71,7 @@ class _Preview:
             self.columns = list(zip(reader.names, reader.layout.columns, strict=True))
 
     def facts(self, file: Path) -> dict[str, Any]:
-        """Return it for programs."""
+        """Return the preview for programs."""
         return {
             "file": str(file),
             "format": self.format,
@@ -84,7 +84,7 @@ class _Preview:
         }
 
     def text(self, file: Path) -> str:
-        """Return it for people."""
+        """Return the preview for people."""
         lines = [f"{printable(str(file))}: {self.valid:,} valid, {self.rejected:,} rejected; nothing was written"]
         if self.format is not None:
             names = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -106,7 +106,7 @@ class _Preview:
 
 
 def preview_files(files: Iterable[Path], mapping: ColumnMapping, *, as_json: bool) -> bool:
-    """Read and check files, print what an import would find, and return whether all is good."""
+    """Read and check files, print what an import would find, and return whether nothing is wrong."""
     is_good = True
     for file in files:
         preview = _Preview()

@@ -1,4 +1,4 @@
-"""`customers import status`: how far imports are, and what became of them."""
+"""`customers import status`: the progress of imports, and their results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from customers.imports.store import Import
 
 _SHORT: Final = 16
-"""Digits of an id that people see; the folder of a report has as many."""
+"""Digits of an id that people see. The name of a report's folder has the same number."""
 
 
 @click.command()
@@ -30,9 +30,9 @@ _SHORT: Final = 16
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @stack_option
 def status(name: str | None, limit: int, stack: str | None, *, as_json: bool) -> None:
-    """List recent imports, the latest first, or show one: how far it is, or its summary.
+    """List recent imports, latest first, or show the progress or the summary of one.
 
-    ID is the beginning of an import's id.
+    ID is the first digits of an import's id.
     """
     target = find_target(stack)
     known = ImportStore(target.dynamodb, target.outputs["ImportsTableName"]).all()
@@ -88,7 +88,7 @@ def _summary(target: Target, one: Import) -> dict[str, Any] | None:
 
 
 def _facts(one: Import) -> dict[str, Any]:
-    """Return what the table of imports knows of one, in the words of its summary."""
+    """Return what the imports table knows about an import, with the names that its summary uses."""
     return {
         "import_id": one.import_id,
         "source": one.source,

@@ -1,4 +1,4 @@
-"""What became of an import, for people: its counts, its first rejected rows, and where all of them are."""
+"""The result of an import, for people: its counts, its first rejected rows, and where to find all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SHOWN_ROWS: Final = 10
 _WHOLE_ROW: Final = "row"
-"""What the report calls an error that is not about one field."""
+"""How the report names an error that is not about one field."""
 
 
 def summary_text(target: Target, name: str, summary: Mapping[str, Any]) -> str:
@@ -30,7 +30,7 @@ def summary_text(target: Target, name: str, summary: Mapping[str, Any]) -> str:
     target
         Where its report is.
     name
-        What to call it: its file.
+        What to call the import: its file's name.
     summary
         The content of its `summary.json`.
     """
@@ -44,7 +44,7 @@ def summary_text(target: Target, name: str, summary: Mapping[str, Any]) -> str:
 
 
 def counts_text(counts: Mapping[str, Any]) -> str:
-    """Return what became of an import's rows, such as `3 created, 2 rejected`."""
+    """Return the counts of an import's rows, such as `3 created, 2 rejected`."""
     others = [name for name in Counts._fields[1:] if counts[name]]
     return ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in ("created", *others))
 
@@ -62,7 +62,7 @@ def _rejected_text(target: Target, report: str, number: int) -> list[str]:
 
 
 def _rejected_rows(report: TextIO) -> Iterator[str]:
-    """Read what is wrong with each row of a report, which is CSV or JSON Lines like the file it is about."""
+    """Read what is wrong with each row of a report, which is CSV or JSON Lines like the imported file."""
     first = report.readline()
     if not first.startswith(ROW_COLUMN):
         for line in (first, *report):

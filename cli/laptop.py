@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 _UNITS: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _SPANS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 _NEAR: Final = 0.8
-"""How alike a name must be to be meant: 1 is the same."""
+"""How similar a name must be to be suggested: 1 is the same name."""
 _SERVERS: Final = {"dynamodb", "services"}
-"""The logs of what is not a function."""
+"""Logs that are not from a function."""
 
 
 def _data() -> Path:
@@ -68,7 +68,7 @@ def _running(data: Path) -> Mapping[str, Any] | None:
 
 
 def _contents(running: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the service holds, as its own engines tell."""
+    """Ask the service's engines what it holds."""
     import boto3  # noqa: PLC0415 - a quarter of a second that the other commands do not need
     from botocore.config import Config  # noqa: PLC0415
 
@@ -113,7 +113,7 @@ def _size(file: Path) -> int:
     try:
         return sum(map(_size, file.iterdir())) if file.is_dir() else file.lstat().st_size
     except FileNotFoundError:
-        # Not there, or gone since: a running service makes files that live for a moment.
+        # It does not exist, or no longer: a running service makes short-lived files.
         return 0
 
 
@@ -134,10 +134,10 @@ def _span(seconds: int) -> str:
 
 @click.command()
 @click.argument("function", required=False)
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on with what is written from now on.")
-@click.option("-n", "--lines", type=click.IntRange(0), default=100, show_default=True, help="How many to begin with.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Keep printing new lines.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=100, show_default=True, help="Lines to start with.")
 def logs(function: str | None, lines: int, *, following: bool) -> None:
-    """Show what the functions of the laptop's service have logged: of FUNCTION, or of all."""
+    """Show the logs of the laptop's service: of FUNCTION, or of all functions."""
     folder = _data() / data_folder.LOGS
     names = _functions(folder)
     if not names:
@@ -152,12 +152,12 @@ def logs(function: str | None, lines: int, *, following: bool) -> None:
         for line in follow(folder, chosen):
             click.echo(_shown(line, width))
     except KeyboardInterrupt:
-        # That is how following ends.
+        # Ctrl-C is how people stop following.
         raise SystemExit(130) from None
 
 
 def _functions(folder: Path) -> list[str]:
-    """Return the functions that the service has, or that have left a log."""
+    """Return the names of the functions that the service has or that have a log."""
     known = {log.stem for log in folder.glob("*.log")} - _SERVERS
     running = folder.parent / data_folder.ENDPOINTS
     if running.exists():
@@ -166,7 +166,7 @@ def _functions(folder: Path) -> list[str]:
 
 
 def _named(function: str, names: Sequence[str]) -> str:
-    """Return the function that is meant: its name in the template, or in any case, or as its folder is called."""
+    """Return the function's name in the template. It may be asked for in any case, or by its folder's name."""
 
     def plain(name: str) -> str:
         return name.replace("_", "").replace("-", "").lower()
@@ -182,7 +182,7 @@ def _named(function: str, names: Sequence[str]) -> str:
 
 
 def _shown(line: Line, width: int) -> str:
-    # A log may hold anything. What would control the terminal is shown as an escape.
+    # A log may hold anything. Show characters that could control the terminal as escapes.
     text = "".join(
         character if character.isprintable() or character == "\t" else f"\\x{ord(character):02x}"
         for character in line.text

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 _SECOND: Final = len("2026-11-26T09:14:03")
 _SALT: Final = key(0)
-"""The item that ids of external ids are derived with."""
+"""The item with the salt that ids of external ids are derived with."""
 
 
 @click.command()
 @click.option("--from-table", "source", required=True, metavar="TABLE", help="The table that a backup was restored to.")
-@click.option("--deleted-by", metavar="TOKEN", help="The id of a token whose deletions to undo. Others stay deleted.")
+@click.option("--deleted-by", metavar="TOKEN", help="A token's id: undo its deletions too. Others stay deleted.")
 @stack_option
 def restore(source: str, deleted_by: str | None, stack: str | None) -> None:
     """Put back the customers of a restored table that are missing, as they were.
 
-    A customer who is there is never overwritten, and one who was deleted stays deleted. So it may be run again.
+    It never overwrites a customer, and deleted customers stay deleted. So you can run it again.
     """
     target = find_target(stack)
     _match_salts(target, source)
@@ -43,7 +43,7 @@ def restore(source: str, deleted_by: str | None, stack: str | None) -> None:
             deletion = _deletion(target, item)
             author: Any = (deletion or found).get("author", {"M": {}})
             by = author["M"].get("token_id", {}).get("S")
-            # Without an author and a tombstone, someone has removed the item itself, past the service.
+            # With neither a tombstone nor an author, someone removed the item directly, not through the service.
             if (found or (deletion and by)) and (deleted_by is None or by != deleted_by):
                 erased += 1
             else:
@@ -58,11 +58,11 @@ def _match_salts(target: Target, source: str) -> None:
     if theirs is None:
         return
     if ours is None:
-        # The first of all, because every external id depends on it.
+        # Written before any customer, because every external id depends on it.
         target.dynamodb.put_item(TableName=table, Item=theirs, ConditionExpression="attribute_not_exists(id)")
     elif ours["salt"] != theirs["salt"]:
         raise click.ClickException(
-            f"{source} is not a backup of this service: it has another salt, so its customers have other ids."
+            f"{source} is not a backup of this service: it has a different salt, so its customers have different ids."
         )
 
 
@@ -82,22 +82,22 @@ def _customers(target: Target, source: str) -> Iterator[Item]:
 
 
 def _deletion(target: Target, item: Item) -> Item:
-    """Return the history's entry for a customer's deletion since the backup; empty if there is none."""
+    """Return the history entry of a customer's deletion since the backup. Empty if there is none."""
     table = target.outputs.get("HistoryTableName")
     if table is None:
         return {}
     deletion_key = {"customer_id": item["id"], "version": number(0)}
     deletion = target.dynamodb.get_item(TableName=table, Key=deletion_key, ConsistentRead=True).get("Item", {})
-    # To the second: the stream dates what is removed past the service no better.
+    # To the second: the stream dates items that were removed directly no better.
     return deletion if deletion and deletion["changed_at"]["S"][:_SECOND] >= item["updated_at"]["S"][:_SECOND] else {}
 
 
 def _put_back(target: Target, item: Item, found: Item, deletion: Item) -> bool:
-    """Write a customer where nothing is, or a tombstone; return whether it is there now."""
+    """Write a customer where there is no item or a tombstone. Return whether it was written."""
     restored: Any = {**item, "author": {"M": {}}}
     last = max(int(found.get("version", number(0))["N"]), int(deletion.get("erased_to", number(0))["N"]))
     if last:
-        # The next one, so that no old ETag matches, and the history goes on.
+        # The next version, so that no old ETag matches and the history continues.
         restored["version"] = restored["created_version"] = number(last + 1)
     condition: Any = {"ConditionExpression": "attribute_not_exists(id)"}
     if found:
@@ -109,6 +109,6 @@ def _put_back(target: Target, item: Item, found: Item, deletion: Item) -> bool:
     try:
         target.dynamodb.put_item(TableName=target.outputs["CustomersTableName"], Item=restored, **condition)
     except target.dynamodb.exceptions.ConditionalCheckFailedException:
-        # Someone was faster.
+        # Someone else wrote the item first.
         return False
     return True

@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _STACK: Final = "cli.target.stack"
-"""Where click's context, which a command and all its groups share, keeps the stack that was asked for."""
+"""The key of the requested stack in click's `meta`, which a command shares with its groups."""
 _CONNECT_SECONDS: Final = 2
 _COPY_SECONDS: Final = 10
 _LOOK_EVERY: Final = 0.05
-"""Seconds between two looks for a copy."""
+"""Seconds between two checks for a copy."""
 
 stack_option = click.option(
-    "--stack", metavar="NAME", help="A deployed stack. Default: the service that `make run` keeps in DATA_DIR."
+    "--stack", metavar="NAME", help="A deployed stack. Default: the service that `make run` started in DATA_DIR."
 )
 
 
 class Target(NamedTuple):
-    """A service, and how to reach what it is made of."""
+    """A service, and how to reach its parts."""
 
     dynamodb: DynamoDBClient
     s3: S3Client
@@ -48,7 +48,7 @@ class Target(NamedTuple):
     url: str
     """The address of its API."""
     mirror: Path | None
-    """Where the laptop keeps the import bucket as a folder; None for a deployed stack."""
+    """Where the laptop keeps the import bucket as a folder. None for a deployed stack."""
 
     def api(self) -> tuple[str, str]:
         """Return the address of its API, and a token.
@@ -56,7 +56,7 @@ class Target(NamedTuple):
         Raises
         ------
         click.ClickException
-            No token is known.
+            There is no token.
         """
         token = os.environ.get("CUSTOMERS_TOKEN", "")
         if not token and self.mirror is not None:
@@ -66,27 +66,27 @@ class Target(NamedTuple):
         return self.url, token
 
     def tokens(self) -> TokenStore:
-        """Return its table of tokens."""
+        """Return its store of tokens."""
         return TokenStore(self.dynamodb, self.outputs["TokensTableName"])
 
     def history(self) -> HistoryStore:
-        """Return its table of history.
+        """Return its store of history.
 
         Raises
         ------
         click.ClickException
-            It keeps none.
+            The service keeps no history.
         """
         if "HistoryTableName" not in self.outputs:
             raise click.ClickException("This service keeps no history: it runs with HistoryDays=0.")
         return HistoryStore(self.dynamodb, self.outputs["HistoryTableName"])
 
     def cursor_keys(self) -> CursorKeys:
-        """Return its keys of cursors."""
+        """Return its store of cursor keys."""
         return CursorKeys(self.dynamodb, self.outputs["AnswersTableName"])
 
     def open_text(self, key: str) -> TextIO | None:
-        """Open a text in the import bucket; None if it is not there."""
+        """Open a text in the import bucket. None if it is not there."""
         stored: Any
         try:
             stored = self.s3.get_object(Bucket=self.outputs["ImportBucketName"], Key=key)["Body"]
@@ -117,20 +117,20 @@ def find_target(stack: str | None) -> Target:
     Parameters
     ----------
     stack
-        The name of a deployed stack, in the account and region that the AWS settings of this shell name; None for the
-        laptop's, which is running under `make run`.
+        The name of a deployed stack, in the account and region of this shell's AWS settings. None for the service of
+        `make run`.
 
     Raises
     ------
     click.ClickException
-        There is none.
+        There is no such service.
     """
     click.get_current_context().meta[_STACK] = stack
     return _laptop() if stack is None else _deployed(stack)
 
 
 def no_answer(context: click.Context, error: Exception) -> click.ClickException:
-    """Return the error for people when a service stops answering in the middle of a command."""
+    """Return the error to show when a service stops answering during a command."""
     stack = context.meta.get(_STACK)
     if stack is None:
         data = _data()
@@ -156,17 +156,17 @@ def _laptop() -> Target:
     running = _running(data)
     if running is None:
         raise _not_running(data)
-    # The service may still be stopped at any moment, and an answer then comes at once or never.
+    # The service may be stopped at any moment, and answers at once or never. So do not retry.
     settings: Any = {"connect_timeout": _CONNECT_SECONDS, "retries": {"total_max_attempts": 1}}
     session = boto3.Session(
         region_name="us-east-1",
-        # Words that the engines do not check.
+        # Placeholders: the engines do not check them.
         aws_access_key_id="local",
         aws_secret_access_key="local",  # noqa: S106
     )
     return Target(
         session.client("dynamodb", endpoint_url=running["dynamodb"], config=Config(**settings)),
-        # With the bucket in the path: names like bucket.127.0.0.1 do not resolve.
+        # The bucket goes into the path, because names like bucket.127.0.0.1 do not resolve.
         session.client("s3", endpoint_url=running["aws"], config=Config(**settings, s3={"addressing_style": "path"})),
         running["outputs"],
         running["url"],
@@ -175,12 +175,12 @@ def _laptop() -> Target:
 
 
 def _running(data: Path) -> dict[str, Any] | None:
-    """Return where the service answers that keeps its data in a folder; None if there is none."""
+    """Return the endpoints of the service that keeps its data in a folder. None if it is not running."""
     try:
         running: dict[str, Any] = json.loads((data / "endpoints.json").read_text(encoding="ascii"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    # The file outlives a service that was killed.
+    # The file stays behind when a service is killed.
     return running if all(_listens(running[name]) for name in ("dynamodb", "aws")) else None
 
 

@@ -1,4 +1,4 @@
-"""What people see: plain text and tables. Text from files and labels is shown as it is, never interpreted."""
+"""What people see: plain text and tables. Text from files and labels is shown literally, never interpreted."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _OBEYED: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode categories of control characters, of bytes that are not UTF-8, and of what breaks a line."""
+"""Unicode categories of control characters, of bytes that are not UTF-8, and of line separators."""
 _DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that reorder the text around them (https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters)."""
 _TABLE_WIDTH: Final = 120
-"""Characters: narrower, the table would cut what people copy."""
+"""Characters. A narrower table would cut text that people copy."""
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that takes text literally: `[red]` and `:smile:` are no more than their characters."""
+    """Return a console that prints text literally, also `[red]` and `:smile:`."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def printable(text: str) -> str:
-    """Return a text in which whatever a terminal would obey, such as an escape sequence, is shown as its code."""
+    """Return a text with everything that a terminal would obey, such as escape sequences, shown as its code."""
     return "".join(
         char.encode("unicode_escape").decode("ascii")
         if char in _DIRECTIONS or unicodedata.category(char) in _OBEYED
@@ -43,9 +43,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, wraps
     headings
         One for each column.
     rows
-        The cells, in any text.
+        The cells of each row. They may contain any text.
     wraps
-        The heading of the only column whose cells may wrap: half an id is of no use.
+        The heading of the one column whose cells may wrap. Half an id would be of no use.
     """
     table = Table(box=SIMPLE_HEAD)
     for heading in headings:

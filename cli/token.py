@@ -26,11 +26,11 @@ _MAX_LABEL: Final = 100
 
 
 def _scopes(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    """Read a list like `read,customers:write`; a scope may be written without `customers:`."""
+    """Read a list such as `read,customers:write`. The prefix `customers:` is optional."""
     named = {name if ":" in name else f"customers:{name}": name for name in map(str.strip, value.split(",")) if name}
     choices = f"Choose from {', '.join(SCOPES)}."
     if not named:
-        raise click.BadParameter(f"No scope is named. {choices}")
+        raise click.BadParameter(f"No scope was given. {choices}")
     if unknown := [name for scope, name in named.items() if scope not in SCOPES]:
         raise click.BadParameter(f"{unknown[0]!r} is not a scope. {choices}")
     return tuple(named)
@@ -54,7 +54,7 @@ def token() -> None:
 
 @token.command()
 @click.option(
-    "--scopes", required=True, callback=_scopes, help="What it may do: read,write,delete,export or some of them."
+    "--scopes", required=True, callback=_scopes, help="What it may do: some or all of read,write,delete,export."
 )
 @click.option("--label", required=True, callback=_label, help="What it is for, in your words.")
 @click.option(
@@ -80,7 +80,7 @@ def create(scopes: tuple[str, ...], label: str, expires: float, stack: str | Non
 def list_(stack: str | None, *, as_json: bool) -> None:
     """List all tokens.
 
-    Shows what each is for, what it may do and when it was last used, never the token itself.
+    Shows what each token is for, what it may do and when it was last used, but never the token itself.
     """
     records = find_target(stack).tokens().all()
     rows = [_row(record) for record in records]
@@ -95,29 +95,29 @@ def list_(stack: str | None, *, as_json: bool) -> None:
 @click.argument("name", metavar="ID")
 @stack_option
 def revoke(name: str, stack: str | None) -> None:
-    """End a token now."""
+    """Revoke a token now."""
     store = find_target(stack).tokens()
     store.end(_find(store, name).token_hash, int(time.time()))
     click.echo(
-        f"{name} is revoked. The gateway may accept it until its cache expires, by default for 60 seconds.", err=True
+        f"{name} is revoked. The gateway may still accept it until its cache expires: 60 seconds by default.", err=True
     )
 
 
 @token.command()
 @click.argument("name", metavar="ID")
-@click.option("--scopes", required=True, callback=_scopes, help="The scopes that it keeps.")
+@click.option("--scopes", required=True, callback=_scopes, help="The scopes to keep.")
 @stack_option
 def narrow(name: str, scopes: tuple[str, ...], stack: str | None) -> None:
     """Take scopes away from a token."""
     store = find_target(stack).tokens()
     record = _find(store, name)
     if wider := [scope for scope in scopes if scope not in record.scopes]:
-        raise click.ClickException(f"{name} does not have {wider[0]}. A token is never widened: create another.")
+        raise click.ClickException(f"{name} does not have {wider[0]}. Scopes cannot be added: create a new token.")
     if taken := [scope for scope in record.scopes if scope not in scopes]:
         store.take_away(record.token_hash, taken)
     click.echo(
-        f"{name} keeps {', '.join(scopes)}. The gateway may allow the others until its cache expires, "
-        "by default for 60 seconds.",
+        f"{name} keeps {', '.join(scopes)}. The gateway may still allow the others until its cache expires: "
+        "60 seconds by default.",
         err=True,
     )
 
@@ -153,7 +153,7 @@ def rotate(name: str, overlap: int, expires: float | None, stack: str | None) ->
         )
     if expires is None:
         expires = NEVER if old.expires_at is None else old.expires_at - old.created_at
-    # The new one first: if this stops half way, both are valid and no client is locked out.
+    # Create the new one first: if this stops half way, both are valid and no client is locked out.
     _give_out(store, old.scopes, old.label, now + expires, old.first_token_id)
     store.end(old.token_hash, now + overlap)
     click.echo(f"{name} ends at {_time(int(min(_ends(old), now + overlap)))}.", err=True)
@@ -166,7 +166,7 @@ def _give_out(
     hashed = token_hash(made)
     expires_at = None if ends_at == NEVER else int(ends_at)
     store.put(hashed, scopes, label, expires_at, first_token_id)
-    # The token alone goes to standard output, so that it can be piped to where it is kept.
+    # Only the token goes to standard output, so that it can be piped to where it is kept.
     click.echo(made)
     ends = (
         "never expires: revoke it when nothing uses it any more"

@@ -1,4 +1,4 @@
-"""`python -m local`: serves the template in the current folder, on this machine and for its user alone."""
+"""`python -m local`: serves the template in the current folder, on this machine and only for its user."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 _MAX_PORT: Final = 65_535
 _SWITCH_INTERVAL: Final = 0.0005
-"""Seconds that a request waits for each thread that computes: the pollers share this process with the gateway."""
+"""Seconds that a busy thread can hold up a request: the pollers share this process with the gateway."""
 _NEW_OBJECTS: Final = 50_000
-"""Between two runs of the garbage collector, which took a fifteenth of the gateway's time with Python's 2,000."""
+"""Between two runs of the garbage collector. With Python's 2,000, it took a fifteenth of the gateway's time."""
 _M_ARENA_MAX: Final = -8
-"""From malloc.h of glibc."""
+"""From glibc's malloc.h."""
 _PACKAGES: Final = Path("node_modules")
 _LOOK_AFTER: Final = 0.5
-"""Seconds between two looks at the data folder."""
+"""Seconds between two checks of the data folder."""
 # A call that succeeds on an empty table and leaves nothing behind.
 _EXAMPLE: Final = (
     """curl -s -X POST -H "Authorization: Bearer $(cat {token})" -H 'Content-Type: application/json' """
@@ -49,16 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 after a signal, 1 if it cannot start or cannot go on.
+        The exit code: 0 after a signal, 1 if it cannot start or continue.
     """
     options = _parser().parse_args(arguments)
-    # Every file that this process and its children make is the user's alone.
+    # Files that this process and its children create are private to the user.
     os.umask(0o077)
     stop = threading.Event()
     ready = threading.Event()
 
     def end(*_: object) -> None:
-        # Whatever start-up waits for (pip, the engine) must not hold up the end; a second signal must not disturb it.
+        # Nothing that start-up waits for (pip, the engine) may delay the end. A second signal must not disturb it.
         if not stop.is_set():
             stop.set()
             if not ready.is_set():
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _keep_memory_together()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     logging.basicConfig(format="%(message)s")
-    # Waiting requests are no news: they wait for a function's process.
+    # A request that waits for a function's process is not worth a log line.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         _serve(options, ready, stop)
@@ -89,12 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         "--parameter", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the template; repeatable"
     )
     parser.add_argument(
-        "--in-memory", action="store_true", help="start empty and keep nothing; what is kept otherwise is left alone"
+        "--in-memory", action="store_true", help="start empty and keep nothing; leave existing data alone"
     )
     parser.add_argument(
-        "--demo", action="store_true", help="create 500 made-up customers in the groups 1 to 5, unless they are there"
+        "--demo", action="store_true", help="create 500 made-up customers in groups 1 to 5, unless they exist"
     )
-    parser.add_argument("--quiet", action="store_true", help="print no line for each request")
+    parser.add_argument("--quiet", action="store_true", help="do not print a line for each request")
     return parser
 
 
@@ -149,7 +149,7 @@ def _with_reference(cloud: Cloud, docs: Path) -> Reference:
 def _port() -> int:
     text = os.environ.get("PORT") or "3000"
     if not text.isdecimal() or int(text) > _MAX_PORT:
-        raise LocalError(f"PORT is {text}: a port is a number from 0, for any free one, to {_MAX_PORT}")
+        raise LocalError(f"PORT is {text}: a port is a number from 0 (any free port) to {_MAX_PORT}")
     return int(text)
 
 
@@ -161,21 +161,21 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _forget_accounts() -> None:
-    """Keep a person's own AWS settings out: nothing here may reach, or depend on, a real account."""
+    """Ignore the user's own AWS settings: nothing here may reach, or depend on, a real account."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
 
 def _collect_seldom() -> None:
-    """Have the garbage collector ignore what the start has made, and run as seldom as it does in the functions."""
+    """Let the garbage collector ignore the objects made at start-up, and run as rarely as in the functions."""
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS)
 
 
 def _keep_memory_together() -> None:
-    """Have all threads allocate in one place: many would each keep what the large bodies that they read have left."""
-    # Other systems than Linux have no such setting, and no such habit.
+    """Let all threads allocate from one arena. Otherwise each would keep the memory of the large bodies it has read."""
+    # Other systems have neither this setting nor this problem.
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from local.gateway.responses import Response
 
 _WATCH_INTERVAL: Final = 0.5
-"""Seconds between two looks at the template."""
+"""Seconds between two checks of the template."""
 _POLL_END: Final = 1.5
-"""Seconds that pollers have to notice their end; each waits for one second at a time."""
+"""Seconds for pollers to notice that they were stopped. Each waits for up to a second at a time."""
 _FIRST_TOKEN: Final = Path(__file__).with_name("first_token.py")
 
 
@@ -51,46 +51,46 @@ class _Serving:
     pollers: list[Poller]
 
     def follow(self, poller: Poller) -> None:
-        """Start a poller, which ends with the rest."""
+        """Start a poller that ends with the rest."""
         poller.start()
         self.pollers.append(poller)
 
     def close(self) -> None:
-        """End it, and wait until its pollers have seen it."""
+        """End it, and wait for its pollers to end."""
         self.stop()
         self.join()
 
     def stop(self) -> None:
-        """End it. Functions that still run are killed: their requests fail, their messages come again."""
+        """End it. Functions that are still running are killed: their requests fail, their messages are retried."""
         for poller in self.pollers:
             poller.stop()
         for pool in self.pools.values():
             pool.close()
 
     def join(self) -> None:
-        """Wait until the pollers have ended, a moment at most."""
+        """Wait briefly for the pollers to end."""
         deadline = time.monotonic() + _POLL_END
         for poller in self.pollers:
             poller.join(max(deadline - time.monotonic(), 0))
 
 
 class Cloud:
-    """Serves a template, and serves it anew when it changes.
+    """Serves a template, and reloads it when it changes.
 
     Parameters
     ----------
     template
         The SAM template.
     parameters
-        Values in place of its parameters' defaults.
+        Values that replace its parameters' defaults.
     data
-        Folder for everything that is kept. Only one service at a time uses it.
+        Folder for all data. Only one service at a time can use it.
     packages
         The folder `node_modules`.
     url
-        Where requests arrive, for what works beside the service.
+        The service's address, written down for other programs.
     in_memory
-        Whether all of it is deleted, now and at the end.
+        Whether all data is deleted, now and at the end.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class Cloud:
         If it cannot start.
     """
 
-    def __init__(  # noqa: PLR0913 - what the command line and the environment say
+    def __init__(  # noqa: PLR0913 - the options of the command line
         self, template: Path, parameters: Mapping[str, str], data: Path, packages: Path, *, url: str, in_memory: bool
     ) -> None:
         self._template = template
@@ -121,7 +121,7 @@ class Cloud:
                 self._folder.remember(data / DATABASE)
             started.callback(self._close_services)
             pools = self._prepare(stack)
-            # Meanwhile the services come up.
+            # The services start in the meantime.
             self.token = self._make_token(stack, pools)
             self._serving = self._serve(stack, pools)
             self._write_endpoints(stack)
@@ -133,7 +133,7 @@ class Cloud:
         self._reloading = threading.Lock()
         self._next_look = time.monotonic() + _WATCH_INTERVAL
         self._said = ""
-        # What only handles events has no request that would notice the change.
+        # Requests look for changes too, but a service that only handles events gets none.
         self._watcher = threading.Thread(target=self._watch, name="template", daemon=True)
         self._watcher.start()
 
@@ -143,14 +143,14 @@ class Cloud:
         return self._serving.gateway(environ, start_response)
 
     def http_error(self, status: int, path: str) -> Response:
-        """Answer what is no well-formed request, or what failed in the gateway itself.
+        """Answer a request that is not well formed, or one that failed in the gateway itself.
 
         Parameters
         ----------
         status
-            The HTTP server's own opinion.
+            The status that the HTTP server suggests.
         path
-            The path of the request, as far as it was understood.
+            The request's path, as far as it was understood.
         """
         match status:
             case 413:
@@ -175,12 +175,12 @@ class Cloud:
         Raises
         ------
         LocalError
-            If the data were taken away: whatever is written from now on would be lost.
+            If the data was removed: anything written from now on would be lost.
         """
         if (lost := self._folder.lost()) is not None:
             raise LocalError(
-                f"{lost} was deleted or replaced while the service was running. It has stopped, because it could not "
-                "save anything any more. Start it again: make run"
+                f"{lost} was deleted or replaced while the service was running. The service stopped, because it could "
+                "no longer save anything. Start it again: make run"
             )
         if self._folder.full():
             self._say(f"the disk that holds {self.data} is full, so writes fail: free some space")
@@ -194,11 +194,11 @@ class Cloud:
         self._closing.set()
         self._watcher.join()
         self._serving.stop()
-        # Before the pollers: one that waits for a server that hangs ends with it.
+        # Before waiting for the pollers: one that waits for a hanging server ends with it.
         self._close_services()
         self._engine.close()
         self._serving.join()
-        # Nobody answers there any more.
+        # Nothing listens there any more.
         (self.data / ENDPOINTS).unlink(missing_ok=True)
         self._folder.close()
 
@@ -217,14 +217,14 @@ class Cloud:
         return read_stack(Template(self._template, self._parameters, stack_id=self._stack_id))
 
     def _prepare(self, stack: Stack) -> dict[str, FunctionPool]:
-        """Start what serves a stack, and return its functions, which can use the tables alone as yet."""
+        """Start what serves a stack, and return its functions. Until `_serve`, they can use only the tables."""
         if stack.events and self._services is None:
             self._services = Services(self._logs / "services.log", self.data / "events.jsonl")
         create_tables(self._engine.endpoint, stack.tables)
         endpoints = self._endpoints()
         pools = {name: FunctionPool(function, endpoints, self._logs) for name, function in stack.functions.items()}
         for pool in pools.values():
-            # Installs what the layers require now, not during the first request.
+            # Install the layers' packages now, not during the first request.
             _ = pool.paths
         return pools
 
@@ -236,21 +236,21 @@ class Cloud:
     def _endpoints(self) -> dict[str, str]:
         """Return the endpoint variables."""
         dynamodb = self._engine.endpoint
-        # Every name leads to this machine: nothing that a function does may reach a real account.
+        # All endpoints are on this machine, so that no function can reach a real account.
         other = dynamodb if self._services is None else self._services.endpoint
         return {
             "AWS_ENDPOINT_URL": other,
             "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
-            # EVENTBRIDGE is what an SDK looks at.
+            # SDKs read EVENTBRIDGE.
             **{f"AWS_ENDPOINT_URL_{name}": other for name in ("EVENTBRIDGE", "EVENTS", "S3", "SQS")},
         }
 
     def _write_endpoints(self, stack: Stack) -> None:
-        """Write the endpoints down for what works beside the service."""
+        """Write the endpoints to a file, for other programs."""
         known: dict[str, str] = {"dynamodb": self._engine.endpoint}
         if self._services is not None:
             known["aws"] = self._services.endpoint
-        # For tools that manage tokens or import files, and tests that look into tables and queues.
+        # For tools that manage tokens or import files, and for tests that look into tables and queues.
         described = {
             "url": self._url,
             "pid": os.getpid(),
@@ -271,7 +271,7 @@ class Cloud:
         for stream in stack.events.stream_consumers:
             pool, folder = serving.pools[stream.function], self.data / "streams"
             serving.follow(StreamPoller(stream, pool, self._engine.endpoint, services.sqs, folder))
-        # Goes on when the template changes: what is uploaded already is not imported anew for that.
+        # Keep it when the template changes, so that files that were uploaded are not imported again.
         if self._import_bucket is None:
             for bucket in stack.events.buckets:
                 if bucket.logical_id == LOGICAL_ID:
@@ -293,7 +293,7 @@ class Cloud:
         return None
 
     def _say(self, text: str) -> None:
-        # Once, since the next look may find the same.
+        # Only once: the next check may find the same.
         if text != self._said:
             self._said = text
             print(text, file=sys.stderr, flush=True)  # noqa: T201 - to the terminal
@@ -317,20 +317,20 @@ class Cloud:
                 self._write_endpoints(stack)
             except LocalError as error:
                 self._say(f"the template's change is not served: {error}")
-                # A template's error stays until somebody mends it; services that died again are declared again.
+                # Do not retry the same faulty template. Services that died must still be declared again.
                 self._seen = (modified, self._seen[1])
                 return
             self._said = ""
             died = started != self._seen[1]
-            # The template may have asked for services only now; services that died meanwhile are for the next look.
+            # The template may be the first to need services. If services died meanwhile, the next check notices.
             self._seen = (modified, started or self._services_started())
             self._serving = new
-            # Requests that still run in them are answered as if the function had crashed.
+            # Requests that the old functions are still handling are answered as if the function had crashed.
             old.close()
             self._consume(stack, new)
             if died and self._import_bucket is not None:
-                # What the services held is gone. Not sooner: what came into the bucket before its notifications were
-                # declared went unnoticed, and comes again with the rest.
+                # The services lost what they held, so files are uploaded again. Not sooner: files that came into the
+                # bucket before its notifications were declared went unnoticed.
                 self._import_bucket.forget()
         finally:
             self._reloading.release()
@@ -344,7 +344,7 @@ def _modified(file: Path) -> int:
 
 
 def _stack_id(file: Path) -> str:
-    """Return the stack's ARN: made up once for each data folder, as a deployment makes one up for each stack."""
+    """Return the stack's ARN. Each data folder gets its own, as each deployed stack does."""
     if not file.exists():
         file.write_text(f"arn:aws:cloudformation:us-east-1:123456789012:stack/local/{uuid.uuid4()}\n", encoding="ascii")
     return file.read_text(encoding="ascii").strip()

@@ -1,4 +1,4 @@
-"""The folder that keeps the laptop's service (DATA_DIR): private to its owner, and used by one process at a time."""
+"""The folder for the data of the laptop's service (DATA_DIR): private to its owner, used by one process at a time."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ NAMES: Final = (
 )
 """Everything that the service keeps in its folder, apart from the lock. Nothing else there is ever touched."""
 _MIN_FREE: Final = 50_000_000
-"""Bytes: a new service takes 10 MB, and the engine's write-ahead log grows by as much while it works."""
+"""Bytes. A new service takes 10 MB, and the engine's write-ahead log grows by as much while it works."""
 _FULL: Final = 1_000_000
-"""Bytes of free space under which writes are about to fail."""
+"""Bytes. With less free space, writes are about to fail."""
 _ELSEWHERE: Final = "choose another folder: DATA_DIR=… make run"
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DataFolder:
-    """The folder, held by this process until it is closed.
+    """The folder, locked by this process until it is closed.
 
     Parameters
     ----------
     path
-        The folder; made if it is not there.
+        The folder. Created if it is missing.
     temporary
-        Whether what the service keeps there is deleted, now and at the end.
+        Whether the service's data there is deleted, now and at the end.
 
     Raises
     ------
@@ -89,7 +89,7 @@ class DataFolder:
             )
 
     def remember(self, file: Path) -> None:
-        """Note a file without which the service cannot go on."""
+        """Note a file that the service cannot do without."""
         self._identities[file] = file.stat()
 
     def lost(self) -> Path | None:
@@ -112,19 +112,19 @@ class DataFolder:
             return False
 
     def close(self) -> None:
-        """Let others use the folder."""
+        """Release the folder."""
         if self._temporary:
             _remove(self.path)
         self._lock.close()
 
 
 def delete(path: Path) -> None:
-    """Delete what the service keeps in a folder, and the folder if nothing else is in it.
+    """Delete the service's data in a folder, and the folder if nothing else is in it.
 
     Raises
     ------
     LocalError
-        If a service runs on it.
+        If a service is using it.
     """
     if in_use(path / IN_MEMORY):
         raise _taken(path / IN_MEMORY)
@@ -133,7 +133,7 @@ def delete(path: Path) -> None:
 
 
 def in_use(path: Path) -> bool:
-    """Whether a service runs on a folder."""
+    """Whether a service is using a folder."""
     try:
         with (path / LOCK).open("r", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -145,23 +145,23 @@ def in_use(path: Path) -> bool:
 
 
 def make_private(path: Path) -> None:
-    """Take from everyone but the owner what earlier versions, or a wider umask, let them do.
+    """Remove any access that earlier versions, or a wider umask, gave to others than the owner.
 
-    The folder itself is left as it is if it also holds what is not the service's: it may be somebody's home.
+    The folder itself is left as it is if it also holds other files: it may be someone's home folder.
     """
     if all(entry.name in NAMES or entry.name == LOCK for entry in path.iterdir()):
         path.chmod(0o700)
     (path / LOCK).chmod(0o600)
     for file in _own(path):
         for entry in (file, *(file.rglob("*") if file.is_dir() else ())):
-            # A link may lead out of the folder, and so may a second name of the same file.
+            # A link may lead out of the folder, and a file may have a second name outside it.
             if entry.is_dir() and not entry.is_symlink():
                 entry.chmod(0o700)
             elif (
                 entry.is_file()
                 and not entry.is_symlink()
                 and entry.stat().st_nlink == 1
-                # A change of mode would pass for a new file in the inbox, which its folder keeps private.
+                # In the inbox, a change of mode would look like a new file. The inbox itself is private.
                 and entry.stat().st_mode & 0o077
                 and not entry.is_relative_to(path / IMPORT_BUCKET / "imports")
             ):
@@ -169,7 +169,7 @@ def make_private(path: Path) -> None:
 
 
 def unusable(path: Path, error: OSError) -> LocalError:
-    """Return the error that tells the reader why data cannot be kept in a folder, and what to do."""
+    """Return the error that says why data cannot be kept in a folder, and what to do."""
     place = error.filename or path
     match error.errno:
         case errno.EEXIST | errno.ENOTDIR:
@@ -186,7 +186,7 @@ def unusable(path: Path, error: OSError) -> LocalError:
 
 
 def _lock(path: Path) -> TextIO:
-    """Hold a folder until the file that is returned is closed: the system sees to it however this process ends."""
+    """Lock a folder until the returned file is closed. The system releases the lock however this process ends."""
     lock = (path / LOCK).open("a", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -203,7 +203,7 @@ def _taken(path: Path) -> LocalError:
 def _remove(path: Path) -> None:
     _clear(path)
     (path / LOCK).unlink(missing_ok=True)
-    # What else is there is somebody's.
+    # Other files there are not ours to delete.
     with contextlib.suppress(OSError):
         path.rmdir()
 

@@ -1,4 +1,4 @@
-"""Made-up customers, so that the first page shows something: `make run ARGS=--demo`."""
+"""Made-up customers, so that there is something to see at first: `make run ARGS=--demo`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LAST_NAMES: Final = """
     Quispe Rossi Sato Tanaka Ünal Varga Weber Zhang
 """
 _ROWS: Final = 100
-"""In a request; as many as the API takes."""
+"""In a request: as many as the API allows."""
 
 
 def create_demo(url: str, token: Path) -> int:
-    """Create 500 customers in five groups, unless they are there.
+    """Create 500 customers in five groups, unless they exist.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ def create_demo(url: str, token: Path) -> int:
 def _customers() -> Iterator[dict[str, Any]]:
     for number, (last, first) in enumerate(product(_LAST_NAMES.split(), _FIRST_NAMES.split())):
         yield {
-            # By it, a second start finds them.
+            # A second start recognizes them by this.
             "external_id": f"demo-{number + 1}",
             "first_name": first,
             "last_name": last,
             "email": f"{first}.{last}@example.com",
             "group_id": number % GROUPS + 1,
-            # Every seventh is unknown.
+            # Unknown for every seventh customer.
             "age": None if number % 7 == 0 else 18 + number * 37 % 70,
             "metadata": {"plan": ("free", "team", "business")[number % 3]},
         }

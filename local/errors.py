@@ -4,19 +4,19 @@ from __future__ import annotations
 
 
 class LocalError(Exception):
-    """The laptop cloud cannot start or go on; its text is for the person at the keyboard."""
+    """The laptop cloud cannot start or continue. The text is for the person at the keyboard."""
 
 
 class TemplateError(LocalError):
-    """The template is wrong, or asks for something that the laptop cloud does not know."""
+    """The template is wrong, or uses something that the laptop cloud does not support."""
 
 
 class InvocationError(Exception):
-    """A function gave no result."""
+    """A function returned no result."""
 
 
 class FunctionError(InvocationError):
-    """A function raised.
+    """A function raised an exception.
 
     Parameters
     ----------
@@ -33,16 +33,16 @@ class FunctionError(InvocationError):
 
 
 class FunctionCrashedError(InvocationError):
-    """A function's process ended, or never came up."""
+    """A function's process ended, or never started."""
 
 
 class FunctionTimeoutError(InvocationError):
-    """A function ran into its own Timeout and was killed."""
+    """A function reached its own Timeout and was killed."""
 
 
 class IntegrationTimeoutError(InvocationError):
-    """The gateway waited for as long as it ever waits."""
+    """The gateway gave up waiting for a function."""
 
 
 class PayloadTooLargeError(InvocationError):
-    """An event or a result is over what Lambda carries (6 MB)."""
+    """An event or a result is larger than Lambda allows (6 MB)."""

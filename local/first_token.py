@@ -1,7 +1,7 @@
-"""Makes the laptop's own token, unless there is a valid one.
+"""Creates the laptop's own token, unless there is a valid one.
 
-Started as `python -I -S first_token.py FILE PATH…` with the authorizer's environment, since it is the project's own
-code, from its layer, that makes and keeps tokens. It must not import from `local`.
+Started as `python -I -S first_token.py FILE PATH…` with the authorizer's environment, because the code that makes and
+stores tokens is in the project's layer. It must not import from `local`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Leave a token with every scope in the file, and its hash in the table of tokens."""
+    """Put a token with every scope into the file, and its hash into the table of tokens."""
     file, *paths = sys.argv[1:]
     sys.path[:0] = paths
     import boto3  # noqa: PLC0415 - from the layer, which is only now on the path

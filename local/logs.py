@@ -1,4 +1,4 @@
-"""The logs of the functions and of what serves them: files that stay small, and how they are read."""
+"""The logs of the functions and of the servers behind them: how they are kept small, and how they are read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_SIZE: Final = 5_000_000
-"""Bytes of a log; as many older ones are kept beside it."""
+"""Bytes of a log. About as many older ones are kept beside it."""
 _LOOK: Final = 0.2
-"""Seconds between two looks at logs that are followed."""
+"""Seconds between two checks of logs that are followed."""
 
 
 class Line(NamedTuple):
@@ -27,15 +27,15 @@ class Line(NamedTuple):
 
 
 def older(log: Path) -> Path:
-    """Return the file with what was in a log before."""
+    """Return the file with a log's older lines."""
     return log.with_name(f"{log.name}.1")
 
 
 def shorten(folder: Path) -> None:
-    """Put the lines of each log that has grown too large aside, in place of those that were put aside before.
+    """Move the lines of each log that has grown too large to its file of older lines, replacing what was there.
 
-    The processes that write to a log go on: they append, wherever it ends. A line that is written in the moment
-    between the copy and the cut is lost.
+    The processes that write to a log keep appending to it. A line that is written between the copy and the cut is
+    lost.
     """
     for log in folder.glob("*.log"):
         if log.stat().st_size > MAX_SIZE:
@@ -48,7 +48,7 @@ def shorten(folder: Path) -> None:
 def last_lines(folder: Path, functions: Collection[str], count: int) -> list[Line]:
     """Return the last lines of some functions, in the order in which they were logged.
 
-    A line without a time, as those of a stack trace, stays behind the one before it.
+    A line without a time, such as one of a stack trace, stays after the line before it.
     """
     found: list[tuple[str, Line]] = []
     for function in functions:
@@ -66,20 +66,20 @@ def last_lines(folder: Path, functions: Collection[str], count: int) -> list[Lin
 
 
 def follow(folder: Path, functions: Iterable[str]) -> Iterator[Line]:
-    """Yield the lines that some functions log from now on, without end."""
+    """Yield the lines that some functions log from now on. This never ends."""
     places = {folder / f"{function}.log": 0 for function in functions}
     for log in places:
         places[log] = _size(log)
     while True:
         for log, place in places.items():
             size = _size(log)
-            # Shorter than before: what was there is put aside, and the log begins anew.
+            # If it is shorter than before, its lines were moved away and it has started again.
             start = place if size >= place else 0
             if size > start:
                 with log.open("rb") as file:
                     file.seek(start)
                     data = file.read(size - start)
-                # A line that is only half there is left for the next look.
+                # Leave an unfinished line for the next check.
                 whole = data[: data.rfind(b"\n") + 1]
                 places[log] = start + len(whole)
                 for text in _texts(whole):
@@ -98,7 +98,7 @@ def _texts(data: bytes) -> list[str]:
 
 
 def _time(text: str) -> str:
-    """Return the time of a structured line; empty for any other."""
+    """Return the time of a structured line. Empty for any other line."""
     if not text.startswith("{"):
         return ""
     try:

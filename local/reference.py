@@ -1,4 +1,4 @@
-"""The API's reference as a page to read and to try: served beside the API, or written as files for any web server."""
+"""The API reference as a page to read and try out: served beside the API, or written as files for any web server."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Python's own table does not have it.
+# Missing from Python's own table.
 mimetypes.add_type("application/yaml", ".yaml")
 _RENDERER: Final = "scalar"
-# What the page loads of its renderer, and whose it is; the package has more.
+# Only what the page loads, and what says whose it is. The package has more files.
 _RENDERER_FILES: Final = ("standalone.js", "package.json")
 _LAPTOP: Final = "laptop.json"
-"""What the page asks for what only the laptop has: a token to fill in."""
+"""The file that tells the page what only the laptop has: a token to fill in."""
 _OWN_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?", re.ASCII)
 _PROBLEM: Final = re.compile(r"[a-z0-9-]{1,100}")
 _SLOT: Final = "<!-- problems.md -->"
@@ -39,22 +39,22 @@ _SITE_SLOT: Final = "<!-- site -->"
 
 
 class Reference:
-    """Serves the page under `/docs`, leads `/` and `/problems/<name>` to it, and hands on everything else.
+    """Serves the page under `/docs`, redirects `/` and `/problems/<name>` to it, and passes on everything else.
 
     Parameters
     ----------
     api
-        What answers everything else.
+        The application that answers everything else.
     folder
-        From `write_reference`.
+        The folder that `write_reference` wrote.
     token
-        The file with the token that the page fills in; None if there is none.
+        The file with the token that the page fills in. None if there is none.
     """
 
     def __init__(self, api: WSGIApplication, folder: Path, token: Path | None) -> None:
         self._api = api
         self._token = token
-        # A page of an hour ago is no use to who has just changed the API.
+        # No caching: people who have just changed the API need the new page.
         self._files = SharedDataMiddleware(api, {"/docs": str(folder)}, cache=False)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -66,7 +66,7 @@ class Reference:
 
         path: str = environ["PATH_INFO"]
         call: Call = environ.get(CALL) or Call()
-        # The gateway, if it is asked after all, says otherwise.
+        # If the gateway answers after all, it replaces these.
         call.function, call.path = "docs", path
         match path.split("/")[1:] if environ["REQUEST_METHOD"] in {"GET", "HEAD"} else None:
             case [""] | ["docs"]:
@@ -84,7 +84,7 @@ class Reference:
                 return self._api(environ, start_response)
 
     def _laptop(self, environ: WSGIEnvironment) -> Response:
-        """Return the token: not to a foreign page, whose name may lead here (DNS rebinding), nor to another person."""
+        """Return the token, but not to another host's page (DNS rebinding), nor to another user."""
         facts: dict[str, str] = {}
         own = _OWN_HOST.fullmatch(environ.get("HTTP_HOST", "")) is not None and _is_own(environ)
         if own and self._token is not None:
@@ -94,7 +94,7 @@ class Reference:
 
 
 def _is_own(environ: WSGIEnvironment) -> bool:
-    """Whether the caller is a process of the same person; where the system cannot say so (it has no /proc), yes."""
+    """Whether the caller is a process of the same user. If the system has no /proc to tell, assume that it is."""
     try:
         rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
     except FileNotFoundError:
@@ -114,22 +114,22 @@ def write_reference(
     docs
         The folder with the OpenAPI document, the problem types, and the page around them.
     folder
-        Where to.
+        Where to write it.
     packages
         The folder `node_modules`.
     api
-        The address that calls go to; None for where the page itself comes from.
+        The address that the page calls. None for the page's own address.
     site
-        The way back to the site that the page is a part of; None if there is none, as on the laptop.
+        The link back to the site that the page is part of. None if there is none, as on the laptop.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / _RENDERER).mkdir(parents=True)
-    # Without the modes of the sources: who may read the copies is for the umask to say.
+    # Do not copy the sources' modes: the umask decides who may read the copies.
     for source in (docs / "page").iterdir():
         shutil.copyfile(source, folder / source.name)
     for name in _RENDERER_FILES:
         shutil.copyfile(packages / _RENDERER / name, folder / _RENDERER / name)
-    # Without a token: whoever serves the page on the laptop answers otherwise.
+    # Without a token. On the laptop, `Reference` answers in its place.
     (folder / _LAPTOP).write_text("{}", encoding="ascii")
     for source in docs.glob("openapi*.yaml"):
         text = source.read_text(encoding="utf-8")
@@ -149,7 +149,7 @@ def write_reference(
 
 
 def _html(markdown: str) -> str:
-    """Render a page, each heading with its name as its id."""
+    """Render a page. Each heading gets an id made from its text."""
     parser = MarkdownIt("commonmark").enable("table")
     tokens = parser.parse(markdown)
     for heading, text in pairwise(tokens):

@@ -1,4 +1,4 @@
-"""`sam local` on the tables, buckets and queues of `make run`: AWS's own gateway and runtime images, by Docker."""
+"""`sam local` on the tables, buckets and queues of `make run`: AWS's own gateway and runtime images, in Docker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CHUNK: Final = 65536
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until interrupted; give sam's exit code."""
+    """Serve until interrupted, and return sam's exit code."""
     data = Path(os.environ.get("DATA_DIR") or ".local")
     try:
         running = json.loads((data / "endpoints.json").read_text(encoding="ascii"))
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _variables(running: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return each function's variables as under `make run`, with addresses that lead out of its container."""
+    """Return each function's variables as under `make run`, with addresses that its container can reach."""
     template = Template(
         Path("template.yaml"), {}, stack_id="arn:aws:cloudformation:us-east-1:123456789012:stack/local/1"
     )
@@ -70,10 +70,10 @@ async def _serve(running: Mapping[str, str], variables: Path, arguments: list[st
     ports = {urlsplit(running[service]).port for service in ("dynamodb", "aws")}
     relays = []
     if platform.system() == "Linux":
-        # There a container reaches the machine by the bridge's address, where the engines do not listen.
+        # On Linux, a container reaches the machine by the bridge's address, where the engines do not listen.
         bridge = _bridge()
         relays = [await asyncio.start_server(partial(_relay, port), bridge, port) for port in ports if port is not None]
-    # Nothing may reach, or depend on, a real account; its keys are not for containers.
+    # Nothing may reach, or depend on, a real account, and containers must not get its keys.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     environment |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "us-east-1", "SAM_CLI_TELEMETRY": "0"}
@@ -96,7 +96,7 @@ async def _serve(running: Mapping[str, str], variables: Path, arguments: list[st
         env=environment,
     )
     loop = asyncio.get_running_loop()
-    # The terminal's Ctrl-C reaches sam too, which removes its containers.
+    # Ctrl-C reaches sam too, which then removes its containers.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     loop.add_signal_handler(signal.SIGTERM, process.terminate)
     code = await process.wait()
@@ -106,12 +106,12 @@ async def _serve(running: Mapping[str, str], variables: Path, arguments: list[st
 
 
 def _bridge() -> str:
-    """Return the machine's address in Docker's own network: where it names none, the first, which is its choice."""
+    """Return the machine's address in Docker's own network. If Docker names none, it uses the first one."""
     command = ["docker", "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"]
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own arguments
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        raise LocalError("Docker is needed, and does not answer") from error
+        raise LocalError("Docker is needed, but does not answer") from error
     network = json.loads(done.stdout)[0]
     return str(network.get("Gateway") or next(ip_network(network["Subnet"]).hosts()))
 

@@ -1,4 +1,4 @@
-"""The HTTP server: waitress on the loopback, with gateway responses in place of its own error pages."""
+"""The HTTP server: waitress on the loopback, with gateway responses instead of its own error pages."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from local.cloud import Cloud
 
 HOST: Final = "127.0.0.1"
-# Bytes that are read of the headers and of a body. Far over the gateway's limits, which it checks itself: what is
-# refused unread is, for many clients, a broken connection in place of the answer.
+# Bytes of headers and of a body that are read. Far above the gateway's limits, which it checks itself: if a request is
+# refused unread, many clients see a broken connection instead of the answer.
 _MAX_HEADERS: Final = 256 * 1024
 _MAX_BODY: Final = 64 * 1024 * 1024
 _CONNECTIONS: Final = 1000
 _ARRIVAL: Final = 10
 """Seconds that a request may take to arrive, and a connection may be idle."""
 _THREADS: Final = 64
-"""More than all processes of the functions, so that a slow function does not keep requests from the others."""
+"""Many more than the processes of one function, so that a slow function does not hold up requests to the others."""
 _DRAIN: Final = 2
-"""Seconds that running requests are given at the end."""
+"""Seconds that running requests get at the end."""
 
 
 class _Parser(HTTPRequestParser):
@@ -47,7 +47,7 @@ class _Parser(HTTPRequestParser):
         self.expect_continue = self.expect_continue and bool(self.chunked or self.content_length)
         headers = header_list(get_header_lines(header_plus.partition(b"\r\n")[2]))
         if self.version == "1.1" and [name.lower() for name, _ in headers].count("host") != 1:
-            raise ParsingError("a request of HTTP/1.1 has exactly one Host (RFC 9112, section 3.2)")
+            raise ParsingError("an HTTP/1.1 request must have exactly one Host (RFC 9112, section 3.2)")
         # waitress drops names with an underscore, which WSGI would confuse with others.
         self.raw_headers = [(name, value) for name, value in headers if "_" not in name]
 
@@ -57,7 +57,7 @@ class _Task(WSGITask):
 
     @property
     def has_body(self) -> bool:
-        """Whether the length of the response is of interest: nobody knows that of the GET that a HEAD stands for."""
+        """Whether the response's length matters. For a HEAD, nobody knows the length of the GET's response."""
         request: Any = self.request
         return request.command != "HEAD" and bool(super().has_body)
 
@@ -69,15 +69,15 @@ class _Task(WSGITask):
 
 
 def bind(port: int) -> socket.socket:
-    """Listen on a port of the loopback; 0 for any free one.
+    """Listen on a port of the loopback. 0 is any free port.
 
     Raises
     ------
     LocalError
-        If the port is taken.
+        If the port cannot be used.
     """
     listening = socket.socket()
-    # So that a restart need not wait for old connections to be forgotten.
+    # So that a restart need not wait until old connections are forgotten.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
@@ -91,10 +91,10 @@ def bind(port: int) -> socket.socket:
 
 
 def _channel_class(cloud: Cloud, lines: RequestLog) -> type[HTTPChannel]:
-    """Return the kind of connection whose malformed requests the cloud answers."""
+    """Return a class of connections whose malformed requests are answered by the cloud."""
 
     class ErrorResponse(ErrorTask):
-        """Answers what is no request at all, or what went wrong in the gateway itself."""
+        """Answers a malformed request, or one that failed in the gateway itself."""
 
         def execute(self) -> None:
             request: Any = self.request
@@ -115,8 +115,8 @@ def _channel_class(cloud: Cloud, lines: RequestLog) -> type[HTTPChannel]:
         error_task_class = ErrorResponse
 
         def handle_read(self) -> None:
-            # waitress ends a connection on which nothing happens. A few bytes now and then are not a request, so while
-            # one is arriving, the time counts from its first byte.
+            # waitress closes idle connections. A client could keep one open with a few bytes now and then, so while a
+            # request arrives, the time counts from its first byte.
             began = self.last_activity if self.request is not None else None
             super().handle_read()
             if began is not None and self.request is not None:
@@ -131,13 +131,13 @@ class Server:
     Parameters
     ----------
     cloud
-        What answers where there is no well-formed request.
+        Answers requests that are not well formed.
     application
-        What answers requests: the cloud, with what is served beside it.
+        Answers all other requests: the cloud, and what is served beside it.
     listening
-        From `bind`.
+        The socket from `bind`.
     log
-        Where a line is written for each request; None for nowhere.
+        Where to write a line for each request. None for nowhere.
     """
 
     def __init__(
@@ -160,10 +160,10 @@ class Server:
         )
         server.channel_class = _channel_class(cloud, lines)
         self._dispatcher = server.task_dispatcher
-        # A daemon, so that nothing but the end of the main thread decides when the process ends.
+        # A daemon, so that the process ends when the main thread does.
         self._thread = threading.Thread(target=server.run, name="http", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Let running requests end for a moment, then stop."""
+        """Give running requests a moment to end, then stop."""
         self._dispatcher.shutdown(timeout=_DRAIN)

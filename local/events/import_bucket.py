@@ -1,4 +1,4 @@
-"""A folder that is the import bucket: what is dropped into it is uploaded, and reports appear in it."""
+"""The import bucket as a folder: files dropped into it are uploaded, and reports appear in it."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LOGICAL_ID: Final = "ImportBucket"
-"""The bucket of the template that has the folder."""
+"""The template's bucket that has this folder."""
 PUT_AT: Final = "put-at"
-"""The object's metadata for when the file came into the folder, in nanoseconds. `aws_server.py` has it in the event, so
-that after a restart the file does not overwrite what was changed since.
+"""The object's metadata that says when the file came into the folder, in nanoseconds. `aws_server.py` puts it into the
+event, so that after a restart the file does not overwrite what was changed since.
 """
 _INBOX: Final = "imports"
 _REPORTS: Final = "reports"
 _INTERVAL: Final = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 _QUIET: Final = 3.0
-"""Seconds that a file must stay unchanged before it is uploaded: many programs write one in several pieces."""
+"""Seconds that a file must stay unchanged before it is uploaded: many programs write a file in several steps."""
 _TEMPORARY: Final = re.compile(
     r"\..*|~\$.*|#.*#|.*(?:~|\.(?:tmp|part|partial|filepart|crdownload|download|swp|bak))", re.DOTALL | re.IGNORECASE
 )
-"""Names that editors, browsers and file transfers use for files of their own, and for those not yet whole."""
+"""Names that editors, browsers and file transfers use for their own files, and for incomplete ones."""
 _LONGEST_KEY: Final = 1024
-"""Bytes, as S3 has it."""
-# In parts, one after another, so that no file is ever in memory as a whole. Even a small file is one part: with a plain
-# PUT, moto sends the event before it has the metadata.
+"""Bytes: S3's limit."""
+# Upload in parts, one after another, so that no file is ever in memory as a whole. Even a small file is one part: with
+# a plain PUT, moto sends the event before it has the metadata.
 _TRANSFER: Final = TransferConfig(multipart_threshold=1, multipart_chunksize=8 * 1024 * 1024, use_threads=False)
 
 
 class _State(NamedTuple):
-    """What tells one content of a file from another."""
+    """What shows that a file has changed."""
 
     size: int
     modified_ns: int
@@ -53,7 +53,7 @@ class _State(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A file as the last look found it."""
+    """A file as the last check found it."""
 
     state: _State
     since: float
@@ -61,17 +61,17 @@ class _Seen(NamedTuple):
 
 
 class ImportBucketFolder(Poller):
-    """Keeps a folder and the bucket alike until it is closed.
+    """Keeps a folder and the bucket in step until it is closed.
 
-    The bucket is empty after a restart, and what was under way is lost: files in the inbox come again, but for those
-    that have a report by then. Each is a new import, of the time at which the file came into the folder.
+    After a restart the bucket is empty, and running imports are lost. So files in the inbox are uploaded again, unless
+    they have a report. Each is a new import, dated by when the file came into the folder.
 
     Parameters
     ----------
     folder
-        The folder; made with the inbox in it.
+        The folder. Created with the inbox in it.
     s3
-        Where the bucket is.
+        Client of the server with the bucket.
     bucket
         The bucket's name.
     """
@@ -90,7 +90,7 @@ class ImportBucketFolder(Poller):
         self._forget = threading.Event()
 
     def forget(self) -> None:
-        """Take the bucket for empty: everything comes again."""
+        """Treat the bucket as empty, as after a restart."""
         self._forget.set()
 
     def _look(self) -> None:
@@ -104,7 +104,7 @@ class ImportBucketFolder(Poller):
         self._fetch_reports()
 
     def _reported(self) -> Iterator[tuple[str, _State]]:
-        """Return the files in the inbox that have a report which is newer than they are there."""
+        """Yield the files in the inbox that have a report written after they came there."""
         for name, state in _files(self._folder / _INBOX):
             try:
                 there_since = (self._folder / _INBOX / name).stat().st_ctime_ns
@@ -125,7 +125,7 @@ class ImportBucketFolder(Poller):
         for name, (state, since) in self._seen.items():
             if self._uploaded.get(name) == state or self._closing.is_set() or self._leads_out(name):
                 continue
-            # A file that is still being written changes again, or has a writer.
+            # A file that is still being written changes again, or is open for writing.
             if now - since < _QUIET or _is_written(self._folder / _INBOX / name):
                 continue
             if (reason := _unusable(f"{_INBOX}/{name}")) is not None:
@@ -138,23 +138,23 @@ class ImportBucketFolder(Poller):
                         str(path), self._bucket, f"{_INBOX}/{name}", ExtraArgs={"Metadata": put}, Config=_TRANSFER
                     )
                 except FileNotFoundError:
-                    # Taken away since.
+                    # The file was removed since.
                     continue
                 except PermissionError as error:
                     self._say_once(f"{name} cannot be imported: {error.strerror}")
                 except FAILURES as error:
-                    # Tried again at the next look; the other files go on. At the end the server goes first.
+                    # Retried at the next check; go on with the other files. At the end, the server stops first.
                     if not self._closing.is_set():
                         self._say_once(f"{name} is not uploaded yet: {error}")
                     continue
-            # A change during the upload gives it another state, and it comes again.
+            # If the file changed during the upload, its state differs, and it is uploaded again.
             self._uploaded[name] = state
 
     def _leads_out(self, name: str) -> bool:
-        """Whether a file is a link to one outside of the inbox, which whoever made the link may not have read."""
+        """Whether a file is a link to one outside the inbox, which the link's author may not be allowed to read."""
         inside = _is_inside(self._folder / _INBOX / name, self._folder / _INBOX)
         if not inside:
-            self._say_once(f"{name!r} is not imported: it is a link to a file outside of the folder. Copy that file")
+            self._say_once(f"{name!r} is not imported: it is a link to a file outside the folder. Copy that file.")
         return not inside
 
     def _fetch_reports(self) -> None:
@@ -164,10 +164,10 @@ class ImportBucketFolder(Poller):
             if self._mirrored.get(key) == tag or key.endswith("/"):
                 continue
             if any(part in {"", ".", ".."} for part in key.split("/")):
-                self._say_once(f"{key} has no place in a folder")
+                self._say_once(f"{key} is not written: it cannot be the name of a file")
                 continue
             target = self._folder / PurePosixPath(key)
-            # Not among the reports, where somebody may look at it before it is whole.
+            # Not among the reports, where someone may read it before it is complete.
             partial = self._folder / ".partial"
             try:
                 if not _is_inside(target.parent, self._folder):
@@ -183,14 +183,14 @@ class ImportBucketFolder(Poller):
                 partial.unlink(missing_ok=True)
 
     def _say_once(self, text: str) -> None:
-        # The next look finds the same.
+        # The next check finds the same.
         if text not in self._said:
             self._said.add(text)
             self._say(text)
 
 
 def _unusable(key: str) -> str | None:
-    """Return why a file's name cannot be the key of an object; None if it can."""
+    """Return why a file's name cannot be the key of an object. None if it can."""
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
@@ -201,31 +201,31 @@ def _unusable(key: str) -> str | None:
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path, if it is or contains a symbolic link, leads into a folder all the same."""
+    """Whether a path leads into a folder after all symbolic links are followed."""
     return path.resolve().is_relative_to(folder.resolve())
 
 
 def _is_written(file: Path) -> bool:
-    """Whether a process has a file open to write to it; where the system cannot say so, no."""
+    """Whether a process has a file open for writing. If the system cannot tell, assume that none has."""
     if sys.platform != "linux":
         return False
     try:
         with file.open("rb") as opened:
-            # Linux leases a file to readers only while nobody writes to it (fcntl(2)). The signal that a new writer
-            # causes in the moment before the lease ends again must be one that does nothing.
+            # Linux leases a file to readers only while nobody writes to it (fcntl(2)). If a writer opens the file
+            # before the lease ends, we get a signal, which must be one that does nothing.
             fcntl.fcntl(opened, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_RDLCK)
             fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except BlockingIOError:
         return True
     except OSError:
-        # Not our file, or on a file system without leases. What is wrong with it, the upload finds out.
+        # Not our file, or on a file system without leases. The upload finds out if something is wrong with it.
         return False
     return False
 
 
 def _files(folder: Path) -> Iterator[tuple[str, _State]]:
-    """Return the files below a folder by their relative names; not those that programs write for themselves."""
+    """Yield the files below a folder with their relative names, except programs' temporary files."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if _TEMPORARY.fullmatch(name) is None]
         for name in names:

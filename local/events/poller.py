@@ -11,20 +11,20 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 _RETRY_PAUSE: Final = 1.0
-"""Seconds after a look that failed."""
+"""Seconds to wait after a failure."""
 FAILURES: Final = (OSError, Boto3Error, BotoCoreError, ClientError)
-"""What passes: a server that is being started again, a full disk."""
+"""Temporary failures: a server that is restarting, a full disk."""
 
 
 class Poller(ABC):
-    """Looks for work, again and again, until it is stopped.
+    """Looks for work repeatedly, until it is stopped.
 
     Parameters
     ----------
     source
-        What it looks at, for people.
+        Where it looks, as messages name it.
     speaker
-        Who says so when it does not answer.
+        The name that messages begin with.
     """
 
     def __init__(self, source: str, speaker: str) -> None:
@@ -35,20 +35,20 @@ class Poller(ABC):
         self._thread = threading.Thread(target=self._run, name=f"poll {source}", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start looking."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more work. What is under way goes on."""
+        """Take no more work. Work in progress continues."""
         self._closing.set()
 
     def join(self, timeout: float) -> None:
-        """Wait until no more work is taken, at most so many seconds."""
+        """Wait until no more work is taken, for at most `timeout` seconds."""
         self._thread.join(timeout)
 
     @abstractmethod
     def _look(self) -> None:
-        """Look once, and do what is to be done; wait a little if there is nothing."""
+        """Look once, and handle what is found. Wait a little if there is nothing."""
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -60,7 +60,7 @@ class Poller(ABC):
                 self._complaint = None
 
     def _complain(self, error: Exception) -> None:
-        """Say what failed, once until it works again, and wait. At the end the servers go first, which is no news."""
+        """Say once what failed, until it works again, and wait. Say nothing at the end, when the servers stop first."""
         text = f"{self._source} does not answer: {error}"
         if not self._closing.is_set() and text != self._complaint:
             self._complaint = text

@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from local.template.event_resources import Consumer
 
 _WAIT: Final = 1
-"""Seconds that one call waits for messages: SQS allows 20, but the end and a changed template wait for it."""
+"""Seconds that one call waits for messages. SQS allows 20, but stopping and template changes have to wait for it."""
 _MAX_RECEIVED: Final = 10
-"""Messages that one call gives."""
+"""Most messages that one call returns."""
 _CONCURRENCY: Final = 5
-"""Batches at a time without a MaximumConcurrency: what Lambda starts with, and all that a laptop has use for."""
+"""Batches at a time without a MaximumConcurrency: what Lambda starts with, and enough for a laptop."""
 _MAX_BATCH_BYTES: Final = 5 * 1024 * 1024
-"""Bodies in one event, well under the 6 MB of the event with what it says about each message."""
+"""Bytes of bodies in one event. Well under 6 MB, because the event holds more about each message."""
 _MAX_INVOCATION: Final = 960.0
-"""Seconds for Lambda's longest Timeout and for a wait until a process is free."""
+"""Seconds: Lambda's longest Timeout, and time to wait for a free process."""
 _DELETED_AT_ONCE: Final = 10
 
 
@@ -50,7 +50,7 @@ class QueuePoller(Poller):
     pool
         The function.
     sqs
-        Where the queue is.
+        Client of the server with the queue.
     """
 
     def __init__(self, consumer: Consumer, pool: FunctionPool, sqs: SQSClient) -> None:
@@ -58,7 +58,7 @@ class QueuePoller(Poller):
         self._consumer = consumer
         self._pool = pool
         self._sqs = sqs
-        # No more than the pool runs: a batch that waits for a process uses up its visibility time-out.
+        # No more than the pool runs: a batch that waits for a process uses up its visibility timeout.
         self._free = threading.Semaphore(min(consumer.max_concurrency or _CONCURRENCY, MAX_PROCESSES))
 
     def _look(self) -> None:
@@ -93,7 +93,7 @@ class QueuePoller(Poller):
             if not batch or time.monotonic() >= deadline:
                 break
             if not received and wait <= 0:
-                # Less than a second is left, and SQS waits for whole ones.
+                # Less than a second is left, and SQS waits only for whole seconds.
                 self._closing.wait(min(0.1, max(deadline - time.monotonic(), 0)))
         return batch
 
@@ -115,7 +115,7 @@ class QueuePoller(Poller):
             self._free.release()
 
     def _invoke(self, batch: Sequence[MessageTypeDef]) -> set[str]:
-        """Return the ids of the messages that failed: they stay in the queue, and are visible again later."""
+        """Return the ids of the messages that failed. They stay in the queue, and become visible again later."""
         ids = {message["MessageId"] for message in batch}
         event = {"Records": [_record(message, self._consumer.queue.arn) for message in batch]}
         try:
@@ -139,14 +139,14 @@ def failed_messages(result: bytes, ids: set[str]) -> set[str] | None:
     Parameters
     ----------
     result
-        What the function gave back, as JSON.
+        The function's result, as JSON.
     ids
         The messages of the batch.
 
     Returns
     -------
     set[str] | None
-        The messages that failed; None for a malformed report, which Lambda takes for the failure of all.
+        The messages that failed. None if the report is malformed: Lambda then treats all as failed.
     """
     report = json.loads(result)
     if report is None:

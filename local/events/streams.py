@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from local.template.event_resources import StreamConsumer
 
 _PAUSE: Final = 0.25
-"""Seconds between two looks at a stream: Lambda looks four times a second."""
+"""Seconds between two polls of a stream: Lambda polls four times a second."""
 _FIRST_RETRY_PAUSE: Final = 0.2
 _LONGEST_RETRY_PAUSE: Final = 10.0
 _MAX_INVOCATION: Final = 960.0
-"""Seconds for Lambda's longest Timeout and for a wait until a process is free."""
+"""Seconds: Lambda's longest Timeout, and time to wait for a free process."""
 
 type _Record = dict[str, Any]
 
 
 class StreamPoller(Poller):
-    """Hands the changes of one table to one function, in their order.
+    """Hands the changes of one table to one function, in order.
 
-    Up to where they are handled is kept in a file, since the engine keeps its streams over a restart.
+    The position is kept in a file, because the engine keeps its streams across restarts.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class StreamPoller(Poller):
     engine
         The URL of the table's engine.
     sqs
-        Where the queue is that hears of changes given up.
+        Client of the server with the queue that is told which changes could not be processed.
     folder
         Where the position is kept.
     """
@@ -67,7 +67,7 @@ class StreamPoller(Poller):
             "dynamodbstreams",
             region_name=REGION,
             endpoint_url=engine,
-            # Words that the engine does not check; its own ids are shorter than those that the client expects.
+            # Placeholders that the engine does not check. Its ids are shorter than the client's validation allows.
             aws_access_key_id="local",
             aws_secret_access_key="local",  # noqa: S106
             config=Config(
@@ -77,7 +77,7 @@ class StreamPoller(Poller):
         self._streams.meta.events.register("before-parse.dynamodb-streams.GetRecords", _take_records)
 
     def _look(self) -> None:
-        """Follow the newest stream of the table; the engine has one shard for each."""
+        """Follow the newest stream of the table. In the engine, each stream has one shard."""
         arn = self._streams.list_streams(TableName=self._consumer.table)["Streams"][-1]["StreamArn"]
         shard = self._streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][-1]["ShardId"]
         iterator = self._streams.get_shard_iterator(StreamArn=arn, ShardId=shard, **self._start(arn))
@@ -108,7 +108,7 @@ class StreamPoller(Poller):
         return {"ShardIteratorType": self._consumer.starting_position}
 
     def _deliver(self, records: list[_Record], where: dict[str, str]) -> None:
-        """Invoke the function until each record is handled, or given up."""
+        """Invoke the function until each record is handled or given up."""
         tries, pause = 0, _FIRST_RETRY_PAUSE
         while records and not self._closing.is_set():
             oldest = time.time() - self._consumer.max_age if self._consumer.max_age > 0 else 0.0
@@ -133,7 +133,7 @@ class StreamPoller(Poller):
             records = left
 
     def _invoke(self, records: list[_Record]) -> tuple[list[_Record], bool]:
-        """Return the records from the first on that failed, and whether it is the function itself that says so."""
+        """Return the records from the first failed one on, and whether the function itself reported the failure."""
         numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
         event = json.dumps({"Records": records}, ensure_ascii=False).encode()
         try:
@@ -142,16 +142,16 @@ class StreamPoller(Poller):
             if not self._closing.is_set():
                 # Not the error's text, which may quote a change. It is in the function's log.
                 cause = error.error_type if isinstance(error, FunctionError) else type(error).__name__
-                self._say(f"{cause}: {len(records)} changes of {self._consumer.table} come again")
+                self._say(f"{cause}: {len(records)} changes of {self._consumer.table} will be retried")
             return records, False
         failed = failed_messages(result, set(numbers)) if self._consumer.partial_failures else set()
         if failed is None:
-            self._say("its batchItemFailures are malformed, so the whole batch comes again")
+            self._say("its batchItemFailures are malformed, so the whole batch will be retried")
             return records, False
         return records[min(map(numbers.index, failed)) if failed else len(records) :], True
 
     def _give_up(self, records: list[_Record], where: dict[str, str], condition: str, tries: int) -> None:
-        self._say(f"{len(records)} changes of {self._consumer.table} are given up: {condition}")
+        self._say(f"{len(records)} changes of {self._consumer.table} were given up: {condition}")
         if self._consumer.on_failure is None:
             return
         changes = [record["dynamodb"] for record in records]
@@ -179,7 +179,7 @@ class StreamPoller(Poller):
 
 
 def _take_records(response_dict: _Record, customized_response_dict: _Record, **_: object) -> None:
-    """Take records as they are in JSON, the form that they have in events too: botocore would take each value apart."""
+    """Keep records in their JSON form, which events use too. botocore would convert each value."""
     if response_dict["status_code"] == 200:  # noqa: PLR2004
         answer = json.loads(response_dict["body"])
         customized_response_dict["Records"] = answer.pop("Records", [])

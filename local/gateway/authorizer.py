@@ -1,4 +1,4 @@
-"""What a TOKEN authorizer does to a request: asks its function who calls, keeps the answer, applies the policy.
+"""What a TOKEN authorizer does with a request: asks its function who calls, caches the answer, applies the policy.
 
 Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html
 """
@@ -29,14 +29,14 @@ _POLICY_ELEMENTS: Final = frozenset({"Sid", "Effect", "Action", "Resource"})
 
 
 class RefusedError(Exception):
-    """The request goes no further.
+    """The request is refused.
 
     Parameters
     ----------
     response_type
         Type of the gateway response.
     message
-        What AWS puts into `$context.error.message`; None for nothing.
+        What AWS puts into `$context.error.message`. None for nothing.
     """
 
     def __init__(self, response_type: str, message: str | None) -> None:
@@ -63,7 +63,7 @@ class _Answer:
     context: Mapping[str, str]
 
     def allows(self, method_arn: str) -> bool:
-        """Decide as IAM does: a denial wins, and nothing is allowed that is not allowed expressly."""
+        """Decide as IAM does: a denial wins, and only what is explicitly allowed is allowed."""
         decisions = {statement.allows for statement in self.statements if statement.applies_to(method_arn)}
         return decisions == {True}
 
@@ -95,12 +95,12 @@ class TokenAuthorizer:
         method_arn
             ARN of the requested method.
         call
-            Notes that the function is asked.
+            Records that the function is asked.
 
         Returns
         -------
         Mapping[str, str]
-            What the function is given as `requestContext.authorizer`.
+            What the route's function gets as `requestContext.authorizer`.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class TokenAuthorizer:
             asked = call.invoked(self._authorizer.function)
             result = self._pool.invoke(json.dumps(event).encode(), _TIMEOUT, asked)
         except FunctionError as error:
-            # The one message with a meaning of its own.
+            # The only message with a special meaning.
             if error.message == "Unauthorized":
                 raise RefusedError("UNAUTHORIZED", "Unauthorized") from error
             raise RefusedError("AUTHORIZER_FAILURE", None) from error

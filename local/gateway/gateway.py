@@ -1,4 +1,4 @@
-"""API Gateway: takes requests to the functions of a stack, as a WSGI application."""
+"""API Gateway: a WSGI application that passes requests to the functions of a stack."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from local.template.stack import Api, Route
 
 MAX_BODY: Final = 10 * 1024 * 1024
-"""Bytes that API Gateway takes (https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html)."""
+"""Bytes that API Gateway accepts (https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html)."""
 RAW_HEADERS: Final = "local.raw_headers"
 """WSGI variable with the headers as they were sent, names and values: WSGI's own form merges repeated names."""
 _MAX_HEADERS: Final = 10_240
-"""Bytes of request line and headers that API Gateway takes (likewise)."""
+"""Bytes of request line and headers that API Gateway accepts (same page)."""
 _CODINGS: Final[Mapping[str, Callable[[bytes], bytes]]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 _PARAMETER_TYPES: Final = {True: "path", False: "default"}
 
@@ -65,7 +65,7 @@ class Gateway:
         }
         self._throttle = TokenBucket(api.throttle.rate, api.throttle.burst) if api.throttle else None
         self._routes: dict[tuple[str, str], Route] = {(route.resource, route.method): route for route in api.routes}
-        # Methods are not werkzeug's business: it would answer HEAD wherever there is GET.
+        # werkzeug must not match methods: it would answer HEAD wherever there is GET.
         self._resources = Map(
             [_rule(resource) for resource in dict.fromkeys(route.resource for route in api.routes)],
             strict_slashes=False,
@@ -137,7 +137,7 @@ class Gateway:
             raise RefusedError("INTEGRATION_FAILURE", "Internal server error") from error
 
     def _compressed(self, response: Response, request: Request) -> Response:
-        """Return a response as the gateway sends it to a client that accepts compressed ones.
+        """Compress a response if the client accepts that, as the gateway does.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-gzip-compression-decompression.html
         """
@@ -155,7 +155,7 @@ class Gateway:
     def _route(self, request: Request) -> tuple[Route, dict[str, str]]:
         unknown = RefusedError("MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
         if request.path.startswith("//"):
-            # werkzeug would take it for one slash.
+            # werkzeug would treat it as one slash.
             raise unknown
         try:
             resource, parameters = self._resources.match(request.path)
@@ -188,7 +188,7 @@ def _request(environ: WSGIEnvironment) -> Request:
     names: dict[str, str] = {}
     for name, value in raw:
         headers.setdefault(names.setdefault(name.lower(), name), []).append(value)
-    # What a client says of itself here, the gateway adds to or replaces.
+    # The gateway sets these, whatever the client sent.
     for name in ("x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-amzn-trace-id"):
         headers.pop(names.get(name, name), None)
     headers["X-Amzn-Trace-Id"] = [f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}"]

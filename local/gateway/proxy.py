@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from local.template.stack import Api, Route
 
-# The gateway sets these itself, and gives a function's own another name.
+# The gateway sets these itself, and renames those that a function returns.
 _REMAPPED: Final = frozenset(
     {"authorization", "connection", "content-md5", "date", "expect", "host", "max-forwards", "server", "te", "trailer"}
     | {"upgrade", "user-agent", "via", "www-authenticate"}
@@ -36,7 +36,7 @@ _STATUSES: Final = range(200, 600)
 
 
 class MalformedResultError(Exception):
-    """A function's result is not what a proxy integration must give."""
+    """A function's result is not what a proxy integration must return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,17 @@ class Request:
     """Percent-encoded."""
     query: str
     headers: Mapping[str, list[str]]
-    """By name, in the form in which it is passed on."""
+    """By name, spelled as it is passed on."""
     body: bytes
     remote_address: str
     domain: str
-    """Where the gateway listens, as `127.0.0.1:3000`."""
+    """Where the gateway listens, such as `127.0.0.1:3000`."""
     protocol: str
-    """As `HTTP/1.1`."""
+    """Such as `HTTP/1.1`."""
     request_id: str
 
     def header(self, name: str) -> str | None:
-        """Return a header's last value; None if it was not sent."""
+        """Return a header's last value. None if it was not sent."""
         for key, values in self.headers.items():
             if key.lower() == name:
                 return values[-1]
@@ -68,7 +68,7 @@ class Request:
 def proxy_event(
     request: Request, api: Api, route: Route, parameters: Mapping[str, str], authorizer: Mapping[str, str] | None
 ) -> bytes:
-    """Make the event that the function of a route is given, as JSON.
+    """Return the event for a route's function, as JSON.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def proxy_event(
     parameters
         The path's parameters, still percent-encoded.
     authorizer
-        What the authorizer said of the caller; None where there is no authorizer.
+        What the authorizer said about the caller. None if the route has no authorizer.
     """
     query: dict[str, list[str]] = {}
     for name, value in parse_qsl(request.query, keep_blank_values=True, errors="replace"):
@@ -110,7 +110,7 @@ def _request_context(request: Request, api: Api, route: Route) -> dict[str, Any]
     return {
         "accountId": ACCOUNT_ID,
         "apiId": api.api_id,
-        # AWS's have no port. `sam local` says likewise where it listens.
+        # Those of AWS have no port. `sam local` adds it too.
         "domainName": request.domain,
         "domainPrefix": "localhost",
         "extendedRequestId": base64.urlsafe_b64encode(uuid.uuid4().bytes[:11]).decode(),
@@ -134,7 +134,7 @@ def _request_context(request: Request, api: Api, route: Route) -> dict[str, Any]
         "requestId": request.request_id,
         "requestTime": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
         "requestTimeEpoch": int(now * 1000),
-        # AWS makes one up for each resource, and keeps it.
+        # AWS makes one up for each resource, which never changes.
         "resourceId": hashlib.sha256(route.resource.encode()).hexdigest()[:6],
         "resourcePath": route.resource,
         "stage": api.stage,
@@ -142,12 +142,12 @@ def _request_context(request: Request, api: Api, route: Route) -> dict[str, Any]
 
 
 def proxy_response(result: bytes, request_id: str) -> Response:
-    """Make the HTTP response that a function's result stands for.
+    """Return the HTTP response that a function's result describes.
 
     Raises
     ------
     MalformedResultError
-        If it stands for none.
+        If it describes none.
     """
     value = json.loads(result)
     if not isinstance(value, dict):
@@ -169,12 +169,12 @@ def proxy_response(result: bytes, request_id: str) -> Response:
 
 
 def encoded_path(target: str) -> str:
-    """Return the path of a request target (RFC 9112) as it was sent, what a URI cannot contain percent-encoded.
+    """Return the path of a request target (RFC 9112) as it was sent. Percent-encode what a URI cannot contain.
 
     Parameters
     ----------
     target
-        As WSGI gives it: bytes read as Latin-1.
+        As in WSGI: bytes read as Latin-1.
     """
     path = target.partition("?")[0].partition("#")[0]
     if not path.startswith("/"):
@@ -186,7 +186,7 @@ def encoded_path(target: str) -> str:
 def _event_body(request: Request, binary_media_types: frozenset[str]) -> tuple[str | None, bool]:
     if not request.body:
         return None, False
-    # Without a type, a REST API takes a body for JSON.
+    # Without a type, a REST API treats a body as JSON.
     media_type = (request.header("content-type") or "application/json").partition(";")[0].strip().lower()
     if media_type in binary_media_types or "*/*" in binary_media_types:
         return base64.b64encode(request.body).decode(), True
@@ -198,7 +198,7 @@ def _response_headers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     multiple = result.get("multiValueHeaders") or {}
     if not isinstance(single, dict) or not isinstance(multiple, dict):
         raise MalformedResultError("headers are not an object")
-    # Where both name a header, AWS takes the list.
+    # If both name a header, AWS uses the list.
     listed = {name.lower() for name in multiple}
     pairs = [(name, value) for name, value in single.items() if name.lower() not in listed]
     for name, values in multiple.items():

@@ -1,6 +1,6 @@
 """A line for each request: what was asked, what was answered, and by which function.
 
-Of what a client makes up, only numbers are shown: paths and queries can hold names and addresses of people, and tokens
+Of a client's own text, only numbers are shown: paths and queries can contain people's names and addresses, and tokens
 that were pasted into the wrong place.
 """
 
@@ -27,17 +27,17 @@ _METHODS: Final = frozenset(http.HTTPMethod)
 
 @dataclass(slots=True)
 class Call:
-    """What is known of a request while it is answered."""
+    """What is known about a request while it is answered."""
 
     path: str = HIDDEN
     """As it may be shown."""
     function: str = GATEWAY
     """Who answers."""
     start: str = ""
-    """`cold` if the function's process was started for this request, `warm` if not; empty without a function."""
+    """`cold` if the function's process was started for this request, `warm` if not. Empty without a function."""
 
     def invoked(self, function: str) -> Callable[[], None]:
-        """Note that a function is invoked; what is returned notes that a process had to be started for it."""
+        """Note that a function is invoked. The returned callable notes that a process had to be started for it."""
         self.function, self.start = function, "warm"
 
         def started() -> None:
@@ -52,9 +52,9 @@ class RequestLog:
     Parameters
     ----------
     output
-        Where to; None for nowhere.
+        Where to write them. None for nowhere.
     width
-        Characters of the longest name of a function.
+        Characters of the longest function name.
     """
 
     def __init__(self, output: TextIO | None, width: int) -> None:
@@ -62,7 +62,7 @@ class RequestLog:
         self._width = max(width, len(GATEWAY))
 
     def around(self, application: WSGIApplication) -> WSGIApplication:
-        """Return an application that answers as another, and writes a line for each request."""
+        """Return an application that answers like the given one, and writes a line for each request."""
         if self._output is None:
             return application
 
@@ -84,7 +84,7 @@ class RequestLog:
         return logged
 
     def write(self, method: str, status: str, seconds: float, call: Call) -> None:
-        """Write the line of a request.
+        """Write a request's line.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ class RequestLog:
         seconds
             From the whole request to the whole answer.
         call
-            What is known of it.
+            What is known about it.
         """
         if self._output is None:
             return
@@ -111,14 +111,14 @@ class RequestLog:
 
 
 def shown_path(path: str, words: Collection[str]) -> str:
-    """Return a path as it may be shown: numbers, and words that the service itself has.
+    """Return a path as it may be shown: with numbers and the service's own words, and all else hidden.
 
     Parameters
     ----------
     path
         As it was sent.
     words
-        Those of the service's own paths.
+        The words in the service's own paths.
     """
     return "/".join(
         segment if segment in words or _NUMBER.fullmatch(segment) else HIDDEN for segment in path.split("/")

@@ -14,7 +14,7 @@ from local.errors import TemplateError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Statuses of AWS's own, where a template sets none.
+# AWS's own statuses, for responses whose status the template does not set.
 _STATUSES: Final = {
     "ACCESS_DENIED": 403,
     "AUTHORIZER_CONFIGURATION_ERROR": 500,
@@ -63,11 +63,11 @@ class GatewayResponses:
         for response_type, response in declared.items():
             for template in response.get("responseTemplates", {}).values():
                 if "$" in _VARIABLE.sub("", template) or "#set" in template or "#if" in template:
-                    raise TemplateError(f"gateway response {response_type}: only $context variables are known here")
+                    raise TemplateError(f"gateway response {response_type}: only $context variables are supported")
             for name, value in response.get("responseParameters", {}).items():
                 literal = value.startswith("'") and value.endswith("'")
                 if not name.startswith(_HEADER_PREFIX) or not (literal or value.startswith("context.")):
-                    raise TemplateError(f"gateway response {response_type}: {name}: {value} is not known here")
+                    raise TemplateError(f"gateway response {response_type}: {name}: {value} is not supported")
 
     def render(self, response_type: str, message: str | None, context: Mapping[str, str]) -> Response:
         """Render a response.
@@ -75,9 +75,9 @@ class GatewayResponses:
         Parameters
         ----------
         response_type
-            As `THROTTLED`.
+            Such as `THROTTLED`.
         message
-            The gateway's own words; None for nothing.
+            The gateway's own message. None for nothing.
         context
             The variables of `$context`, apart from its `error`.
         """
@@ -100,7 +100,7 @@ class GatewayResponses:
         def substitute(match: re.Match[str]) -> str:
             if match[1] == "error.messageString":
                 return json.dumps(message)
-            # A path is the caller's: it must not be able to end the JSON string it stands in.
+            # A path comes from the caller: it must not be able to end the JSON string that it is in.
             return json.dumps(variables.get(match[1], ""))[1:-1]
 
         body = _VARIABLE.sub(substitute, templates.get("application/json", _DEFAULT_BODY))

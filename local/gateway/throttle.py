@@ -20,7 +20,7 @@ class TokenBucket:
     burst
         Requests that may come together after a pause.
     clock
-        Gives seconds.
+        Returns seconds.
     """
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,7 +32,7 @@ class TokenBucket:
         self._filled_at = clock()
 
     def take(self) -> bool:
-        """Whether one more request may pass; if so, it is counted."""
+        """Whether one more request may pass. If so, count it."""
         with self._lock:
             now = self._clock()
             self._tokens = min(self._tokens + (now - self._filled_at) * self._rate, self._burst)

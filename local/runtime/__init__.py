@@ -1,1 +1,1 @@
-"""AWS Lambda on the laptop: functions in processes of their own."""
+"""AWS Lambda on the laptop: functions in their own processes."""

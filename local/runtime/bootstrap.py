@@ -1,7 +1,7 @@
 """Runs one function in this process: what Lambda's runtime client does.
 
-Started as `python -I -S bootstrap.py CONFIG`: nothing but the standard library is on Python's path before CONFIG's
-paths are added, so a function sees what it would see on Lambda. It must not import from `local`.
+Started as `python -I -S bootstrap.py CONFIG`: only the standard library is on Python's path until CONFIG's paths are
+added, so a function sees what it would see on Lambda. It must not import from `local`.
 
 Talks to its parent over a socket, in frames: four bytes of length, one byte of kind, JSON. It sends `I` when the
 handler is imported, then for each `{"request_id", "deadline_ms", "event"}` either `R` with the result or
@@ -48,13 +48,13 @@ class Context:
 
 
 def _die_with_parent(lifeline: int) -> None:
-    # The parent holds the other end and never writes: this returns when it is gone, however it went.
+    # The parent holds the other end and never writes, so this returns when the parent is gone, however it ended.
     os.read(lifeline, 1)
     os.killpg(0, signal.SIGKILL)
 
 
 def _limit_memory(limit_mb: int) -> None:
-    # Only Linux counts what a process may touch under this limit; elsewhere it would say nothing.
+    # Only Linux counts all memory that a process can write to under this limit. Elsewhere it would mean nothing.
     if sys.platform == "linux":
         import resource  # noqa: PLC0415 - not on every platform
 
@@ -89,7 +89,7 @@ def main() -> None:
     threading.Thread(target=_die_with_parent, args=(_CONFIG["lifeline"],), daemon=True).start()
     _limit_memory(_CONFIG["memory_mb"])
     sys.path[:0] = _CONFIG["paths"]
-    # As Lambda does: what any library logs at this level is logged, unless the function says otherwise.
+    # As on Lambda, anything that a library logs at this level is logged, unless the function says otherwise.
     logging.basicConfig(level=os.environ["AWS_LAMBDA_LOG_LEVEL"], stream=sys.stdout)
     stream = socket.socket(fileno=_CONFIG["socket"])
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def function_environment(function: Function, endpoints: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a function's process has, and no others.
+    """Return all environment variables of a function's process.
 
     Parameters
     ----------

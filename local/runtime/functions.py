@@ -1,4 +1,4 @@
-"""Runs Lambda functions, each in processes of its own."""
+"""Runs Lambda functions, each in its own processes."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 MAX_PAYLOAD: Final = 6 * 1024 * 1024
 """Bytes of an event or a result (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 MAX_PROCESSES: Final = 8
-"""For each function; further calls wait for one of them."""
+"""For each function. Further calls wait until one is free."""
 _INIT_TIMEOUT: Final = 10.0
 """Seconds that Lambda gives a function to import its code."""
 _WATCH_INTERVAL: Final = 0.5
-"""Seconds between two looks at the source files."""
+"""Seconds between two checks of the source files."""
 _BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.py")
 _HEADER: Final = struct.Struct("!Ic")
 
@@ -72,7 +72,7 @@ class _Process:
                     env=dict(environment),
                     cwd=function.code,
                     pass_fds=(child_socket.fileno(), lifeline),
-                    # Ctrl-C is for the laptop cloud, which ends its functions in order.
+                    # Ctrl-C must reach only the laptop cloud, which ends its functions in order.
                     start_new_session=True,
                 )
         finally:
@@ -92,14 +92,14 @@ class _Process:
         return self._process.poll() is None
 
     def invoke(self, event: bytes, deadline: float) -> bytes:
-        """Let the function handle an event, and kill it when it takes too long.
+        """Let the function handle an event, and kill it if it takes too long.
 
         Parameters
         ----------
         event
             JSON.
         deadline
-            Reading of the monotonic clock at which the gateway gives up.
+            When the gateway gives up, on the monotonic clock.
 
         Returns
         -------
@@ -118,7 +118,7 @@ class _Process:
         except TimeoutError as error:
             self.close()
             if own_deadline <= deadline:
-                # Where it cannot be written down, the answer alone must do.
+                # If it cannot be logged, the answer must be enough.
                 with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as log:
                     log.write(f"Task timed out after {self._function.timeout:.2f} seconds\n")
                 raise FunctionTimeoutError(self._function.name) from error
@@ -128,8 +128,8 @@ class _Process:
             raise FunctionCrashedError(self._function.name) from error
 
     def close(self) -> None:
-        """Kill the process, and whatever it started, and wait for its end."""
-        # The end of the laptop cloud and the thread whose invocation it ends both come here.
+        """Kill the process and everything that it started, and wait for its end."""
+        # When the laptop cloud ends, both it and the thread whose invocation that breaks off come here.
         with self._closing:
             if self._lifeline < 0:
                 return
@@ -189,7 +189,7 @@ class FunctionPool:
 
     @property
     def paths(self) -> list[str]:
-        """What the function's process has on Python's path beside the standard library.
+        """The folders on the function's Python path, besides the standard library.
 
         Raises
         ------
@@ -224,7 +224,7 @@ class FunctionPool:
         Raises
         ------
         FunctionError
-            If it raised.
+            If it raised an exception.
         FunctionCrashedError
             If its process ended or could not be started.
         FunctionTimeoutError
@@ -265,7 +265,7 @@ class FunctionPool:
                 if self._closed:
                     raise FunctionCrashedError(self._function.name)
                 while self._idle:
-                    # The one used last, so that the others can be told to be superfluous.
+                    # The one used last: its memory is the most likely to be in the processor's cache.
                     process = self._idle.pop()
                     if process.alive:
                         return process, self._version
@@ -326,7 +326,7 @@ def _sources(folder: Path) -> list[tuple[str, int, int]]:
                 if entry.name != "__pycache__":
                     found += _sources(Path(entry.path))
             else:
-                # An editor may take a file away between the listing and this line.
+                # An editor may remove a file between the listing and this line.
                 with contextlib.suppress(FileNotFoundError):
                     status = entry.stat()
                     found.append((entry.path, status.st_mtime_ns, status.st_size))

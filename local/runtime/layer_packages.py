@@ -1,4 +1,4 @@
-"""Installs what a layer requires, once, apart from the packages that the laptop cloud itself runs on."""
+"""Installs the packages of a layer, once, separate from the packages that the laptop cloud itself uses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from local.errors import LocalError
 
 
 def installed_packages(layer: Path) -> Path | None:
-    """Return the folder with the packages that a layer's requirements.txt pins; None if it pins none.
+    """Return the folder with the packages that a layer's requirements.txt pins. None if the layer has no such file.
 
-    The folder belongs to the running Python and is named by the hash of the requirements: each change makes one.
+    The folder belongs to the running Python and is named by the hash of the requirements: each change makes a new one.
 
     Raises
     ------
@@ -29,9 +29,9 @@ def installed_packages(layer: Path) -> Path | None:
     folder = Path(sys.prefix) / "layer-packages" / f"{layer.name}-{digest}"
     if folder.is_dir():
         return folder
-    print(f"installing what the layer {layer.name} runs on (first time only)", flush=True)  # noqa: T201 - to the terminal
+    print(f"installing the packages of the layer {layer.name} (first time only)", flush=True)  # noqa: T201 - to the terminal
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is whole: an interrupted installation must not pass for one.
+    # Under another name until it is complete: an interrupted installation must not be used.
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
     command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes"]
     command += ["--only-binary=:all:", "--target", str(partial), "--requirement", str(requirements)]

@@ -25,35 +25,35 @@ _PROGRAM: Final = Path(__file__).with_name("aws_server.py")
 
 
 class Services(ServerProcess):
-    """The services, with what a template declares in them. They start while this process does other things.
+    """The services, with the resources that a template declares. They start in the background.
 
     Parameters
     ----------
     log
         File for the server's output.
     events
-        File for every event that is put on a bus, one JSON object a line.
+        File for every event that is put on a bus, one JSON object per line.
     """
 
     def __init__(self, log: Path, events: Path) -> None:
         port = free_port()
         command = [sys.executable, "-I", str(_PROGRAM), HOST, str(port), str(events)]
         super().__init__("server of S3, SQS and EventBridge", command, port, log)
-        # Words that the server does not check.
+        # Placeholders that the server does not check.
         session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)  # noqa: S106
-        # A call fails at once when the server ends: whoever polls decides whether to try again.
+        # A call fails at once when the server ends. The poller decides whether to try again.
         config = Config(connect_timeout=2, read_timeout=60, retries={"total_max_attempts": 1}, max_pool_connections=50)
         self.s3: S3Client = session.client("s3", endpoint_url=self.endpoint, config=config)
         self.sqs: SQSClient = session.client("sqs", endpoint_url=self.endpoint, config=config)
         self._events: EventBridgeClient = session.client("events", endpoint_url=self.endpoint, config=config)
 
     def declare(self, resources: EventResources) -> None:
-        """Create what is not there yet and give everything the template's properties.
+        """Create what is missing, and give everything the template's properties.
 
         Raises
         ------
         LocalError
-            If the server does not come up, or refuses something.
+            If the server does not start, or refuses something.
         """
         self.wait_until_ready()
         try:
@@ -69,7 +69,7 @@ class Services(ServerProcess):
             if queue.name not in existing:
                 self.sqs.create_queue(QueueName=queue.name)
         for queue in resources.queues:
-            # The dead-letter queue has to be there first.
+            # The dead-letter queue has to exist first.
             redrive = {} if queue.redrive_policy is None else {"RedrivePolicy": queue.redrive_policy}
             if attributes := {**queue.attributes, **redrive}:
                 self.sqs.set_queue_attributes(QueueUrl=queue.url, Attributes=attributes)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""Serves S3, SQS and EventBridge from memory: moto's server, with what it does otherwise than AWS set right.
+"""Serves S3, SQS and EventBridge from memory: moto's server, corrected where it differs from AWS.
 
-Started as `python -I aws_server.py HOST PORT EVENTS`: each event that is put on a bus is a line in the file EVENTS. It
-must not import from `local`.
+Started as `python -I aws_server.py HOST PORT EVENTS`: each event that is put on a bus becomes a line in the file
+EVENTS. It must not import from `local`.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOOK_AGAIN: Final = 0.2
-"""Seconds after which a waiting receiver looks for messages that time made visible."""
+"""Seconds after which a waiting receiver looks for messages that have become visible with time."""
 _PUT_AT: Final = "x-amz-meta-put-at"
 _M_ARENA_MAX: Final = -8
-"""From malloc.h of glibc."""
+"""From glibc's malloc.h."""
 
 
 def _make_queues_safe() -> None:
-    """Let one thread at a time change queues.
+    """Let only one thread at a time change queues.
 
-    moto builds a queue's list anew to delete a message from it, and loses what another thread adds meanwhile. A
-    receiver waits without the lock.
+    To delete a message, moto rebuilds the queue's list, and loses what another thread adds meanwhile. A receiver waits
+    without the lock.
     """
     changed = threading.Condition(threading.RLock())
     receive = SQSBackend.receive_message
@@ -77,9 +77,9 @@ def _make_queues_safe() -> None:
 
 
 def send_events_as_s3_does() -> None:
-    """Send one event for an upload in parts, not another one of a PUT, and with the sequencer that all have.
+    """Send one event for an upload in parts, not a second one for a PUT, and add the sequencer to every event.
 
-    A file that says when it was put there has that time in its event.
+    If an object's metadata says when its file was put there, its event has that time.
     """
     send, describe = notifications.send_event, notifications._get_s3_event  # noqa: SLF001 - nothing public is as small
 
@@ -130,12 +130,12 @@ def _write_events_down(path: str) -> None:
 def main() -> None:
     """Serve until killed."""
     host, port, events = sys.argv[1:]
-    # A thread for each connection, each of which would keep what the messages that it read have left. Linux alone.
+    # Each connection has a thread, which would keep the memory of the messages it has read. Only Linux needs this.
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-    # A line for each poll of each queue says nothing.
+    # A line for each poll of each queue would be of no use.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    # Otherwise every web page in the user's browser may read what is here.
+    # Otherwise any web page in the user's browser could read the data here.
     werkzeug_app.DISABLE_GLOBAL_CORS = True  # type: ignore[attr-defined] # imported there, and looked up at each start
     _make_queues_safe()
     send_events_as_s3_does()

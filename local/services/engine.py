@@ -21,21 +21,21 @@ _PLATFORMS: Final = {
 
 
 class Engine(ServerProcess):
-    """A running Dynoxide. What was written is on disk, however it ends.
+    """A running Dynoxide. What was written stays on disk, however it ends.
 
     Parameters
     ----------
     packages
         The folder `node_modules`.
     database
-        The SQLite file; None for one that is removed at the end.
+        The SQLite file. None for one that is removed at the end.
     log
         File for its output.
 
     Raises
     ------
     LocalError
-        If it is not installed or does not come up.
+        If it is not installed or does not start.
     """
 
     def __init__(self, packages: Path, database: Path | None, log: Path) -> None:
@@ -62,7 +62,7 @@ class Engine(ServerProcess):
 
 
 def _index_streams(database: Path) -> None:
-    """Make the engine find a stream's last record, which it does at every write, without reading all of them."""
+    """Let the engine find a stream's last record, as it does at every write, without reading all of them."""
     with closing(sqlite3.connect(database, timeout=30)) as connection:
         connection.execute(
             "CREATE INDEX IF NOT EXISTS local_stream_position"

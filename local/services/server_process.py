@@ -1,4 +1,4 @@
-"""A server on the loopback in a process of its own, which ends with this one and is started again when it dies."""
+"""A server on the loopback in its own process, which ends with this one and is started again when it dies."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 _START_TIMEOUT: Final = 60.0
 _STOP_TIMEOUT: Final = 0.5
-"""Seconds for an orderly end. Killed after that, a server loses nothing that it has acknowledged."""
+"""Seconds for an orderly end. A server that is killed after that loses nothing that it has acknowledged."""
 _RETRY_PAUSE: Final = 0.02
 _MAX_STARTS: Final = 3
-"""Before the server is given up that has not come up once."""
+"""Attempts to start a server before it is given up."""
 _TIED_PROCESS: Final = Path(__file__).with_name("tied_process.py")
 
 
@@ -32,7 +32,7 @@ class ServerProcess:
     Parameters
     ----------
     what
-        Its name in an error.
+        Its name in errors.
     command
         What to run, listening on the port.
     port
@@ -50,7 +50,7 @@ class ServerProcess:
         self._log = log
         self._closing = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
-        # Linux ties a child to the thread that started it, so it is this one that lives as long as the server.
+        # Linux ties a child to the thread that started it, so this thread lives as long as the server.
         self._keeper = threading.Thread(target=self._keep_running, name=what, daemon=True)
         self._keeper.start()
 
@@ -65,7 +65,7 @@ class ServerProcess:
         Raises
         ------
         LocalError
-            If it does not come up.
+            If it does not start.
         """
         deadline = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < deadline and self.starts <= _MAX_STARTS:
@@ -95,7 +95,7 @@ class ServerProcess:
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
-                    # Ctrl-C is for the laptop cloud, which ends its servers last.
+                    # Ctrl-C must reach only the laptop cloud, which ends its servers last.
                     start_new_session=True,
                 )
             self.starts += 1
@@ -112,17 +112,17 @@ def _opened(log: Path) -> BinaryIO:
     try:
         return log.open("ab")
     except OSError:
-        # The folder was taken away. Whoever looks after it says so; until then the server is needed.
+        # The folder was removed. `Cloud.look_after_data` says so. Until then the server is needed.
         return Path(os.devnull).open("ab")
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "it says nothing")
+    return next((line for line in reversed(lines) if line.strip()), "its log is empty")
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
+    """Return a free port of the loopback."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Makes the tables of the local engine those that the template declares."""
+"""Makes the tables of the local engine match the template."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _ADVICE: Final = (
     "To keep it and start elsewhere: DATA_DIR=… make run"
 )
 _ADDING: Final = 600
-"""Seconds that the engine is given to fill a new index."""
+"""Seconds that the engine has to fill a new index."""
 
 
 def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
     """Create the tables that are missing, change those that differ from the template, and wait until all are usable.
 
-    What CloudFormation changes in place is changed: indexes are added and removed, streams and expiry turned on.
+    The changes are those that CloudFormation makes in place: add or remove an index, turn on a stream or expiry.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ def create_tables(endpoint: str, tables: Iterable[Table]) -> None:
     Raises
     ------
     LocalError
-        If a table that is kept cannot be changed to what the template declares, or if the engine does not answer or
+        If an existing table cannot be changed to what the template declares, or if the engine does not answer or
         refuses a table.
     """
     client = _client(endpoint)
     try:
         existing = {name for page in client.get_paginator("list_tables").paginate() for name in page["TableNames"]}
-        # Nothing is changed before it is known that everything can be.
+        # Change nothing before it is known that everything can be changed.
         kept = {table.name: _checked(client, table) for table in tables if table.name in existing}
         for table in tables:
             if table.name not in kept:
@@ -68,7 +68,7 @@ def _client(endpoint: str) -> DynamoDBClient:
         "dynamodb",
         region_name=REGION,
         endpoint_url=endpoint,
-        # Words that the engine does not check.
+        # Placeholders that the engine does not check.
         aws_access_key_id="local",
         aws_secret_access_key="local",  # noqa: S106
         config=Config(connect_timeout=2, read_timeout=_ADDING, retries={"total_max_attempts": 5, "mode": "standard"}),
@@ -76,7 +76,7 @@ def _client(endpoint: str) -> DynamoDBClient:
 
 
 def _checked(client: DynamoDBClient, table: Table) -> Mapping[str, Any]:
-    """Return what a kept table is like, or raise if it cannot be changed to what the template declares."""
+    """Return the description of an existing table. Raise if it cannot be changed to what the template declares."""
     actual: Mapping[str, Any] = client.describe_table(TableName=table.name)["Table"]
     differences = [*_lasting_differences(table.properties, actual)]
     if _expiring(client, table) not in {None, table.ttl_attribute}:
@@ -91,7 +91,7 @@ def _checked(client: DynamoDBClient, table: Table) -> Mapping[str, Any]:
 
 def _change(client: DynamoDBClient, table: Table, actual: Mapping[str, Any]) -> None:
     wanted, indexes = _indexes(table.properties, "Global"), _indexes(actual, "Global")
-    # One change at a time, as DynamoDB demands.
+    # One change at a time, as DynamoDB requires.
     for name in indexes.keys() - wanted.keys():
         client.update_table(TableName=table.name, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": name}}])
     for name in wanted.keys() - indexes.keys():
@@ -107,7 +107,7 @@ def _change(client: DynamoDBClient, table: Table, actual: Mapping[str, Any]) -> 
 
 
 def _lasting_differences(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> Iterator[str]:
-    """Return what differs and cannot be changed while a table exists."""
+    """Yield the differences that cannot be changed while a table exists."""
     if _key(wanted) != _key(actual):
         yield "the key"
     indexes = _indexes(actual, "Global")
@@ -127,7 +127,7 @@ def _lasting_differences(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -
 
 
 def _expiring(client: DynamoDBClient, table: Table) -> str | None:
-    """Return the attribute by which items expire, of a table whose template has one."""
+    """Return the attribute by which items expire. None if there is none, or if the template has none."""
     if table.ttl_attribute is None:
         return None
     return client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"].get("AttributeName")

@@ -1,7 +1,7 @@
-"""Runs a program that ends with the process that started it, even when that one is killed.
+"""Runs a program that ends with the process that started it, even if that process is killed.
 
-Started as `python -I -S tied_process.py PROGRAM ARGUMENT…`, its standard input a pipe whose other end the parent holds.
-On Linux the kernel sees to it; elsewhere this process stays beside the program and waits for the pipe's end.
+Started as `python -I -S tied_process.py PROGRAM ARGUMENT…`. Standard input is a pipe whose other end the parent holds.
+On Linux the kernel ends the program. Elsewhere this process stays beside it and waits for the end of the pipe.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _run_on_linux(command: list[str]) -> None:
 
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
     ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
-    # The parent may have gone before that line: then its end of the pipe is closed already.
+    # If the parent ended before that line, its end of the pipe is already closed.
     if not select.select([sys.stdin], [], [], 0)[0]:
         os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 

@@ -1,7 +1,7 @@
 """Reads a SAM template as CloudFormation would: transformed by AWS's own translator, intrinsic functions resolved.
 
-The set of intrinsic functions and of resource types with attributes is small on purpose: what is not known is an error
-that names it, never a guess. Only what is asked for is resolved, so alarms, roles and the like may use anything.
+The set of intrinsic functions and of resource types with attributes is small on purpose: anything else is an error that
+names it, never a guess. Only what is asked for is resolved, so alarms and roles, for example, may use anything.
 
 Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html
 """
@@ -30,7 +30,7 @@ PARTITION: Final = "aws"
 LOCAL_BUCKET: Final = "local"
 """Stands for the template's own folder in the transformed template, where the cloud has a bucket with uploaded code."""
 
-# The ARNs of what other resources point at.
+# The ARNs of resources that others refer to.
 _ARNS: Final = {
     "AWS::DynamoDB::Table": "arn:{partition}:dynamodb:{region}:{account}:table/{id}",
     "AWS::Events::EventBus": "arn:{partition}:events:{region}:{account}:event-bus/{id}",
@@ -43,7 +43,7 @@ _ARNS: Final = {
     "AWS::SNS::Topic": "arn:{partition}:sns:{region}:{account}:{id}",
     "AWS::SQS::Queue": "arn:{partition}:sqs:{region}:{account}:{id}",
 }
-# Ref gives a name for these; the local name of a resource is its logical id, in lower case where S3 demands it.
+# Ref returns a name for these. A resource's local name is its logical id, in lower case where S3 requires it.
 _NAMED: Final = frozenset(
     {
         "AWS::ApiGateway::Deployment",
@@ -59,7 +59,7 @@ _NAMED: Final = frozenset(
         "AWS::S3::Bucket",
     }
 )
-# What GetAtt gives beside the ARN.
+# What GetAtt returns besides the ARN.
 _NAME_ATTRIBUTES: Final = frozenset(
     {
         ("AWS::ApiGateway::DomainName", "RegionalDomainName"),
@@ -72,7 +72,7 @@ _NO_VALUE: Final = object()
 
 
 class _NoManagedPolicies:
-    """Gives the translator no ARNs of managed policies: nothing local enforces a role, and IAM is not asked."""
+    """Returns no ARNs of managed policies to the translator: nothing local enforces roles, and IAM is not asked."""
 
     def load(self) -> dict[str, str]:
         return {}
@@ -86,7 +86,7 @@ class Template:
     path
         The SAM template. Paths in it are relative to its folder.
     parameters
-        Values in place of the parameters' defaults.
+        Values that replace the parameters' defaults.
     stack_id
         The value of `AWS::StackId`.
 
@@ -144,7 +144,7 @@ class Template:
         """Return the ARN of a resource."""
         resource_type = self._type(logical_id)
         if resource_type not in _ARNS:
-            raise TemplateError(f"{logical_id}: the laptop cloud knows no ARN of {resource_type}")
+            raise TemplateError(f"{logical_id}: the laptop cloud has no ARN for {resource_type}")
         return _ARNS[resource_type].format(
             partition=PARTITION, region=REGION, account=ACCOUNT_ID, id=self.name(logical_id)
         )
@@ -154,11 +154,11 @@ class Template:
         return logical_id.lower() if self._type(logical_id) == "AWS::S3::Bucket" else logical_id
 
     def stream_arn(self, logical_id: str) -> str:
-        """Return the ARN of a table's stream, as far as it can be known before the table is there."""
+        """Return the ARN of a table's stream, as far as it can be known before the table exists."""
         return f"{self.arn(logical_id)}/stream/local"
 
     def queue_url(self, logical_id: str) -> str:
-        """Return the URL of a queue, as AWS writes it: a client with another endpoint takes only the name out of it."""
+        """Return the URL of a queue, as AWS writes it. A client with another endpoint uses only the name in it."""
         return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{self.name(logical_id)}"
 
     def resolve(self, node: Any) -> Any:  # noqa: ANN401 - a template's values are of any type
@@ -173,7 +173,7 @@ class Template:
             if intrinsic is not None:
                 return intrinsic(argument)
             if name.startswith("Fn::"):
-                raise TemplateError(f"the laptop cloud does not know {name}")
+                raise TemplateError(f"the laptop cloud does not support {name}")
         resolved = ((key, self.resolve(value)) for key, value in node.items())
         return {key: value for key, value in resolved if value is not _NO_VALUE}
 
@@ -205,7 +205,7 @@ class Template:
             return self.arn(name)
         if resource_type == "AWS::ApiGateway::Stage":
             return self.resolve(self._resources[name]["Properties"]["StageName"])
-        raise TemplateError(f"{name}: the laptop cloud does not know what Ref gives for {resource_type}")
+        raise TemplateError(f"{name}: the laptop cloud does not support Ref for {resource_type}")
 
     def _get_att(self, argument: str | list[str]) -> str:
         logical_id, attribute = argument.split(".", 1) if isinstance(argument, str) else argument
@@ -217,7 +217,7 @@ class Template:
         if (resource_type, attribute) == ("AWS::DynamoDB::Table", "StreamArn"):
             return self.stream_arn(logical_id)
         if attribute != "Arn":
-            raise TemplateError(f"{logical_id}: the laptop cloud does not know the attribute {attribute}")
+            raise TemplateError(f"{logical_id}: the laptop cloud does not support the attribute {attribute}")
         return self.arn(logical_id)
 
     def _sub(self, argument: str | list[Any]) -> str:
@@ -257,7 +257,7 @@ class Template:
                 left, right = (_text(self.resolve(side)) for side in argument)
                 return left == right
             case _:
-                raise TemplateError(f"the laptop cloud does not know {name} in a condition")
+                raise TemplateError(f"the laptop cloud does not support {name} in a condition")
 
 
 def _text(value: object) -> str:
@@ -265,7 +265,7 @@ def _text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
-    raise TemplateError(f"{value!r} where a text is needed")
+    raise TemplateError(f"{value!r} is not a string, a number or a boolean")
 
 
 def _parameter_values(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]) -> dict[str, str]:
@@ -274,7 +274,7 @@ def _parameter_values(declared: Mapping[str, Mapping[str, Any]], given: Mapping[
     values: dict[str, str] = {}
     for name, declaration in declared.items():
         if name not in given and "Default" not in declaration:
-            raise TemplateError(f"parameter {name} has no default: give --parameter {name}=…")
+            raise TemplateError(f"parameter {name} has no default: set it with --parameter {name}=…")
         values[name] = _text(given.get(name, declaration.get("Default")))
         allowed = [_text(value) for value in declaration.get("AllowedValues", [])]
         if allowed and values[name] not in allowed:
@@ -287,10 +287,10 @@ def _transform(path: Path, source: dict[str, Any], parameters: Mapping[str, str]
     sections += [resource.get("Properties") or {} for resource in source["Resources"].values()]
     for section in sections:
         for name in ("CodeUri", "ContentUri"):
-            # The translator takes uploaded code only, which `sam package` would have put here.
+            # The translator accepts only uploaded code, whose address `sam package` would have put here.
             if isinstance(section.get(name), str):
                 section[name] = f"s3://{LOCAL_BUCKET}/{section[name]}"
-    # The translator takes the region from nowhere else.
+    # The translator reads the region only from here.
     os.environ["AWS_DEFAULT_REGION"] = REGION
     # It warns of feature flags that only AWS can set.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
 """What a template declares for events: buckets, queues, event buses, rules, and which function consumes what.
 
-Deliberately not looked at: queue and bucket policies, lifecycles, encryption and the like, which protect data in the
-cloud. What would change which events arrive where, and is not known here, is an error.
+Ignored on purpose: what protects data in the cloud, such as queue and bucket policies, lifecycles and encryption.
+Anything unsupported that would change which events arrive where is an error.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of an event bus, with those of its targets that are queues."""
+    """A rule of an event bus, with its targets that are queues."""
 
     name: str
     bus: str
@@ -97,18 +97,18 @@ class StreamConsumer:
     starting_position: str
     """Where it begins: `TRIM_HORIZON` or `LATEST`."""
     bisects: bool
-    """Whether a batch that fails comes again in halves."""
+    """Whether a batch that fails is retried in halves."""
     max_retries: int
-    """-1 for no limit, as for the next."""
+    """-1 for no limit."""
     max_age: int
-    """Seconds."""
+    """Seconds. -1 for no limit."""
     on_failure: Queue | None
-    """Hears of what is given up."""
+    """Where messages go about records that could not be processed."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventResources:
-    """Everything that events run through."""
+    """Everything that events pass through."""
 
     buckets: tuple[Bucket, ...]
     queues: tuple[Queue, ...]
@@ -135,7 +135,7 @@ def read_event_resources(template: Template, timeouts: Mapping[str, float]) -> E
     Raises
     ------
     TemplateError
-        If events would run through what the laptop cloud does not know.
+        If events would pass through something that the laptop cloud does not support.
     """
     queues = {
         template.arn(name): _queue(template, name, properties)
@@ -152,9 +152,9 @@ def read_event_resources(template: Template, timeouts: Mapping[str, float]) -> E
         function = functions.get(str(properties["FunctionName"]))
         source = str(properties.get("EventSourceArn"))
         if function is None or source not in queues.keys() | streams.keys():
-            raise TemplateError(f"{name}: the laptop cloud knows queues, tables and functions of the template only")
+            raise TemplateError(f"{name}: the laptop cloud supports queues, tables and functions of the template only")
         if "FilterCriteria" in properties:
-            raise TemplateError(f"{name}: the laptop cloud does not know FilterCriteria")
+            raise TemplateError(f"{name}: the laptop cloud does not support FilterCriteria")
         if source in streams:
             target = (function, template.arn(function), streams[source])
             consumer = _stream_consumer(name, properties, target, queues)
@@ -178,7 +178,7 @@ def read_event_resources(template: Template, timeouts: Mapping[str, float]) -> E
 
 def _queue(template: Template, name: str, properties: Mapping[str, Any]) -> Queue:
     if _is_true(properties.get("FifoQueue", False)):
-        raise TemplateError(f"{name}: the laptop cloud knows standard queues only")
+        raise TemplateError(f"{name}: the laptop cloud supports standard queues only")
     policy = properties.get("RedrivePolicy")
     if policy is not None:
         # A template's parameter arrives as text.
@@ -202,7 +202,7 @@ def _bucket(template: Template, name: str, properties: Mapping[str, Any], queues
             raise TemplateError(f"{name}: the queue {configuration['Queue']} is not in the template")
         wanted: dict[str, Any] = {"QueueArn": configuration["Queue"], "Events": [configuration["Event"]]}
         if rules := configuration.get("Filter", {}).get("S3Key", {}).get("Rules"):
-            # S3 takes the names in any case, its server here in lower case only.
+            # S3 accepts the names in any case, but moto only in lower case.
             filters = [{"Name": str(rule["Name"]).lower(), "Value": str(rule["Value"])} for rule in rules]
             wanted["Filter"] = {"Key": {"FilterRules": filters}}
         found.append(wanted)
@@ -211,7 +211,7 @@ def _bucket(template: Template, name: str, properties: Mapping[str, Any], queues
 
 def _rule(name: str, properties: Mapping[str, Any], queues: Mapping[str, Queue]) -> Rule:
     if "EventPattern" not in properties:
-        raise TemplateError(f"{name}: the laptop cloud knows rules with an EventPattern only")
+        raise TemplateError(f"{name}: the laptop cloud supports rules with an EventPattern only")
     targets = {str(target["Id"]): str(target["Arn"]) for target in properties.get("Targets", [])}
     if functions := [arn for arn in targets.values() if ":lambda:" in arn]:
         raise TemplateError(f"{name}: the laptop cloud sends events to queues only, not to {functions[0]}")
@@ -226,7 +226,7 @@ def _rule(name: str, properties: Mapping[str, Any], queues: Mapping[str, Queue])
 def _consumer(name: str, properties: Mapping[str, Any], function: str, queue: Queue, timeout: float) -> Consumer | None:
     batch_size = int(properties.get("BatchSize", _DEFAULT_BATCH_SIZE))
     window = float(properties.get("MaximumBatchingWindowInSeconds", 0))
-    # Lambda refuses these two at deployment.
+    # Lambda refuses the next two at deployment.
     if batch_size > _MAX_PLAIN_BATCH_SIZE and window < 1:
         raise TemplateError(f"{name}: a BatchSize over 10 needs a MaximumBatchingWindowInSeconds of at least 1")
     visibility = int(queue.attributes.get("VisibilityTimeout", _DEFAULT_VISIBILITY_TIMEOUT))
@@ -251,11 +251,11 @@ def _stream_consumer(
     name: str, properties: Mapping[str, Any], target: tuple[str, str, str], queues: Mapping[str, Queue]
 ) -> StreamConsumer:
     function, function_arn, table = target
-    # A window in which batches gather, and several batches at a time, change the pace alone; the rest, what arrives.
+    # A batching window and parallel batches would change only the pace. These two would change what arrives.
     unknown = properties.keys() & {"TumblingWindowInSeconds", "Enabled"}
     destination = properties.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
     if unknown or destination not in {None, *queues}:
-        raise TemplateError(f"{name}: the laptop cloud does not know {', '.join(unknown) or destination} of a stream")
+        raise TemplateError(f"{name}: {', '.join(unknown) or destination} of a stream is not supported")
     return StreamConsumer(
         name=name,
         function=function,

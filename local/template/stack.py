@@ -1,7 +1,7 @@
-"""What a template declares, as typed values: functions, tables, the API, and what events run through.
+"""What a template declares, as typed values: functions, tables, the API, and what events pass through.
 
-Everything the laptop cloud serves is decided here from the transformed template. What it cannot serve as AWS would is
-an error; what has no meaning on a laptop (roles, log groups, permissions, deployments, alarms) is not looked at.
+Everything that the laptop cloud serves is decided here from the transformed template. What it cannot serve as AWS would
+is an error. What has no meaning on a laptop (roles, log groups, permissions, deployments, alarms) is ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _FUNCTION_IN_URI: Final = re.compile(r"/functions/(arn:[^/]+)/invocations$")
 _DEFAULT_INTEGRATION_TIMEOUT: Final = 29.0
 _DEFAULT_AUTHORIZER_TTL: Final = 300
-# What CreateTable takes and a laptop has: the rest of a table's properties protects data in the cloud.
+# The arguments of CreateTable that matter on a laptop. A table's other properties protect data in the cloud.
 _TABLE_PROPERTIES: Final = (
     "KeySchema",
     "AttributeDefinitions",
@@ -74,7 +74,7 @@ class Authorizer:
     pattern: re.Pattern[str]
     """What the whole header must match before the function is asked."""
     ttl: int
-    """Seconds that an answer is kept; 0 for not at all."""
+    """Seconds that an answer is cached. 0 for no caching."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ class Route:
     """A method of a resource."""
 
     resource: str
-    """The path with its parameters, as `/customers/{id}`."""
+    """The path with its parameters, such as `/customers/{id}`."""
     method: str
-    """In capitals; `ANY` for every method without a route of its own."""
+    """In capitals. `ANY` for every method without a route of its own."""
     function: str
     authorizer: str | None
     timeout: float
@@ -93,7 +93,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """How many requests a second a stage takes."""
+    """How many requests a second a stage accepts."""
 
     rate: float
     burst: int
@@ -111,7 +111,7 @@ class Api:
     """By type, as in the OpenAPI extension x-amazon-apigateway-gateway-responses."""
     binary_media_types: frozenset[str]
     minimum_compression_size: int | None
-    """Bytes from which on responses are compressed; None for never."""
+    """Responses of at least this many bytes are compressed. None for never."""
     throttle: Throttle | None
     """None when the template sets no limit."""
 
@@ -188,7 +188,7 @@ def _table(name: str, properties: Mapping[str, Any]) -> Table:
             {key: index[key] for key in _INDEX_PROPERTIES if key in index} for index in indexes
         ]
     if stream := properties.get("StreamSpecification"):
-        # CloudFormation says with the view type alone that the stream is on.
+        # In CloudFormation, the view type alone turns the stream on.
         arguments["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": stream["StreamViewType"]}
     ttl = properties.get("TimeToLiveSpecification", {})
     # A template's parameter arrives as text.
@@ -227,19 +227,19 @@ def _api(template: Template, functions: Mapping[str, str]) -> Api:
 def _function_of(uri: object, functions: Mapping[str, str], where: str) -> str:
     match = _FUNCTION_IN_URI.search(str(uri))
     if match is None or match[1] not in functions:
-        raise TemplateError(f"{where}: {uri} is no function of the template")
+        raise TemplateError(f"{where}: {uri} is not a function of the template")
     return functions[match[1]]
 
 
 def _authorizer(name: str, scheme: Mapping[str, Any], functions: Mapping[str, str]) -> Authorizer:
     extension = scheme.get("x-amazon-apigateway-authorizer", {})
     if extension.get("type") != "token":
-        raise TemplateError(f"authorizer {name}: the laptop cloud knows TOKEN authorizers only")
+        raise TemplateError(f"authorizer {name}: the laptop cloud supports TOKEN authorizers only")
     expression = str(extension.get("identityValidationExpression", ".*"))
     try:
         pattern = re.compile(expression)
     except re.error as error:
-        raise TemplateError(f"authorizer {name}: {expression} is no regular expression: {error}") from error
+        raise TemplateError(f"authorizer {name}: {expression} is not a regular expression: {error}") from error
     return Authorizer(
         name=name,
         function=_function_of(extension["authorizerUri"], functions, f"authorizer {name}"),
@@ -259,11 +259,11 @@ def _route(
     where = f"{method.upper()} {resource}"
     integration = operation.get("x-amazon-apigateway-integration", {})
     if integration.get("type") != "aws_proxy":
-        raise TemplateError(f"{where}: the laptop cloud knows Lambda proxy integrations only")
+        raise TemplateError(f"{where}: the laptop cloud supports Lambda proxy integrations only")
     # SAM writes no authorizer as `NONE`.
     names = [name for requirement in operation.get("security", []) for name in requirement if name != "NONE"]
     if len(names) > 1 or any(name not in authorizers for name in names):
-        raise TemplateError(f"{where}: the laptop cloud knows one TOKEN authorizer for a route, not {', '.join(names)}")
+        raise TemplateError(f"{where}: a route can have one TOKEN authorizer of the template, not {', '.join(names)}")
     milliseconds = integration.get("timeoutInMillis", _DEFAULT_INTEGRATION_TIMEOUT * 1000)
     return Route(
         resource=resource,
@@ -278,7 +278,7 @@ def _throttle(settings: list[Mapping[str, Any]]) -> Throttle | None:
     limited = [setting for setting in settings if "ThrottlingRateLimit" in setting]
     for setting in limited:
         if (setting.get("HttpMethod"), setting.get("ResourcePath")) != ("*", "/*"):
-            raise TemplateError("the laptop cloud knows throttles of the whole stage only, not of one method")
+            raise TemplateError("the laptop cloud supports throttles of the whole stage only, not of one method")
     if not limited:
         return None
     rate = float(limited[0]["ThrottlingRateLimit"])

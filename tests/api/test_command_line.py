@@ -358,4 +358,4 @@ def test_an_import_that_is_interrupted_before_it_began_says_so(service: Service,
         following.process.send_signal(signal.SIGINT)
         _, shown = following.end()
     assert following.process.returncode == 130
-    assert "nothing of it is imported" in shown
+    assert "nothing was imported" in shown

@@ -112,5 +112,5 @@ def test_the_commands_show_what_a_token_did_and_what_a_customers_changes_were(
     nobody = customers(service, "history", "1")
     assert (nobody.returncode, nobody.stderr) == (
         1,
-        "Error: No change of customer 1 is kept. Is it the right id?\n",
+        "Error: There is no history of customer 1. Is the id right?\n",
     )

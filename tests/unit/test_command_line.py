@@ -113,7 +113,7 @@ def test_commands_options_and_choices_are_completed(typed: str, offered: list[st
         (("--scopes", "everything"), "'everything' is not a scope"),
         (("--scopes", ","), "No scope"),
         *((("--expires", text), "not a duration") for text in ("soon", "90", "1.5d", "-1d", "90d 1h", "2w", "")),
-        *((("--expires", text), "no time") for text in ("0d", "0s", "00h")),
+        *((("--expires", text), "too short") for text in ("0d", "0s", "00h")),
         *((("--expires", text), "too long") for text in ("36501d", "999999d", "9" * 6000 + "s")),
         *((("--label", text), "blank") for text in ("", " \t", "\u200b")),
         *((("--expires", text), "not a duration") for text in ("Never", "inf", "nan")),
@@ -131,7 +131,7 @@ def test_a_token_is_not_created_from_options_that_make_no_sense(options: tuple[s
 
 
 def test_the_new_token_of_a_rotation_has_a_lifetime_and_the_old_one_may_have_no_overlap(tmp_path: Path) -> None:
-    assert "no time" in _customers("token", "rotate", "x", "--expires", "0d").stderr
+    assert "too short" in _customers("token", "rotate", "x", "--expires", "0d").stderr
     assert "too long" in _customers("token", "rotate", "x", "--overlap", "36501d").stderr
     assert "not a duration" in _customers("token", "rotate", "x", "--overlap", "never").stderr
     accepted = _customers("token", "rotate", "x", "--overlap", "0s", DATA_DIR=str(tmp_path))

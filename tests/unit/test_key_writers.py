@@ -45,7 +45,7 @@ def test_a_write_of_unknown_outcome_may_not_have_been_applied() -> None:
             "created, after version 2 of",
         ),
         ([*EVENTS, Change("updated", 5, {**JOHN, "version": 5})], {**JOHN, "version": 5}, "applied 2 times"),
-        (EVENTS[:1], JOHN, "acknowledged, and no event shows it"),
+        (EVENTS[:1], JOHN, "acknowledged, but no event shows it"),
         (EVENTS, None, "another customer than the table"),
         ([Change("created", 1, {**JOHN, "external_id": "key-2"})], {**JOHN, "external_id": "key-2"}, "nobody sent"),
         ([], JOHN, "another customer than the table"),

@@ -1,4 +1,4 @@
-"""What is compared: our functions and their peers, as `sam build` makes them, over one engine."""
+"""What is compared: our functions and their peers, as `sam build` makes them, on one engine."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ type Event = Callable[[], bytes]
 
 
 class Contender(NamedTuple):
-    """A function, and what it is asked."""
+    """A function, and the event it gets."""
 
     package: Package
     event: Event
@@ -49,12 +49,12 @@ class Contender(NamedTuple):
 
 @contextmanager
 def contenders(before: Path | None = None) -> Iterator[dict[str, Contender]]:
-    """Build all, fill an engine, and keep it running until the block ends.
+    """Build all functions, fill an engine, and keep it running until the block ends.
 
     Parameters
     ----------
     before
-        Another checkout of the project, whose functions are measured beside these, as `…, before`.
+        Another checkout of the project. Its functions are measured too, as `…, before`.
     """
     with TemporaryDirectory() as folder, running_engine() as (endpoint, stack):
         built = Path(folder)
@@ -66,7 +66,7 @@ def contenders(before: Path | None = None) -> Iterator[dict[str, Contender]]:
 
 
 def sam_build(template: Path, folder: Path) -> None:
-    """Build a template for this machine, as a plain `sam build` does; what has not changed comes from sam's cache."""
+    """Build a template for this machine, as a plain `sam build` does. Unchanged parts come from sam's cache."""
     architecture = "arm64" if os.uname().machine in {"aarch64", "arm64"} else "x86_64"
     command = ["sam", "build", "--template-file", str(template), "--build-dir", str(folder)]
     command += ["--cached", "--cache-dir", str(ROOT / ".aws-sam" / "cache")]
@@ -164,7 +164,7 @@ class _Customers:
         self._client.put_item(TableName=self._table, Item=item)
 
     def one_to_delete(self) -> bytes:
-        """Return the event that deletes a customer, who is there."""
+        """Create a customer, and return the event that deletes it."""
         self._deleted += 1
         customer_id = str(10**9 + self._deleted)
         self.put(customer_id, "2")
@@ -172,13 +172,13 @@ class _Customers:
 
 
 def fill(endpoint: str, stack: Stack) -> _Customers:
-    """Put a thousand customers, the one of the events, and their token into an empty engine."""
+    """Put a thousand customers, the customer of the events, and the events' token into an empty engine."""
     client = boto3.client(
         "dynamodb",
         endpoint_url=endpoint,
         region_name="us-east-1",
         aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 (words that the engine does not check)
+        aws_secret_access_key="local",  # noqa: S106 (placeholders that the engine does not check)
     )
     table = stack.functions["GetCustomer"].environment["CUSTOMERS_TABLE"]
     store = CustomerStore(client, table)

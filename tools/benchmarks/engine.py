@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def running_engine() -> Iterator[tuple[str, Stack]]:
-    """Run an engine until the block ends. Gives its URL, and the stack whose tables it holds."""
+    """Run an engine until the block ends. Yield its URL, and the stack whose tables it holds."""
     stack = read_stack(Template(Path("template.yaml"), {}, stack_id="benchmark"))
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(Path("node_modules"), Path(folder) / "tables.sqlite", Path(folder) / "log")

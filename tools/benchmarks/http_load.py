@@ -1,7 +1,7 @@
-"""The whole service on this machine under load: gateway, authorizer, function and engine, by 1, 8 and 32 connections.
+"""The whole service on this machine under load: gateway, authorizer, function and engine, with 1 to 32 connections.
 
-Run as `make bench-http`; it writes its table and its plot for docs/performance.md. It starts services of its own on the
-loopback, with nothing but memory behind them, and sends each kind of request a bounded number of times.
+Run as `make bench-http`; it writes its table and its plot for docs/performance.md. It starts its own services on the
+loopback, which keep their data in memory, and sends each kind of request a limited number of times.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NEW: Final = {"first_name": "John", "last_name": "Doe", "email": "john.doe@examp
 
 
 class Request(NamedTuple):
-    """What is sent, again and again."""
+    """A request that is sent repeatedly."""
 
     label: str
     method: str
@@ -45,7 +45,7 @@ class Request(NamedTuple):
 
 @contextmanager
 def service(project: Path) -> Iterator[tuple[str, str]]:
-    """Run a checkout's service until the block ends; give its address and a token."""
+    """Run a checkout's service until the block ends. Yield its address and a token."""
     with tempfile.TemporaryDirectory() as data:
         environment = {**os.environ, "DATA_DIR": data, "PORT": "0"}
         command = [sys.executable, "-m", "local", "--in-memory", "--quiet"]
@@ -60,7 +60,7 @@ def service(project: Path) -> Iterator[tuple[str, str]]:
 
 
 class Load:
-    """Connections that each send one request after the other.
+    """Connections that each send one request after another.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Load:
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def send(self, request: Request) -> bytes:
-        """Send one request on a connection of its own; give the body of the answer."""
+        """Send one request on its own connection, and return the answer's body."""
         return self._send(http.client.HTTPConnection(self._address, timeout=60), request)
 
     def _send(self, connection: http.client.HTTPConnection, request: Request) -> bytes:
@@ -85,12 +85,12 @@ class Load:
         return body
 
     def measure(self, request: Request, connections: int, count: int) -> tuple[float, list[float]]:
-        """Send a request `count` times; give the requests a second, and the milliseconds of each.
+        """Send a request `count` times. Return the requests a second, and the milliseconds of each.
 
         Raises
         ------
         ValueError
-            An answer was not the one that belongs to the request.
+            An answer did not have the expected status.
         """
         milliseconds: list[float] = []
         failures: list[Exception] = []
@@ -124,7 +124,7 @@ class Load:
 
 
 class Measured(NamedTuple):
-    """A kind of request, by a number of connections."""
+    """The result for a kind of request and a number of connections."""
 
     rate: float
     """Requests a second."""
@@ -135,7 +135,7 @@ class Measured(NamedTuple):
 
 
 def measure(project: Path, count: int) -> dict[tuple[str, int], Measured]:
-    """Measure the service of a checkout, by kinds of requests and numbers of connections."""
+    """Measure a checkout's service, for each kind of request and number of connections."""
     measured = {}
     with service(project) as (address, token):
         load = Load(address, token)
@@ -161,7 +161,7 @@ def measure(project: Path, count: int) -> dict[tuple[str, int], Measured]:
 def main() -> None:
     """Measure, and write the results down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=2000, help="of each kind, by each number of connections")
+    parser.add_argument("--requests", type=int, default=2000, help="of each kind, with each number of connections")
     parser.add_argument("--before", type=Path, help="another checkout of the project, to measure before this one")
     arguments = parser.parse_args()
     before = measure(arguments.before, arguments.requests) if arguments.before else {}

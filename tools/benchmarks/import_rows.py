@@ -1,4 +1,4 @@
-"""Makes a CSV of customers with a known number of bad rows, and mends what an import rejected of it.
+"""Makes a CSV of customers with a known number of bad rows, and corrects the rows that an import rejected.
 
 python -m tools.benchmarks.import_rows make 1000000 rows.csv     # every hundredth row is bad; --keys: with external ids
 python -m tools.benchmarks.import_rows mend rejected.csv mended.csv
@@ -14,11 +14,11 @@ from pathlib import Path
 FIELDS = ("first_name", "last_name", "email", "group_id", "age")
 BAD_EVERY = 100
 GROUPS = 1000
-"""A group is a partition of each index: rows of one group alone would measure that partition."""
+"""A group is a partition of each index: rows of a single group would measure only that partition."""
 
 
 def make(rows: int, file: Path, *, keys: bool = False) -> None:
-    """Write a file of so many rows, one in a hundred of them bad, in one of four ways; each with a key if `keys`."""
+    """Write a file with this many rows, each with an external id if `keys`. One in a hundred is bad, in four ways."""
     with file.open("w", encoding="utf-8", newline="") as output:
         writer = csv.writer(output)
         writer.writerow((*FIELDS, "external_id") if keys else FIELDS)
@@ -38,7 +38,7 @@ def make(rows: int, file: Path, *, keys: bool = False) -> None:
 
 
 def mend(rejected: Path, file: Path) -> None:
-    """Replace in rejected rows whatever the report names."""
+    """Correct the fields of rejected rows that the report names."""
     right = {"first_name": "Mended", "email": "mended@example.com", "group_id": "1", "age": "50"}
     with rejected.open(encoding="utf-8", newline="") as source, file.open("w", encoding="utf-8", newline="") as output:
         reader = csv.DictReader(source)
@@ -50,11 +50,11 @@ def mend(rejected: Path, file: Path) -> None:
                 if f"{field}:" in row["import_errors"]:
                     row[field] = value
             writer.writerow(row)
-    print(f"{count:,} rows mended")
+    print(f"{count:,} rows corrected")
 
 
 def main() -> int:
-    """Make or mend a file."""
+    """Make or correct a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser("make")

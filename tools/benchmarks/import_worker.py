@@ -1,7 +1,7 @@
-"""What the worker of imports costs beside AWS's own sample way: `csv` and `batch_writer`, nothing checked or refused.
+"""What the import worker costs compared with AWS's sample: `csv` and `batch_writer`, without any checks.
 
-Both write the same rows into one table, by turns; theirs is spared the bad ones. Ours takes them as messages of the
-chunk queue: it reads and checks each row, refuses what is there, keeps the rejected ones for the report, and books.
+Both write the same rows into one table, taking turns. Theirs does not get the bad ones. Ours gets them as messages of
+the chunk queue: it checks each row, skips those that exist, keeps those it rejects for the report, and records counts.
 
 Run as `make bench-imports`; it writes its table and its plot into docs/performance.md.
 """
@@ -71,11 +71,11 @@ def _measure(data: bytes, keyed: bytes) -> None:
     imports = Imports()
     store = RowStore(imports.dynamodb, os.environ["CUSTOMERS_TABLE"])
     unchecked = boto3.resource("dynamodb").Table(os.environ["CUSTOMERS_TABLE"])
-    # As the function does, for all.
+    # As the function does, and here for both.
     customers.aws.cold_start.over()
 
     def imported(name: str, data: bytes, outcome: str) -> float:
-        """Import rows that all become this, and return how many a CPU-second. Cutting them is the planner's work."""
+        """Import rows that all have this outcome. Return rows per CPU-second, without the planner's work of cutting."""
         known = imports.store.begin(sha256(name.encode()).hexdigest(), {"bucket": "b", "key": f"imports/{name}"})
         messages = [
             Chunk(known.import_id, index, position.layout, known.started_at, restore=False, rows=rows).message()
@@ -88,13 +88,13 @@ def _measure(data: bytes, keyed: bytes) -> None:
         seconds = time.process_time() - start
         counts = imports.store.get(known.import_id).counts
         if getattr(counts, outcome) + counts.rejected != ROWS:
-            raise SystemExit(f"not all are {outcome}: {counts}")
+            raise SystemExit(f"not all rows are {outcome}: {counts}")
         return ROWS / seconds
 
     imported("keys", keyed, "created")
     created, unchanged, theirs = [], [], []
     for number in range(ROUNDS):
-        # A row without a key is known by its content: only another one is new.
+        # A row without a key is known by its content: only different content is new.
         new = data.replace(b"@example.com", b"@%d.example.com" % number)
         created.append(imported(f"new {number}", new, "created"))
         unchanged.append(imported(f"again {number}", keyed, "unchanged"))

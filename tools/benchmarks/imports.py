@@ -1,9 +1,9 @@
-"""Imports files on the laptop's service: whether the counts are right, how long it takes, and what memory it needs.
+"""Imports files into the laptop's service, checks the counts, and measures time and memory.
 
 python -m tools.benchmarks.imports 10000 100000 1000000      # --keys: with external ids
 
-Each file has a known hundredth of bad rows. It is dropped into the import folder of a service of its own; the rows that
-were rejected are mended and dropped in again, of which none may be rejected. Needs Linux, which knows a process's peak.
+In each file, one row in a hundred is bad. Each file is dropped into the import folder of its own service. The rejected
+rows are corrected and dropped in again: now none may be rejected. Needs Linux, which records a process's peak memory.
 It writes its table and its plot into docs/performance.md.
 """
 
@@ -41,7 +41,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Watch:
-    """Looks at the service's processes until it is closed: their peak memory and their time on the processor."""
+    """Watches the peak memory and the CPU time of the service's processes until it is closed."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -51,7 +51,7 @@ class Watch:
         self._thread.start()
 
     def close(self) -> dict[str, tuple[float, float]]:
-        """Return the largest peak in MB of a process of each kind, and the CPU seconds of all of them."""
+        """Return, for each kind of process, the largest peak in MB and the CPU seconds of all."""
         self._ended.set()
         self._thread.join()
         self._look()
@@ -128,7 +128,7 @@ class Imported(NamedTuple):
 
 
 def run(rows: int, *, keys: bool) -> Imported:
-    """Import so many rows, and then those that were rejected, mended."""
+    """Import this many rows, then correct the rejected ones and import them again."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "data")
         with _service(data) as pid:
@@ -154,7 +154,7 @@ def _check(summary: dict[str, Any], *, created: int, rejected: int) -> None:
 
 
 def main() -> None:
-    """Import files of so many rows each, and write the results down."""
+    """Import files with these numbers of rows, and write the results down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=int, nargs="*", default=[10_000, 100_000])
     parser.add_argument("--keys", action="store_true")

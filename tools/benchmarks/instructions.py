@@ -1,9 +1,9 @@
-"""What a start of each function costs, in instructions: the same number each time, however busy the machine is.
+"""What each function's start costs, in instructions: the same number each time, however busy the machine is.
 
 Run as `make instructions`; it writes the figures that tests/integration/test_instructions.py compares with, and their
-table in docs/performance.md. A start is counted from the process to the answer to a first event, as a ratio to a bare
-boto3 handler with bytecode. That handler is counted in the same run, so that what depends on the processor (the C
-library chooses its functions by it) or on how Python was compiled is in both.
+table in docs/performance.md. A start lasts from the start of the process to the first answer. It is given as a ratio to
+a bare boto3 handler with bytecode, counted in the same run. So what depends on the processor (the C library chooses its
+functions by it) or on how Python was compiled affects both.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ os._exit(0)
 
 
 class First(NamedTuple):
-    """The first event of a function, and how it answers."""
+    """A function's first event, and the status of the answer."""
 
     event: str | None
-    """In the folder `events`; None for one without records."""
+    """A file in the folder `events`. None for an event without records."""
     status: int
 
 
@@ -71,7 +71,7 @@ _FLOOR: Final = "boto3"
 
 
 def measure(built: Path, endpoint: str, stack: Stack) -> dict[str, float]:
-    """Return each function's start over a bare boto3 handler's; two are counted at a time.
+    """Return each function's start as a ratio to a bare boto3 handler's. Two are counted at a time.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _instructions(module: str, first: First, environment: Mapping[str, str]) -> 
     Raises
     ------
     ValueError
-        The function did not answer as it should.
+        The function did not answer as expected.
     """
     event = (ROOT / "events" / f"{first.event}.json").read_text(encoding="utf-8") if first.event else '{"Records": []}'
     with tempfile.NamedTemporaryFile(mode="r", encoding="utf-8") as counts:

@@ -1,9 +1,8 @@
-"""Our functions beside bare boto3 handlers and the usual frameworks, each as `sam build` ships it.
+"""Our functions compared with bare boto3 handlers and the usual frameworks, each as `sam build` ships it.
 
 Run as `make bench`; it writes the tables and the plot of docs/performance.md. Every function runs under Lambda's
-runtime client against the real engine. Rounds are interleaved, so that whatever else the machine does falls on all
-alike, and medians are taken. What is compared is the processor time of the function's own process: ratios hold better
-than milliseconds.
+runtime client against the real engine. Rounds are interleaved, so that other load on the machine affects all alike, and
+medians are taken. The comparison is of CPU time of the function's own process: ratios are steadier than milliseconds.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Start(NamedTuple):
     wall: float
     """Milliseconds."""
     megabytes: float
-    """The most memory."""
+    """Peak memory."""
 
 
 class Call(NamedTuple):
@@ -74,7 +73,7 @@ def start(name: str, contender: Contender) -> Start:
 
 
 def calls(name: str, contender: Contender, runtime: Runtime, count: int) -> Call:
-    """Measure some calls; give the mean."""
+    """Measure some calls, and return the mean."""
     events = [contender.event() for _ in range(count)]
     cpu, wall = runtime.cpu, runtime.wall
     for event in events:
@@ -83,7 +82,7 @@ def calls(name: str, contender: Contender, runtime: Runtime, count: int) -> Call
 
 
 def check(name: str, answer: Any) -> None:  # noqa: ANN401 (JSON)
-    """Stop when a function did not do its work: fast failures are no figures."""
+    """Stop if a function failed: a fast failure is not a result."""
     if answer.get("statusCode", 200) >= 300:
         sys.exit(f"{name}: {answer}")
 
@@ -95,7 +94,7 @@ def median[T: (Start, Call)](rounds: list[T]) -> T:
 
 
 def measure_starts(all_: dict[str, Contender], rounds: int) -> dict[str, Start]:
-    """Measure the starts, of the bare handlers and of the pages one each: the others start alike."""
+    """Measure the starts. One bare handler and one page are enough: the others start alike."""
     names = [name for name in all_ if name.removesuffix(BEFORE) not in {"page of 1,000", "boto3 put", "boto3 query"}]
     measured: dict[str, list[Start]] = {name: [] for name in names}
     for number in range(rounds + 1):
@@ -130,13 +129,13 @@ def label(name: str) -> str:
 
 
 def progress(text: str) -> None:
-    """Show what is being done, in a terminal."""
+    """Show the progress, in a terminal."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def starts_table(all_: dict[str, Contender], starts: dict[str, Start]) -> str:
-    """Write the starts: each as a multiple of the bare handler, as it is shipped and with bytecode."""
+    """Return the table of starts: each as a multiple of the bare handler's, as shipped and with bytecode."""
     plain, compiled = starts["boto3 get"].cpu, starts["boto3 get, bytecode"].cpu
     rows = []
     for name, figures in sorted(starts.items(), key=lambda item: item[1].cpu):
@@ -159,7 +158,7 @@ def starts_table(all_: dict[str, Contender], starts: dict[str, Start]) -> str:
 
 
 def calls_table(measured: dict[str, Call]) -> str:
-    """Write the calls: each as a multiple of the bare handler that does the same."""
+    """Return the table of calls: each as a multiple of the bare handler that does the same."""
     floors = {"POST": "boto3 put", "page of 1,000": "boto3 query"}
     rows = []
     for name, figures in sorted(measured.items(), key=lambda item: item[1].cpu):
@@ -171,7 +170,7 @@ def calls_table(measured: dict[str, Call]) -> str:
 
 
 def plot(title: str, measured: Mapping[str, Start] | Mapping[str, Call], left_out: AbstractSet[str], form: str) -> str:
-    """Draw the processor times, the shortest first; what was measured before is beside what is now."""
+    """Draw the CPU times, shortest first, each with the one before the change, if that was measured."""
     shown = [name for name in measured if not name.endswith(BEFORE) and name not in left_out]
     drawn = []
     for name in sorted(shown, key=lambda name: measured[name].cpu):
@@ -187,7 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=17, help="of starts, and of calls")
     parser.add_argument("--calls", type=int, default=100, help="in a round")
-    parser.add_argument("--before", type=Path, help="another checkout of the project, to measure beside this one")
+    parser.add_argument("--before", type=Path, help="another checkout of the project, to measure too")
     arguments = parser.parse_args()
     with contenders(arguments.before) as all_:
         starts = measure_starts(all_, arguments.rounds)
@@ -197,7 +196,7 @@ def main() -> None:
     print(tables)
     replace_part(ROOT / "docs" / "performance.md", "ladder", tables)
     frameworks = {f"{name}, bytecode" for name in FRAMEWORKS}
-    # The plots are of what is shipped: the peers as a plain `sam build` makes them.
+    # The plots show what is shipped: the peers as a plain `sam build` makes them.
     title = "From the start of a function to its first answer, CPU milliseconds"
     (ROOT / "docs" / "cold-start.svg").write_text(plot(title, starts, frameworks, ",.0f"), encoding="utf-8")
     title = "A call of a function that has started, CPU milliseconds"

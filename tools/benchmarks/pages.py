@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SMALL, LARGE, SHARED = 1, 2, 3
 _ADDRESS: Final = "shared@example.com"
-"""Of each customer of the third group."""
+"""The address of all customers of the third group."""
 _EVERYBODY: Final = "everybody, in no order"
 _TIMES = 9
 
@@ -50,7 +50,7 @@ class Walk(NamedTuple):
 
 
 def new_customer(group_id: int, number: int) -> NewCustomer:
-    """Make a customer of a fixed size, so that every page of a hundred has as many bytes as any other."""
+    """Return a customer of a fixed size, so that all pages of a hundred have the same size."""
     name = "".join(random.choices("abcdefghijklmnopqrstuvwxyz", k=8))
     return {
         "first_name": name.title(),
@@ -62,7 +62,7 @@ def new_customer(group_id: int, number: int) -> NewCustomer:
 
 
 def fill(store: CustomerStore, group_id: int, size: int) -> set[int]:
-    """Create a group, and give its ids."""
+    """Create a group, and return its ids."""
     ids: set[int] = set()
     for start in range(0, size, 100):
         rows = [new_customer(group_id, number) for number in range(start, min(start + 100, size))]
@@ -73,7 +73,7 @@ def fill(store: CustomerStore, group_id: int, size: int) -> set[int]:
 
 
 def walk(read: Callable[[str | None], Page], meter: Meter) -> Walk:
-    """Read a whole listing, page by page, each from the position that it is called with."""
+    """Read a whole listing, page by page. `read` gets the position of each page."""
     ids: list[int] = []
     pages, position, started = 0, None, time.perf_counter()
     meter.take()
@@ -96,7 +96,7 @@ def write_meanwhile(store: CustomerStore, stop: threading.Event) -> None:
             try:
                 store.delete(customer["id"], None)
             except NotFoundError:
-                sys.exit("a customer that was just created is not there")
+                sys.exit("a customer that was just created is missing")
 
 
 class Cost(NamedTuple):
@@ -110,7 +110,7 @@ class Cost(NamedTuple):
 
 
 def page_cost(read: Callable[[], Page], meter: Meter, size: int = 100) -> Cost:
-    """Read a page of so many customers a few times."""
+    """Read a page with this many customers a few times."""
     milliseconds = []
     for _ in range(_TIMES):
         meter.take()
@@ -124,7 +124,7 @@ def page_cost(read: Callable[[], Page], meter: Meter, size: int = 100) -> Cost:
 
 
 def pages_table(costs: Mapping[tuple[int, str], Cost], large: int) -> str:
-    """Write what a page costs in both groups."""
+    """Return a table of what a page costs in both groups."""
     rows = []
     for order in dict.fromkeys(order for _, order in costs):
         small, big = costs[SMALL, order], costs[LARGE, order]
@@ -140,7 +140,7 @@ def _figures(cost: Cost) -> tuple[str, str, str]:
 
 
 def found_table(costs: Mapping[str, Cost], size: int) -> str:
-    """Write what it costs to find customers in the whole table."""
+    """Return a table of what it costs to find customers in the whole table."""
     head = (f"found in a table of {size:,}", "requests", "read units", "ms")
     return table(head, [(name, *_figures(cost)) for name, cost in costs.items()])
 
@@ -160,7 +160,7 @@ def plot(costs: Mapping[tuple[int, str], Cost], large: int) -> str:
 
 
 def main() -> int:
-    """Write both tables down; exit with 1 if a page's cost depends on its group, or a walk is not complete."""
+    """Write the results down. Return 1 if a page's cost depends on its group, or a walk is not complete."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", type=int, default=100_000, help="customers in the large group")
     large = parser.parse_args().large
@@ -169,14 +169,14 @@ def main() -> int:
 
 
 def measure(endpoint: str, large: int) -> int:
-    """Measure on an empty engine. Gives the exit code."""
+    """Measure on an empty engine, and return the exit code."""
     client, writer = (
         boto3.client(
             "dynamodb",
             endpoint_url=endpoint,
             region_name="us-east-1",
             aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 (words that the engine does not check)
+            aws_secret_access_key="local",  # noqa: S106 (placeholders that the engine does not check)
         )
         for _ in range(2)
     )
@@ -222,7 +222,7 @@ def measure(endpoint: str, large: int) -> int:
 
 
 def walks_table(walks: Mapping[str, Walk], there_throughout: AbstractSet[int]) -> tuple[str, bool]:
-    """Write the walks; also say whether each saw every customer once."""
+    """Return a table of the walks, and whether each saw every customer once."""
     rows, complete = [], True
     for sort, done in walks.items():
         seen = [customer_id for customer_id in done.ids if customer_id in there_throughout]

@@ -1,4 +1,4 @@
-"""Writes what was measured into the documents."""
+"""Writes measurements into the documents."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Bar(NamedTuple):
     value: float
     ours: bool
     before: float | None = None
-    """The same before a change, if it was measured beside it."""
+    """The value before a change, if that was measured too."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table in Markdown; all but the first column are figures."""
+    """Return a Markdown table. All columns but the first are figures."""
     lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def replace_part(document: Path, name: str, text: str) -> None:
-    """Put a text between the two comments of a document that have its name."""
+    """Replace the text between the two comments of a document that have a name."""
     before = document.read_text(encoding="utf-8")
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     after, found = pattern.subn(lambda match: f"{match[1]}{text}\n{match[2]}", before)
@@ -41,7 +41,7 @@ def replace_part(document: Path, name: str, text: str) -> None:
 
 
 def bars(title: str, values: Sequence[Bar], form: str = ",.0f") -> str:
-    """Draw horizontal bars as an SVG picture that suits a light and a dark page. Below, paler, is what was before."""
+    """Draw horizontal bars as an SVG picture that suits light and dark pages. Values from before are below, paler."""
     width, step = 560, 26 if all(bar.before is None for bar in values) else 38
     largest = max(max(bar.value, bar.before or 0) for bar in values)
     height = 48 + step * len(values)
@@ -66,7 +66,7 @@ def bars(title: str, values: Sequence[Bar], form: str = ",.0f") -> str:
 
 
 def _bar(top: int, height: int, length: float, colour: str, text: str) -> list[str]:
-    """Draw a bar, and write a text behind it."""
+    """Draw a bar with a text after it."""
     size = ' font-size="11"' if height < 20 else ""
     return [
         f'<rect x="{_LEFT}" y="{top}" width="{length:.1f}" height="{height}" rx="3" fill="{colour}"/>',

@@ -1,7 +1,7 @@
-"""Runs a function as Lambda does: under Lambda's own runtime client, with nothing but its package and its layer.
+"""Runs a function as Lambda does: under Lambda's own runtime client, with only its package and its layer.
 
-The other side of the client, Lambda's runtime API, is a loop over one socket here: what is measured is the function's
-process, by its own processor clock.
+The other side of the client, Lambda's runtime API, is a loop over one socket here. Only the function's process is
+measured, by its own CPU clock.
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
@@ -27,7 +27,7 @@ _ARN: Final = "arn:aws:lambda:us-east-1:123456789012:function:benchmark"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A function as it was built."""
+    """A built function."""
 
     name: str
     handler: str
@@ -37,20 +37,20 @@ class Package:
 
     @property
     def megabytes(self) -> float:
-        """Size on disk, the layer's part included."""
+        """Size on disk, including the layer."""
         files = (file for folder in (self.folder, self.layer) if folder for file in folder.rglob("*"))
         return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
 class Runtime:
-    """A process of a function. Its end is the end of the block.
+    """A process of a function. It ends with the block.
 
     Parameters
     ----------
     package
         The function.
     wrapper
-        A command before Python's, such as a profiler's.
+        A command to put before Python's, such as a profiler's.
     """
 
     def __init__(self, package: Package, wrapper: tuple[str, ...] = ()) -> None:
@@ -61,7 +61,7 @@ class Runtime:
         self._started = time.perf_counter()
         self._process = subprocess.Popen(  # noqa: S603 (the functions measured)
             [*wrapper, sys.executable, "-S", "-m", "awslambdaric", package.handler],
-            # Lambda's file system is read-only: what is not compiled stays so.
+            # Lambda's file system is read-only: bytecode that was not shipped is not saved.
             env={
                 **package.environment,
                 "AWS_ACCESS_KEY_ID": "local",
@@ -88,7 +88,7 @@ class Runtime:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process, and let a profiler write what it has seen."""
+        """End the process, and let a profiler write its results."""
         self._process.terminate()
         self._process.wait()
         if self._connection is not None:
@@ -97,8 +97,8 @@ class Runtime:
 
     @property
     def cpu(self) -> float:
-        """Processor time of the process until now, in milliseconds."""
-        # The clock of another process, as clock_getcpuclockid(3) makes its number.
+        """CPU time of the process so far, in milliseconds."""
+        # The clock of another process, with the number that clock_getcpuclockid(3) would return.
         return time.clock_gettime((~self._process.pid << 3) | 2) * 1000
 
     @property
@@ -108,12 +108,12 @@ class Runtime:
 
     @property
     def peak_megabytes(self) -> float:
-        """The most memory that the process had until now."""
+        """Peak memory of the process so far."""
         status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
     def invoke(self, event: bytes) -> Any:  # noqa: ANN401 (JSON)
-        """Let the function handle an event; it has answered when this returns.
+        """Let the function handle an event, and return its answer.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class Runtime:
         return json.loads(body)
 
     def _request(self) -> tuple[str, bytes]:
-        """Read the next request of the client, which may open a new connection for it."""
+        """Read the client's next request. The client may open a new connection for it."""
         while b"\r\n\r\n" not in self._buffer:
             self._more()
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")

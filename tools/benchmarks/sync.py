@@ -1,7 +1,7 @@
 """A nightly sync of many customers, from the file to the last edited cell: what is counted, and what is written.
 
-`make bench-sync` (ARGS='--rows 2000' for a short run) takes files through the command line, on services of its own.
-After each step it compares counts, customers and events with what they have to be, and stops if one differs.
+`make bench-sync` (ARGS='--rows 2000' for a short run) imports and exports with the command line, on its own services.
+After each step it compares counts, customers and events with what is expected, and stops if one differs.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _ROOT: Final = Path(__file__).parents[2]
 _COMMAND: Final = _ROOT / "customers"
 _GROUPS: Final = 50
 _CHANGED: Final = 100
-"""One row in so many is changed."""
+"""One row in this many is changed."""
 _BY_OTHERS: Final = 10
 _SERVICE_FIELDS: Final = frozenset({"id", "created_at", "updated_at", "version"})
 
 
 class Sync:
-    """A folder with files, and a service that takes them."""
+    """A folder with files, and a service that imports them."""
 
     def __init__(self, folder: Path, data: Path, http: httpx.Client) -> None:
         self._folder = folder
@@ -52,7 +52,7 @@ class Sync:
         self.rows: list[tuple[str, ...]] = []
 
     def import_file(self, what: str, rows: Rows, **expected: int) -> None:
-        """Import rows, and compare the counts and the number of events with what they have to be."""
+        """Import rows, and compare the counts and the number of events with what is expected."""
         file = self._folder / "rows.csv"
         _write(file, rows)
         started = time.monotonic()
@@ -67,7 +67,7 @@ class Sync:
         self._add(what, counts, writes, seconds, len(rows))
 
     def dry_run(self, rows: Rows) -> None:
-        """Look at rows, and see that nothing was written."""
+        """Preview rows, and check that nothing was written."""
         file = self._folder / "rows.csv"
         _write(file, rows)
         started = time.monotonic()
@@ -101,7 +101,7 @@ class Sync:
         self._settle("another client", len(rows))
 
     def write_until(self, over: threading.Event) -> int:
-        """Create and delete customers of a group of their own, and return how many times."""
+        """Create and delete customers of a separate group, and return the number of writes."""
         writes = 0
         body = {"first_name": "A", "last_name": "B", "email": "a@example.com", "group_id": _GROUPS + 1}
         while not over.is_set():
@@ -116,13 +116,13 @@ class Sync:
         print(*self.rows[-1], sep=", ", flush=True)
 
     def _customers(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        # Exit code 1 says that rows were rejected, which the counts show.
+        # Exit code 1 means that rows were rejected, which the counts show too.
         return subprocess.run(  # noqa: S603
             [_COMMAND, *arguments], env=self._environment, stdout=subprocess.PIPE, text=True, check=False
         )
 
     def _interrupt_export(self, file: Path) -> None:
-        """Start an export, and stop it when it has kept its first page."""
+        """Start an export, and stop it when it has saved its first page."""
         command: list[str | Path] = [_COMMAND, "export", "-o", file]
         kept = file.with_name(f".{file.name}.part")
         with subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL) as process:  # noqa: S603
@@ -132,7 +132,7 @@ class Sync:
         _same("an interrupted export ends, and can go on", (process.returncode != 0, kept.exists()), (True, True))
 
     def _events(self) -> int:
-        """Count the events of changes so far, each once."""
+        """Count the change events so far, each once."""
         if not self._events_file.exists():
             return 0
         with self._events_file.open(encoding="utf-8") as lines:
@@ -140,7 +140,7 @@ class Sync:
             return len({event["detail"]["event_id"] for event in found if event["source"] == "customers"})
 
     def _settle(self, what: str, events: int) -> None:
-        """Wait until so many more events are there, and a moment longer, in which there must not come another."""
+        """Wait for this many more events, and a moment longer, to see that no other comes."""
         self._expected += events
         deadline = time.monotonic() + 120
         while self._events() != self._expected and time.monotonic() < deadline:
@@ -151,7 +151,7 @@ class Sync:
 
 def _same(what: str, found: object, wanted: object) -> None:
     if found != wanted:
-        raise SystemExit(f"{what}: {found}, and not {wanted}")
+        raise SystemExit(f"{what}: {found}, not {wanted}")
 
 
 def _write(file: Path, rows: Rows) -> None:
@@ -177,7 +177,7 @@ def _made_up(number: int) -> Rows:
 
 
 def _edited(rows: Rows, name: str) -> Rows:
-    """Return the rows with every hundredth changed."""
+    """Return the rows, with one in a hundred changed."""
     return [{**row, "last_name": f"{name}{index}"} if index % _CHANGED == 0 else row for index, row in enumerate(rows)]
 
 
@@ -225,12 +225,12 @@ def _running(folder: Path, name: str) -> Iterator[Sync]:
 
 
 def run(folder: Path, number: int) -> list[tuple[str, ...]]:
-    """Sync so many customers, and return the rows of the table.
+    """Sync this many customers, and return the rows of the table.
 
     Raises
     ------
     SystemExit
-        What was counted, written or announced is not what it has to be.
+        Something was counted, written or announced that is not as expected.
     """
     with _running(folder, "first") as first:
         exported = _first_service(first, number)
@@ -243,7 +243,7 @@ def run(folder: Path, number: int) -> list[tuple[str, ...]]:
 def main() -> None:
     """Measure, and write the results down."""
     parser = argparse.ArgumentParser(prog="bench-sync", description=__doc__)
-    parser.add_argument("--rows", type=int, default=100_000, help="a multiple of 100 from 1000 (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=100_000, help="a multiple of 100, from 1000 (default: %(default)s)")
     with tempfile.TemporaryDirectory() as folder:
         rows = run(Path(folder), parser.parse_args().rows)
     text = table(("step", "rows", "events", "seconds", "rows a second"), rows)

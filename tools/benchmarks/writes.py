@@ -36,7 +36,7 @@ class Function:
         os.environ.update(dict.fromkeys(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"), endpoint))
         os.environ.update(dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "local"))
         os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
-        # The functions log each request; here it would drown the table.
+        # The functions log each request, which would drown the table here.
         os.environ["AWS_LAMBDA_LOG_LEVEL"] = "ERROR"
         spec = importlib.util.spec_from_file_location(name, function.code / "app.py")
         if spec is None or spec.loader is None:

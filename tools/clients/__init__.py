@@ -1,1 +1,1 @@
-"""Clients that others generate from the published document, tried against the service."""
+"""Clients generated from the published document by other people's generators, tested against the service."""

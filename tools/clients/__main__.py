@@ -29,29 +29,29 @@ changed 42 "2"
 deleted true
 refused 404 /problems/not-found
 """
-"""What every scenario prints: it creates one customer, whose id has more than 31 bits, and a list with a bad row; finds
-the first, changes it with its tag, deletes it, and then asks for it in vain."""
+"""What every scenario prints. It creates one customer, whose id has more than 31 bits, and a list with a bad row. It
+finds the first customer, changes it with its tag, deletes it, and then gets a 404 for it."""
 
 
 class Result(NamedTuple):
-    """What came of a client."""
+    """A client's result."""
 
     client: Client
     outcome: str
-    """`works`; otherwise what it was that did not."""
+    """`works`, or what did not work."""
     output: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Try the clients.
+    """Test the clients.
 
     Returns
     -------
     int
         The exit code: 1 if a client does not work.
     """
-    parser = argparse.ArgumentParser(prog="clients", description="Tries clients that are generated from the document.")
-    parser.add_argument("--only", default="", metavar="TEXT", help="the clients with this in their names or languages")
+    parser = argparse.ArgumentParser(prog="clients", description="Test clients that are generated from the document.")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only clients with this in their name or language")
     options = parser.parse_args(arguments)
     chosen = [client for client in clients() if options.only in f"{client.name} {client.target}"]
     results = []
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def attempt(client: Client, environment: Mapping[str, str]) -> Result:
     """Generate and compile a client, and run its scenario."""
     if missing := client.missing():
-        return Result(client, f"not tried: no {missing} here", "")
+        return Result(client, f"not tested: {missing} is missing", "")
     folder = ROOT / "build/clients" / re.sub(r"\W+", "-", f"{client.name} {client.target}").lower()
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "client").mkdir(parents=True)
@@ -96,7 +96,7 @@ def attempt(client: Client, environment: Mapping[str, str]) -> Result:
                 return Result(client, f"fails at {step}", done.stdout)
     expected = EXPECTED.replace("kept 201 400", "kept none 400") if client.remark else EXPECTED
     if done.stdout.lower() != expected:
-        return Result(client, "answers otherwise", done.stdout)
+        return Result(client, "prints something else", done.stdout)
     return Result(client, "works", "")
 
 
@@ -106,7 +106,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(folder / "client"),
         "MYPYPATH": str(folder / "client"),
-        # All that a module needs is beside it.
+        # Everything that a module needs is beside it.
         "GOPROXY": "off",
         "GOFLAGS": "-mod=mod",
         "GOCACHE": str(ROOT / "build/clients/go"),

@@ -22,7 +22,7 @@ INT64: Final = "openapi-int64.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client, in a folder of its own, which is where the commands are run."""
+    """A client. Its commands run in its own folder."""
 
     name: str
     """The generator."""
@@ -42,7 +42,7 @@ class Client:
     """What a client of its kind cannot do."""
 
     def missing(self) -> str:
-        """Return what this machine lacks to make the client; empty if nothing."""
+        """Return the programs that this machine lacks for the client. Empty if there are none."""
         return ", ".join(Path(program).name for program in self.needs if shutil.which(program) is None)
 
 

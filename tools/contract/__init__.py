@@ -1,1 +1,1 @@
-"""The published contract: what the code and the template promise, as an OpenAPI document and what follows from it."""
+"""The published contract: what the code and the template promise, as an OpenAPI document and pages made from it."""

@@ -1,4 +1,4 @@
-"""`python -m tools.contract`: writes the published contract; with `--check`, says whether it is up to date."""
+"""`python -m tools.contract`: writes the published contract. With `--check`, it says whether it is up to date."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEAD: Final = "# Written by `make openapi` from the code, the template and tool
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes YAML as a person would: no aliases, long texts as blocks."""
+    """Writes YAML as a person would: without aliases, and long texts as blocks."""
 
     def ignore_aliases(self, _data: object) -> bool:
         return True
@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 1 if a file is not up to date, or the words do not fit the facts.
+        The exit code: 1 if a file is out of date, or the words do not match the facts.
     """
-    parser = argparse.ArgumentParser(prog="contract", description="Writes the published contract.")
-    parser.add_argument("--check", action="store_true", help="write nothing, and show what is not up to date")
+    parser = argparse.ArgumentParser(prog="contract", description="Write the published contract.")
+    parser.add_argument("--check", action="store_true", help="write nothing, and show what is out of date")
     options = parser.parse_args(arguments)
     try:
         files = _published()
@@ -75,8 +75,8 @@ def _published() -> dict[Path, str]:
     reference = _DOCS / "api.md"
     document = specification(facts, words)
     files = {
-        # Two forms, because no one suits every generator: with the format, some for TypeScript make a BigInt of each id
-        # and send it as a string; without it, those for Java, Go and others read ids into 32 bits.
+        # Two forms, because neither suits every generator. With the format, some for TypeScript turn each id into a
+        # BigInt and send it as a string. Without it, those for Java, Go and others read ids into 32 bits.
         _DOCS / "openapi.yaml": _yaml(_without(_INT64, document)),
         _DOCS / "openapi-int64.yaml": _yaml(document),
         _DOCS / "problems.md": problems_page(facts, words),
@@ -93,7 +93,7 @@ def _yaml(document: object) -> str:
 
 
 def _without(item: Mapping[str, str], part: Any) -> Any:  # noqa: ANN401 (JSON)
-    """Return a part of a document without an item of its objects."""
+    """Return a part of a document, with an item removed from all its objects."""
     match part:
         case dict():
             kept = ((key, value) for key, value in part.items() if (key, value) not in item.items())

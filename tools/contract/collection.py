@@ -1,4 +1,4 @@
-"""The request collection: every example that succeeds, in the Postman format (v2.1), which most API clients import.
+"""The request collection: every example that succeeds, in Postman's format (v2.1), which most API clients can import.
 
 https://schema.postman.com/collection/json/v2.1.0/draft-07/docs/index.html
 """
@@ -27,7 +27,7 @@ _REMEMBER: Final = (
 
 
 def collection(facts: Facts, words: Words) -> Json:
-    """Return the collection. Run in order, it succeeds, and leaves the customers of the lists behind."""
+    """Return the collection. Run in order, all requests succeed. The customers of the lists are left behind."""
     operations = sorted(facts.operations, key=lambda operation: (_ORDER.index(operation.method), operation.path))
     return {
         "info": {
@@ -68,7 +68,7 @@ def _item(operation: Operation, example: Example, words: Words) -> Json:
     # A PUT creates only the first time.
     statuses = [200, 201] if operation.method == "PUT" else [status]
     check = f"pm.test('answers {status}', () => pm.expect(pm.response.code).to.be.oneOf({statuses}));"
-    # A tag is that of the previous response.
+    # A tag comes from the previous response.
     headers = [{"key": key, "value": "{{etag}}"} for key in example.headers]
     request: Json = {
         "method": operation.method,

@@ -1,7 +1,7 @@
 """What the code and the template say about the API, so that no fact is written down twice.
 
-The endpoints show what they read and return: each handles the examples' requests, with a request that records what is
-read from it, and a store that holds one customer.
+The endpoints show what they read and return: each handles the examples' requests, with a request object that records
+what is read from it, and a store that holds one customer.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ PATH_PARAMETERS: Final = {"customer_id": CUSTOMER_ID, "group_id": GROUP_ID, "ext
 
 _TAG: Final = r'(W/)?"[!#-~]*"'
 _TAGS: Final = {"type": "string", "pattern": rf"^(\*|{_TAG}(, *{_TAG})*)$"}
-"""What If-Match and If-None-Match are written like (RFC 9110, section 13.1). More white space is read, too. Without an
-example, which pages to try an API fill in and send.
+"""The form of If-Match and If-None-Match (RFC 9110, section 13.1). More white space is accepted too. There is no
+example, because pages for trying out an API would fill it in and send it.
 """
 
 # In the order in which a reader needs them.
 _METHODS: Final = ("POST", "GET", "PUT", "PATCH", "DELETE")
-# Gateway responses to what is not a call of an operation: the route or its method does not exist.
+# Gateway responses when there is no operation: the route or its method does not exist.
 _NO_OPERATION: Final = frozenset({"INVALID_SIGNATURE", "MISSING_AUTHENTICATION_TOKEN", "RESOURCE_NOT_FOUND"})
 # Gateway responses to a body, which only some operations have.
 _OF_A_BODY: Final = frozenset({"BAD_REQUEST_BODY", "REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"})
@@ -89,7 +89,7 @@ class Asked:
     headers: dict[str, Json] = field(default_factory=dict)
     """Schemas of the headers, by name."""
     media_types: tuple[str, ...] = ()
-    """Media types of the body; empty if none was read."""
+    """Media types of the body. Empty if none was read."""
     problems: dict[tuple[int, str], Answer] = field(default_factory=dict)
     """The errors that this may cause, by status and detail."""
 
@@ -112,7 +112,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything."""
+    """All facts."""
 
     version: str
     operations: Sequence[Operation]
@@ -182,7 +182,7 @@ class _RecordingRequest(http.Request):
         return super().external_id_in_path()
 
     def expected_existence(self) -> bool | None:
-        # No enumeration: its only value would be filled in, too.
+        # Not an enumeration: its only value would be filled in too.
         self._asked.headers["If-None-Match"] = {"type": "string", "pattern": r"^\*$"}
         return super().expected_existence()
 
@@ -203,7 +203,7 @@ class _RecordingRequest(http.Request):
 
 
 def read_facts(examples: Mapping[str, Mapping[str, Any]]) -> Facts:
-    """Ask the code and the template.
+    """Read the facts from the code and the template.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def read_facts(examples: Mapping[str, Mapping[str, Any]]) -> Facts:
     (scheme,) = stack.api.authorizers
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     gateway = _gateway_answers(stack)
-    # HEAD is GET without the body, and no operation of its own.
+    # HEAD is GET without the body, and not an operation of its own.
     routes = [route for route in stack.api.routes if route.method != "HEAD"]
     operations = [_operation(stack, route, gateway, examples) for route in routes]
     return Facts(
@@ -231,7 +231,7 @@ def read_facts(examples: Mapping[str, Mapping[str, Any]]) -> Facts:
 
 
 def _become_a_function(stack: Stack) -> None:
-    # The endpoints make their clients when they are imported. No call is ever made.
+    # The endpoints create their clients when they are imported. They never make a call.
     os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="none", AWS_SECRET_ACCESS_KEY="none")  # noqa: S106
     logs.logger.setLevel("CRITICAL")
     for function in stack.functions.values():
@@ -349,7 +349,7 @@ def _schemas() -> dict[str, Json]:
         },
         "Customer": {
             "type": "object",
-            # A client has no use for the rules of what the service returns, and cannot apply them all.
+            # Clients do not need the rules for what the service returns, and cannot apply them all.
             "properties": _without_patterns(stored["properties"]),
             "required": [name for name in stored["properties"] if name not in not_always],
             "additionalProperties": True,
@@ -380,7 +380,7 @@ def _object(properties: Mapping[str, Json]) -> Json:
 
 
 def _with_entries(schema: Json) -> Json:
-    """Return a schema whose entries are described in a way that generators of clients understand."""
+    """Return a schema whose entries are described in a way that client generators understand."""
     if "patternProperties" not in schema:
         return schema
     ((pattern, value),) = schema["patternProperties"].items()
@@ -389,7 +389,7 @@ def _with_entries(schema: Json) -> Json:
 
 
 def _json_schema(declared: type) -> Json:
-    """Return the JSON Schema of a declaration, without the titles that pydantic makes of the names."""
+    """Return the JSON Schema of a declaration, without the titles that pydantic makes from the names."""
     schema = TypeAdapter(declared).json_schema()
     properties = {
         name: _with_entries({key: value for key, value in property_.items() if key != "title"})

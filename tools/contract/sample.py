@@ -1,4 +1,4 @@
-"""The customers of the examples: a store that holds one, and gives out fixed ids and times."""
+"""The customers of the examples: a store that holds one, and returns fixed ids and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: the facts, in their words."""
+"""The OpenAPI document, made of the facts and the words for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _JSON: Final = "application/json"
 _KEPT: Final = frozenset({201, 207, 400, 409, 413, 415})
 _REPLAYED: Final = ("Idempotency-Replayed",)
 UNSPOKEN: Final = frozenset({"Content-Type", "Cache-Control", "X-Content-Type-Options"})
-"""What every response has, and no client needs to know."""
+"""Headers that every response has, and that no client needs to know about."""
 _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
     "Accept-Encoding": ({"type": "string", "enum": ["identity"]}, "identity"),
     "ETag": ({"type": "string", "pattern": '^"[1-9][0-9]*"$'}, '"1"'),
@@ -36,11 +36,11 @@ _HEADERS: Final[Mapping[str, tuple[Json, str]]] = {
     "WWW-Authenticate": ({"type": "string"}, "Bearer"),
     "X-Request-Id": ({"type": "string", "format": "uuid"}, REQUEST_ID),
 }
-"""Their forms, with an example."""
+"""Their schemas, with an example."""
 
 
 _PROBLEM_SCHEMAS: Final = {"invalid-request": "InvalidRequest", "external-id-taken": "Conflict"}
-"""Of problems that have more members than the others."""
+"""The schemas of problems that have more members than the others."""
 
 _DECLARED: Final = frozenset({"CustomerInput", "Changes", "Customer"})
 """Schemas whose properties are described where they are declared, in `customers.customer`."""
@@ -342,7 +342,7 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
             {"token_id", "import_id", "row"},
         ),
         "FieldChange": ({"from": {}, "to": {}}, set()),
-        # No `const`: generators make an enumeration of strings of it.
+        # No `const`: generators turn it into an enumeration of strings.
         "Deleted": ({"id": identifier, "deleted": {"type": "boolean"}}, set()),
         "DryRun": ({"valid": {"type": "boolean"}, "count": index}, set()),
         "RowResults": ({"results": {"type": "array", "items": _one_of(["RowResult"])}}, set()),
@@ -350,7 +350,7 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
         "RowRefused": ({"index": index, "status": {"type": "integer", "enum": [400, 409]}, "errors": errors}, set()),
         "Problem": (problem, set()),
         "InvalidRequest": ({**problem, "errors": errors}, {"errors"}),
-        # Also what a request with an Idempotency-Key that is still running is answered.
+        # Also the answer while a request with the same Idempotency-Key is still running.
         "Conflict": ({**problem, "customer_id": identifier, "errors": errors}, {"customer_id", "errors"}),
         "FieldError": (
             {
@@ -373,7 +373,7 @@ def _schemas(facts: Facts, words: Words, codes: str) -> dict[str, Json]:
             "type": "object",
             "properties": properties,
             "required": [key for key in properties if key not in optional],
-            # Clients are to accept the fields that are added later.
+            # Clients must accept fields that are added later.
             "additionalProperties": True,
         }
     for name, names in words.get("unions").items():

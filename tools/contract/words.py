@@ -1,4 +1,4 @@
-"""The prose of the contract, which must fit the facts in both directions."""
+"""The prose of the contract, which must match the facts in both directions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ FILE: Final = Path(__file__).with_name("words.yaml")
 
 
 class WordsError(Exception):
-    """The words and the facts do not fit. The text says where."""
+    """The words and the facts do not match. The text says where."""
 
 
 class Words:
-    """`words.yaml`, which keeps account of what was used."""
+    """The content of `words.yaml`. It keeps track of what was used."""
 
     def __init__(self) -> None:
         self._words: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -28,9 +28,9 @@ class Words:
         Parameters
         ----------
         path
-            Where they stand.
+            Where they are in the file.
         values
-            Facts to be put in their place in the words, as `{name}`.
+            Facts that replace `{name}` in the words.
         """
         found = self.get(*path)
         if not isinstance(found, str):
@@ -41,7 +41,7 @@ class Words:
         return found.strip()
 
     def get(self, *path: str | int) -> Any:  # noqa: ANN401 - a part of the file
-        """Return a part of the file; None if there is none."""
+        """Return a part of the file. None if there is none."""
         part: Any = self._words
         for step in path:
             part = part.get(step) if isinstance(part, dict) else None
@@ -66,7 +66,7 @@ class Words:
         Raises
         ------
         WordsError
-            With everything that does not fit.
+            It lists everything that does not match.
         """
         amiss = [f"words.yaml has no words for {place}" for place in dict.fromkeys(self._missing)]
         amiss += [f"words.yaml has words that are not used: {_place(path)}" for path in self._unused]

@@ -1,6 +1,6 @@
-"""`make load`: call a stack at a rate, and say how long each endpoint took.
+"""`make load`: call a stack at a rate, and show how long each endpoint took.
 
-It runs in an environment of its own, with Locust, which sends the calls and draws the report.
+It runs in its own environment, with Locust, which sends the calls and draws the report.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 REPORT: Final = Path("build") / "load" / "report.html"
 _TELL_SECONDS: Final = 10
-# The token stands before `make`, and so is in no argument.
+# The token stands before `make`, so that it is not in an argument.
 _USAGE: Final = "usage: TOKEN=$(cat .local/token) make load URL=http://127.0.0.1:3000 RATE=10 SECONDS=60 CONNECTIONS=20"
 
 
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if every call was answered as it should be and nothing was left behind; 2 if the options are refused.
+        0 if every call was answered as expected and nothing was left behind, otherwise 1. 2 for refused options.
     """
     parser = argparse.ArgumentParser(prog="make load", description=__doc__)
-    parser.add_argument("--url", default="", help="the API, as `ApiUrl` of the stack's outputs")
+    parser.add_argument("--url", default="", help="the API's address: `ApiUrl` in the stack's outputs")
     parser.add_argument("--rate", type=float, default=10, help="calls a second")
     parser.add_argument("--seconds", type=int, default=60, help="how long")
-    parser.add_argument("--connections", type=int, default=20, help="at most so many at once")
+    parser.add_argument("--connections", type=int, default=20, help="the most connections at once")
     options = parser.parse_args(arguments)
     try:
         # Not an option: other users of this machine can read those.
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(asked: Plan) -> int:
-    # Late, so that a refusal is immediate.
+    # Imported late, so that a refusal is immediate.
     import gevent  # noqa: PLC0415
     import locust.stats  # noqa: PLC0415
     from locust import constant_throughput  # noqa: PLC0415
@@ -116,7 +116,7 @@ def _run(asked: Plan) -> int:
         print(f"{error.name}: {error.occurrences:,} × {error.error}")
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(get_html_report(environment, show_download_link=False), encoding="utf-8")
-    print(f"\nwith graphs: {REPORT}")
+    print(f"\nreport with graphs: {REPORT}")
     if run.left:
         print(f"error: up to {run.left} customers may be left, all in group {run.group}", file=sys.stderr)
     return 1 if errors or run.left else 0

@@ -40,12 +40,12 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long it has been going on."""
+        """Seconds since it started."""
         return time.monotonic() - self.started
 
     @property
     def over(self) -> bool:
-        """Whether no call may be sent any more."""
+        """Whether no more calls may be sent."""
         return self._stopped or self.sent >= self.plan.calls or self.seconds >= self.plan.seconds
 
     def stop(self) -> None:
@@ -58,29 +58,29 @@ class Run:
         Raises
         ------
         StopUser
-            None is left, so the connection cleans up and ends. Locust must not end it: it would kill its greenlet,
-            whose next call, to clean up, then waits for its own socket for ever.
+            None is left, so the connection cleans up and ends. Locust must not end it: it would kill its greenlet, and
+            the next call, which cleans up, would wait for its own socket for ever.
         """
         if self.over:
             raise StopUser
         self.sent += 1
 
 
-class Connection(FastHttpUser):  # type: ignore[misc]  # Locust is in an environment of its own
-    """Sends one call after the other, each when its time has come and the one before it was answered."""
+class Connection(FastHttpUser):  # type: ignore[misc]  # Locust is in its own environment
+    """Sends one call after another, each when it is due and the one before it was answered."""
 
     run_: ClassVar[Run]
     _next: Call
-    # Locust would accept any certificate, and follow a redirection with the token to anywhere.
+    # By default, Locust accepts any certificate, and follows redirects with the token to anywhere.
     insecure = False
     max_redirects = 0
     concurrency = 1
     connection_timeout = 10
-    # Longer than the gateway waits (29 seconds): its 504 is an answer.
+    # Longer than the gateway waits (29 seconds), because its 504 is an answer.
     network_timeout = 40
 
     def on_start(self) -> None:
-        """Begin at any time within the first interval, so that the connections take turns."""
+        """Begin at a random time within the first interval, so that the connections take turns."""
         self._begin()
         gevent.sleep(random.uniform(0, 1 / self.run_.plan.rate_of_a_connection))
 

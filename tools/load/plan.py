@@ -10,13 +10,13 @@ MOST_CALLS_A_SECOND: Final = 500
 MOST_SECONDS: Final = 3_600
 MOST_CONNECTIONS: Final = 100
 MOST_CALLS: Final = 300_000
-"""In one run: on AWS, these cost some dollars."""
+"""In one run. On AWS, they cost a few dollars."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _TOKEN: Final = re.compile(r"cust_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}")
 
 
 class RefusedError(Exception):
-    """The plan is absurd, or is a mistake. The text says why, to the person who typed it."""
+    """The plan is absurd, or a mistake. The text tells the person who typed it why."""
 
 
 class Plan(NamedTuple):
@@ -32,14 +32,14 @@ class Plan(NamedTuple):
 
     @property
     def calls(self) -> int:
-        """Return how many calls are sent at most, cleaning up at the end aside."""
+        """Return the most calls that are sent, apart from cleaning up at the end."""
         return int(self.rate * self.seconds)
 
     @property
     def calls_to_clean_up(self) -> int:
-        """Return how many calls at most delete what the connections have at the end: two customers each.
+        """Return the most calls needed to delete what the connections leave at the end: two customers each.
 
-        It takes a call to find one whose creation was not answered, and one to delete it.
+        It takes one call to find a customer whose creation was not answered, and one to delete it.
         """
         return 4 * self.connections
 
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
         return self.rate / self.connections
 
     def announcement(self) -> str:
-        """Return what whoever starts it should know before it starts."""
+        """Return what people should know before it starts."""
         return (
             f"{self.url}\n"
             f"{self.calls:,} calls at most: {self.rate:g} a second for {self.seconds} s, "
@@ -79,23 +79,21 @@ def plan(url: str, token: str, rate: float, seconds: int, connections: int) -> P
     Raises
     ------
     RefusedError
-        It is not done.
+        The plan is refused.
     """
     _check_address(url)
     if not _TOKEN.fullmatch(token):
-        raise RefusedError("TOKEN is no token of this API: it begins with cust_. `./customers token create` makes one.")
+        raise RefusedError("TOKEN is not a token of this API: these begin with cust_. See ./customers token create.")
     for name, value, most in (
         ("RATE", rate, MOST_CALLS_A_SECOND),
         ("SECONDS", seconds, MOST_SECONDS),
         ("CONNECTIONS", connections, MOST_CONNECTIONS),
     ):
         if not 1 <= value <= most:
-            raise RefusedError(f"{name}={value:g} is not from 1 to {most:,}.")
+            raise RefusedError(f"{name}={value:g}: it must be from 1 to {most:,}.")
     checked = Plan(url.rstrip("/"), token, rate, seconds, min(connections, int(rate)))
     if checked.calls > MOST_CALLS:
-        raise RefusedError(
-            f"RATE × SECONDS is {checked.calls:,} calls. More than {MOST_CALLS:,} are not sent in one run."
-        )
+        raise RefusedError(f"RATE × SECONDS is {checked.calls:,} calls. One run can send at most {MOST_CALLS:,}.")
     return checked
 
 
@@ -110,6 +108,6 @@ def _check_address(url: str) -> None:
     if parts.username is not None:
         raise RefusedError("URL must not contain a password.")
     if parts.scheme == "http" and host not in _LOOPBACK:
-        raise RefusedError(f"URL={url} is not encrypted: everyone on the way could read the token. Use https.")
+        raise RefusedError(f"URL={url} is not encrypted: anyone on the way could read the token. Use https.")
     if "/api/customers" in parts.path:
         raise RefusedError(f"URL={url} is a path of the API. Leave out /api/customers and what follows.")

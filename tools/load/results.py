@@ -9,17 +9,17 @@ if TYPE_CHECKING:
 
 
 class Measured(NamedTuple):
-    """What was measured of an endpoint."""
+    """What was measured for an endpoint."""
 
     endpoint: str
     calls: int
     errors: int
     milliseconds: tuple[float, float, float, float]
-    """The 50th, 95th and 99th percentile, and the most."""
+    """The 50th, 95th and 99th percentile, and the maximum."""
 
 
 def table(measured: Iterable[Measured]) -> str:
-    """Return a Markdown table: it reads well in a terminal, and can be pasted into a page."""
+    """Return a Markdown table, which reads well in a terminal and can be pasted into a page."""
     head = ("endpoint", "calls", "errors", "p50 ms", "p95 ms", "p99 ms", "max ms")
     rows = [
         (each.endpoint, f"{each.calls:,}", f"{each.errors:,}", *(f"{value:,.0f}" for value in each.milliseconds))

@@ -1,6 +1,6 @@
 """What a connection of the load test does: the life of two customers, again and again, with a call to each endpoint.
 
-It knows nothing of what sends the calls, so the tests run it with another client.
+It does not know what sends the calls, so the tests can run it with another client.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ COLLECTION: Final = "/api/customers/"
 _OK: Final = frozenset({HTTPStatus.OK})
 _CREATED: Final = frozenset({HTTPStatus.CREATED})
 _GROUPS: Final = 2**52
-"""A group's number is drawn below it, so nobody else has it."""
+"""A group's number is drawn from so many that nobody else has it."""
 _PAGE: Final = 100
 """Customers on a page."""
 
 
 class Call(NamedTuple):
-    """A call, and the statuses that are right."""
+    """A call, and the statuses that are expected."""
 
     endpoint: str
     """Its name in the results."""
@@ -34,7 +34,7 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back: status 0 and no body if nothing did, or something that is not JSON."""
+    """What came back. Status 0 and no body if nothing did, or if it was not JSON."""
 
     status: int
     body: Any = None
@@ -60,9 +60,9 @@ class Life:
         self._left: set[int] = set()
 
     def calls(self) -> Calls:
-        """Give one call after the other, and take the answer to each. A life ends early if a creation fails.
+        """Yield one call after another, and receive the answer to each. A life ends early if a creation fails.
 
-        What is left then is deleted, by calls like the others.
+        Whatever is left then is deleted by further calls.
         """
         yield from self._live()
         yield from self.clean_up()
@@ -88,10 +88,10 @@ class Life:
             yield from self._delete(other.body["id"])
 
     def clean_up(self) -> Calls:
-        """Delete what the life has left, whatever became of it. Nothing is left of one that came to its end."""
+        """Delete what the life has left, however it ended. A complete life leaves nothing."""
         if "post" in self._in_doubt:
             found = yield self._find()
-            # The index is a moment behind: that nobody is in it does not prove that nobody is there.
+            # The index is a moment behind: a customer may exist without being in it.
             if found.status == HTTPStatus.OK and found.body["customers"]:
                 self._in_doubt.discard("post")
                 self._left.update(each["id"] for each in found.body["customers"])
@@ -133,7 +133,7 @@ class Life:
         answer = yield call
         if answer.status == HTTPStatus.CREATED:
             self._left.add(answer.body["id"])
-        # Without an answer, or with a 5xx, the customer may be there all the same.
+        # Without an answer, or with a 5xx, the customer may still have been created.
         elif not HTTPStatus.OK <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             self._in_doubt.add(kind)
         return answer if answer.status == HTTPStatus.CREATED else None

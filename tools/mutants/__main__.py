@@ -1,6 +1,7 @@
-"""`make mutants`: mutate the layer and the functions with mutmut, and say how many mutants the tests notice.
+"""`make mutants`: mutate the layer and the functions with mutmut, and show how many mutants the tests notice.
 
-A random sample, the same for the same seed and code. Survivors are shown; `accepted.toml` says why some are right.
+It tests a random sample, the same for the same seed and code, and shows survivors. `accepted.toml` says which may
+survive, and why.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 _COPY: Final = ROOT / "build" / "mutants"
 _MUTMUT: Final = (sys.executable, "-c", "from mutmut.__main__ import cli; cli()")
 _FIRST: Final = "customers.tokens.x__checksum__mutmut_1"
-"""Any mutant: to test one, mutmut makes them all, and measures the tests."""
+"""Any mutant: to test one, mutmut makes all of them, and measures the tests."""
 _STATUSES: Final = {1: "noticed", 0: "survived", 33: "without a test", **dict.fromkeys((-24, 24, 152), "endless")}
-"""What mutmut's exit codes mean: pytest's, of no test, of SIGXCPU. Others say that the tests could not run."""
+"""What mutmut's exit codes mean: pytest's, that of no test, and SIGXCPU's. With others, the tests could not run."""
 _NOTICED: Final = frozenset({"noticed", "endless"})
 _WANTED: Final = 0.9
-_MEMORY: Final = 4 * 1024**3
-"""Bytes of a process: a loop without an end that keeps what it makes must not take all of the machine's."""
+_MEMORY: Final = 10 * 1024**3
+"""Bytes for a process: an endless loop must not use up the machine's memory."""
 
 
 def main() -> int:
@@ -43,7 +44,7 @@ def main() -> int:
     int
         The exit code: 1 if too few are noticed, or a survivor has no reason.
     """
-    parser = argparse.ArgumentParser(prog="mutants", description="Counts how many small faults the tests notice.")
+    parser = argparse.ArgumentParser(prog="mutants", description="Count how many small faults the tests notice.")
     parser.add_argument("--sample", type=int, default=500, help="how many mutants to test (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=16, help="which ones (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=120, help="when to stop (default: %(default)s)")
@@ -57,7 +58,7 @@ def main() -> int:
     if not options.keep:
         print("copying the project", flush=True)
         make_copy(_COPY)
-        print("making the mutants, and measuring the tests (minutes)", flush=True)
+        print("making the mutants, and measuring the tests (takes minutes)", flush=True)
         _mutmut("run", "--max-children", "1", _FIRST, ends=ends)
     known = [name for name in sorted(_results()) if any(fnmatch.fnmatch(name, one) for one in options.function)]
     sample = random.Random(options.seed).sample(known, min(options.sample, len(known)))  # noqa: S311 (no secret)
@@ -67,12 +68,12 @@ def main() -> int:
 
 
 def _mutmut(*arguments: str, ends: float) -> None:
-    """Run mutmut with its progress on the terminal, and stop it when the time is over."""
+    """Run mutmut with its progress on the terminal, and stop it when the time is up."""
     with subprocess.Popen([*_MUTMUT, *arguments], cwd=_COPY) as process:
         try:
             process.wait(max(0, ends - time.monotonic()))
         except subprocess.TimeoutExpired:
-            print("\nthe time is over", flush=True)
+            print("\nthe time is up", flush=True)
             process.terminate()
             return
     if process.returncode:
@@ -84,7 +85,7 @@ def _output(*arguments: str) -> str:
 
 
 def _results() -> dict[str, str]:
-    """Return what became of each mutant; an empty text for one that was not tested."""
+    """Return the result of each mutant. Empty for one that was not tested."""
     found: dict[str, str] = {}
     for file in sorted((_COPY / "mutants").rglob("*.meta")):
         codes: dict[str, int | None] = json.loads(file.read_text(encoding="utf-8"))["exit_code_by_key"]

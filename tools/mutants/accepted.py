@@ -1,4 +1,4 @@
-"""Mutants that survive, and why that is right."""
+"""Mutants that may survive, and why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Survivor(NamedTuple):
     """A mutant that no test noticed."""
 
     name: str
-    """As mutmut knows it."""
+    """As mutmut names it."""
     change: str
     """The lines that it changes: `old → new`."""
 
@@ -27,9 +27,9 @@ class Survivor(NamedTuple):
 
 class _Accepted(NamedTuple):
     function: str
-    """A pattern of functions, as in the shell."""
+    """A pattern for functions, as in the shell."""
     change: str
-    """A regular expression of changes."""
+    """A regular expression for changes."""
     reason: str
 
     def fits(self, survivor: Survivor) -> bool:
@@ -44,7 +44,7 @@ class AcceptedSurvivors:
         self._entries = [_Accepted(**entry) for entry in entries]
 
     def reason(self, survivor: Survivor) -> str | None:
-        """Return why a mutant may survive; None if nobody has said so."""
+        """Return why a mutant may survive. None if no reason is given."""
         return next((accepted.reason for accepted in self._entries if accepted.fits(survivor)), None)
 
 

@@ -14,15 +14,15 @@ _DECORATED: Final = re.compile(r"^@(endpoint|consumer)\ndef lambda_handler\((.*?
 
 
 def make_copy(folder: Path) -> None:
-    """Copy what git knows and what is new, in the form that mutmut needs.
+    """Copy the files that git knows and new ones, in the form that mutmut needs.
 
-    - The layer lies in `src`, because mutmut derives a module's name from its path.
+    - The layer is in `src`, because mutmut derives a module's name from its path.
     - A handler is decorated after its definition, because mutmut leaves decorated functions as they are.
 
     Parameters
     ----------
     folder
-        Where to; what is there is deleted.
+        Where to put the copy. What is there is deleted.
     """
     shutil.rmtree(folder, ignore_errors=True)
     listed = subprocess.run(
@@ -33,7 +33,7 @@ def make_copy(folder: Path) -> None:
         text=True,
     ).stdout
     for name in filter(None, listed.split("\0")):
-        # What is deleted and not committed is still listed.
+        # Files are listed until their deletion is committed.
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)

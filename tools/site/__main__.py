@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PYTHON: Final = ".venv/site/bin/python"
-"""Sphinx has an environment of its own."""
+"""Sphinx has its own environment."""
 
 
 class SphinxError(Exception):
@@ -25,16 +25,16 @@ class SphinxError(Exception):
 
 
 def build(root: Path, folder: Path, api: str | None) -> None:
-    """Build the site, and put it in the place of what the folder had.
+    """Build the site, and replace the folder with it.
 
     Parameters
     ----------
     root
         The project.
     folder
-        Where to.
+        Where to put it.
     api
-        The address that the reference page calls; None for where the page itself comes from.
+        The address that the reference page calls. None for the page's own address.
 
     Raises
     ------
@@ -66,11 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, or 1 if a document has something wrong.
+        The exit code: 0, or 1 if something is wrong with a document.
     """
-    parser = argparse.ArgumentParser(prog="tools.site", description="Builds the documents into a site.")
+    parser = argparse.ArgumentParser(prog="tools.site", description="Build a site from the documents.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--api", metavar="URL", help="where the API answers, as the stack's output ApiUrl")
+    parser.add_argument("--api", metavar="URL", help="the API's address: the stack's output ApiUrl")
     options = parser.parse_args(arguments)
     try:
         build(Path.cwd(), options.folder, options.api)

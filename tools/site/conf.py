@@ -1,4 +1,4 @@
-"""What Sphinx builds the site by: https://www.sphinx-doc.org/en/master/usage/configuration.html."""
+"""How Sphinx builds the site: https://www.sphinx-doc.org/en/master/usage/configuration.html."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _HERE: Final = Path(__file__).parent
 project = "Customers API"
 root_doc = "index"
 extensions = ["myst_parser"]
-# Code of whatever names: what is shown is what was typed.
+# Show text exactly as it was typed.
 smartquotes = False
-# The guides show outputs in part, which is no JSON.
+# The guides show parts of outputs, which are not valid JSON.
 suppress_warnings = ["misc.highlighting_failure"]
 
-# Links to headings, as GitHub has them.
+# Links to headings, as on GitHub.
 myst_heading_anchors = 4
-# For the pictures of light and dark.
+# For pictures with a light and a dark version.
 myst_enable_extensions = ["attrs_inline"]
 
 html_theme = "furo"

@@ -1,7 +1,7 @@
 """Lays the documents out as the pages of the site.
 
-On GitHub a link may lead to any file of the project; the site has only the documents and what lies beside them. So a
-link to one of these gets the address that it has on the site, and a link to anything else becomes the name of the file.
+On GitHub a link may lead to any file of the project. The site has only the documents and the files beside them. So a
+link to one of these gets its address on the site, and a link to anything else becomes the name of the file.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class BrokenLinkError(Exception):
 
 
 def lay_out(root: Path, folder: Path) -> None:
-    """Write the pages, and the files that they show, as the site has them.
+    """Write the pages, and the files that they show, in the form that the site needs.
 
     Parameters
     ----------
     root
         The project.
     folder
-        Where to.
+        Where to write them.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def page(root: Path, source: PurePosixPath) -> str:
         return f"[{text}]({os.path.relpath(_place(target), _place(source).parent)}{hash_}{anchor})"
 
     text = (root / source).read_text(encoding="utf-8")
-    # The theme shows the picture that goes with the look that the reader has chosen.
+    # The theme shows the picture that matches the reader's light or dark mode.
     text = _PICTURE.sub(r"![\g<alt>](\g<light>){.only-light}\n![\g<alt>](\g<dark>){.only-dark}", text)
     text = _LINK.sub(moved, text)
     return _DIAGRAM.sub(lambda match: f'<pre class="mermaid">\n{escape(match[1])}</pre>', text)
@@ -125,7 +125,7 @@ def _is_published(root: Path, name: PurePosixPath) -> bool:
 
 
 def _place(source: PurePosixPath) -> PurePosixPath:
-    """Return where the site has a file."""
+    """Return a file's place on the site."""
     beside = next((folder for folder in (_DOCS, _GITHUB) if source.is_relative_to(folder)), PurePosixPath())
     name = source.relative_to(beside)
     return name.with_name("index.md") if name.name == "README.md" else name
@@ -136,7 +136,7 @@ def _named(entry: str | dict[str, str]) -> tuple[str, str | None]:
 
 
 def _part(caption: str, entries: list[str | dict[str, str]]) -> str:
-    """Return a part of the sidebar as MyST has it."""
+    """Return a part of the sidebar in MyST's syntax."""
     lines = []
     for entry, name in map(_named, entries):
         address = f"/{REFERENCE}/index" if entry == REFERENCE else f"/{_place(PurePosixPath(entry)).with_suffix('')}"
@@ -154,7 +154,7 @@ def _toctree(lines: list[str], options: str) -> str:
 
 
 def _operations(root: Path) -> str:
-    """Return the page that the search finds the reference by; the reference then takes its place."""
+    """Return a page through which the search finds the reference. The reference then replaces it."""
     document = yaml.safe_load((root / "docs/openapi.yaml").read_text(encoding="utf-8"))
     return "\n".join(["# API reference", "", *_summaries(document["paths"]), ""])
 

@@ -24,7 +24,7 @@ _DOCUMENT: Final = Path("docs/reliability.md")
 
 
 def _table(cells: Iterable[tuple[str, Fault, bool, Cell]], what: str) -> tuple[str, bool]:
-    """Return a table of all cells, a line for each kind and each of always and one in three."""
+    """Return a table of all cells, with a line for each kind when all calls fail, and one when a third do."""
     lines: dict[tuple[str, bool], dict[Fault, Cell]] = {}
     for name, fault, always, cell in cells:
         lines.setdefault((name, always), {})[fault] = cell
@@ -51,7 +51,7 @@ def _table(cells: Iterable[tuple[str, Fault, bool, Cell]], what: str) -> tuple[s
 
 
 def _answers(cell: Cell) -> str:
-    """Return the answers of a cell and how long the longest took; of an import, how many of them came out right."""
+    """Return a cell's answers and the time of the slowest. For imports, return how many were right."""
     if not cell.statuses:
         return f"{sum(not any(verdict) for verdict in cell.verdicts)} right"
     statuses = ", ".join(f"{number} × {status}" for status, number in sorted(cell.statuses.items()))
@@ -96,10 +96,10 @@ _PARTS: Final = {
 
 
 def main() -> int:
-    """Run the parts; exit with 1 if anything was wrong, lost or doubled."""
+    """Run the parts. Return 1 if anything was wrong, lost or doubled."""
     parser = argparse.ArgumentParser(prog="reliability", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*_PARTS, "history", "keys", []], help="all if none is named")
-    parser.add_argument("--seconds", type=float, default=300.0, help="of history, with each kind of fault")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of the history, with each kind of fault")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of random choices")
     options = parser.parse_args()
     parts: dict[str, Callable[[], tuple[str, bool]]] = {

@@ -1,4 +1,4 @@
-"""Requests that nobody should send: none may be answered by 5xx, leave a stack trace in a log, or grow a process."""
+"""Requests that nobody should send: none may cause a 5xx, leave a stack trace in a log, or make a process grow."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _TEXTS: Final = (
 _NUMBERS: Final = (0, -1, 1, 1.5, 1e308, 2**53, 2**53 - 1, 2**63, 10**400, -(2**63), True, None, 150, 151)
 _TRACE: Final = re.compile(r'Traceback|File "|"(?:stack_trace|exception)"|\.py", line')
 _WARM: Final = 0.2
-"""Share of the requests after which every process has the size that it keeps."""
+"""Share of the requests after which no process should grow any more."""
 
 
 class Requests:
-    """Makes requests up."""
+    """Makes up requests."""
 
     def __init__(self, seed: int, token: str, ids: list[int]) -> None:
         self._random = random.Random(seed)
@@ -44,7 +44,7 @@ class Requests:
         self._ids = ids
 
     def next(self) -> tuple[str, str, dict[str, str], bytes]:
-        """Return method, target, headers and body of one more."""
+        """Return the method, target, headers and body of the next request."""
         pick = self._random.choice
         method = pick(_METHODS) if self._one_in(4) else pick(("GET", "POST", "PATCH", "DELETE"))
         path = self._path(method)
@@ -172,14 +172,14 @@ class Requests:
 
 
 class Findings:
-    """What came back."""
+    """What the answers show."""
 
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
         self.wrong: Counter[str] = Counter()
 
     def take(self, method: str, response: http.client.HTTPResponse, body: bytes) -> None:
-        """Look at one answer."""
+        """Check one answer."""
         self.statuses[response.status] += 1
         if response.status >= 500:
             self.wrong[f"{method} {response.status}"] += 1
@@ -189,11 +189,11 @@ class Findings:
             problem = json.loads(body)
             complete = {"type", "title", "status", "detail", "instance", "request_id"} <= problem.keys()
             if not complete or response.getheader("Content-Type") != "application/problem+json":
-                self.wrong["not a whole problem"] += 1
+                self.wrong["not a complete problem"] += 1
 
 
 def send(address: str, requests: Requests, number: int, findings: Findings) -> None:
-    """Send some requests, one after the other."""
+    """Send some requests, one after another."""
     connection = http.client.HTTPConnection(address, timeout=60)
     for _ in range(number):
         method, target, headers, body = requests.next()
@@ -201,7 +201,7 @@ def send(address: str, requests: Requests, number: int, findings: Findings) -> N
             connection.putrequest(method, target, skip_accept_encoding=True)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 connection.putheader(name, value.encode("latin-1"))
-            # A server may answer and hang up before it has the whole of a body that it does not want.
+            # A server may answer and hang up before it has all of a body that it does not want.
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.endheaders(body)
             response = connection.getresponse()
@@ -213,12 +213,12 @@ def send(address: str, requests: Requests, number: int, findings: Findings) -> N
             findings.wrong[type(error).__name__] += 1
             connection.close()
         except ValueError:
-            findings.wrong["no JSON"] += 1
+            findings.wrong["not JSON"] += 1
             connection.close()
 
 
 def sizes(service: int) -> dict[tuple[str, int], int]:
-    """Return the kilobytes in memory of a service's process and of those that it started, by what they are."""
+    """Return the kilobytes in memory of a service's process and its children, by their kind and process id."""
     kinds = {"functions": ":function:", "engine": "dynoxide", "S3, SQS and EventBridge": "aws_server"}
     what = {
         child.pid: kind for child in descendants(service) for kind, mark in kinds.items() if mark in child.command
@@ -235,7 +235,7 @@ def sizes(service: int) -> dict[tuple[str, int], int]:
 
 
 def run(requests: int, seed: int, say: Callable[[str], None]) -> tuple[str, bool]:
-    """Send requests. Gives a table, and whether all is well."""
+    """Send requests. Return a table, and whether all is well."""
     findings, at_once = Findings(), 8
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)

@@ -1,4 +1,4 @@
-"""A proxy between the functions and the services they call, which can spoil calls in the ways that networks do."""
+"""A proxy between the functions and the services they call, which can spoil calls as networks do."""
 
 from __future__ import annotations
 
@@ -20,52 +20,52 @@ if TYPE_CHECKING:
 
 _HOP_BY_HOP: Final = frozenset({"connection", "date", "keep-alive", "server", "transfer-encoding"})
 _SLOW: Final = 0.5
-"""Seconds, under the clients' time limits."""
+"""Seconds, less than the clients' time limits."""
 _HANG: Final = 60.0
-"""Seconds, over all of them."""
+"""Seconds, more than all of them."""
 
 
 class Fault(StrEnum):
-    """What becomes of a call."""
+    """What happens to a call."""
 
     THROTTLED = "throttled"
-    """Refused for now, and not done."""
+    """Refused for now, and not executed."""
     ERROR = "error 500"
-    """Answered with an internal error, and not done."""
+    """Answered with an internal error, and not executed."""
     CUT = "cut off"
-    """The connection breaks before the service has it."""
+    """The connection breaks before the service gets the call."""
     HANGING = "no answer"
     """Nothing happens until the client gives up."""
     LOST = "answer cut off"
-    """Done, and the connection breaks before the answer."""
+    """Executed, but the connection breaks before the answer."""
     LATE = "answer too late"
-    """Done, and the answer does not come until the client gives up."""
+    """Executed, but no answer comes before the client gives up."""
     SLOW = "slow"
-    """Done, half a second late."""
+    """Executed, half a second late."""
 
 
 class Call(NamedTuple):
     """A call of an AWS service."""
 
     operation: str
-    """As `PutItem`; for S3 the method."""
+    """Such as `PutItem`. For S3, the method."""
     body: bytes
 
 
 class Answer(NamedTuple):
-    """An answer that the proxy gives itself."""
+    """An answer that the proxy itself sends."""
 
     status: int
     body: bytes
 
 
 class FaultProxy:
-    """Passes calls on to one service, but for those that `spoil` names.
+    """Passes calls on to one service, except those that it spoils.
 
     Parameters
     ----------
     upstream
-        Gives the service's address; asked when the first call comes.
+        Returns the service's address. Asked for each call.
     """
 
     def __init__(self, upstream: Callable[[], str]) -> None:
@@ -77,7 +77,7 @@ class FaultProxy:
         self._decide: Callable[[Call], Fault | None] = _never
         self._random = random.Random(1)
         self.answer: Callable[[Call, Callable[[bytes], Answer]], Answer] | None = None
-        """Answers in the service's place; it may ask the service itself."""
+        """Answers in place of the service, which it may call."""
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -91,7 +91,7 @@ class FaultProxy:
         self._server.server_close()
 
     def spoil(self, fault: Fault, *, one_in: int = 1) -> None:
-        """Spoil every call from now on, or one in so many: the first, and others chosen at random."""
+        """Spoil every call from now on, or one in `one_in`: the first, and others chosen at random."""
         calls = itertools.count()
 
         def decide(_: Call) -> Fault | None:
@@ -105,7 +105,7 @@ class FaultProxy:
         self._decide = _never
 
     def fault_for(self, call: Call) -> Fault | None:
-        """Decide what becomes of a call."""
+        """Decide what happens to a call."""
         fault = self._decide(call)
         with self._lock:
             (self.passed if fault is None else self.spoilt)[call.operation] += 1
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass_on(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
         headers["Content-Length"] = str(len(body))
-        # A new one for each call: one kept open could break by itself.
+        # A new connection for each call: one that is kept open could break by itself.
         with closing(http.client.HTTPConnection(urlsplit(self.proxy.upstream()).netloc, timeout=_HANG)) as upstream:
             upstream.request(self.command, self.path, body, headers)
             response = upstream.getresponse()

@@ -1,6 +1,6 @@
-"""The laptop cloud, whose functions reach their services by other addresses.
+"""The laptop cloud, whose functions reach their services at other addresses.
 
-The environment's FUNCTION_ENDPOINTS, a JSON object, has the values of the functions' endpoint variables.
+The environment variable FUNCTION_ENDPOINTS, a JSON object, has the values of the functions' endpoint variables.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FaultyCloud(Cloud):
-    """The laptop cloud, with proxies before its services."""
+    """The laptop cloud, with proxies in front of its services."""
 
     def _endpoints(self) -> dict[str, str]:
         others: dict[str, str] = json.loads(os.environ["FUNCTION_ENDPOINTS"])
@@ -27,7 +27,7 @@ class FaultyCloud(Cloud):
 
     def _prepare(self, stack: Stack) -> dict[str, FunctionPool]:
         pools = super()._prepare(stack)
-        # The proxies look there for the store, and the first token needs them.
+        # The proxies find the store's address there, and creating the first token needs the proxies.
         self._write_endpoints(stack)
         return pools
 

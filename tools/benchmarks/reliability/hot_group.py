@@ -1,7 +1,7 @@
 """An import into one group whose index is throttled, while clients work in other groups.
 
-DynamoDB takes about 1,000 write units a second for one partition key of an index, and so about as many creates a second
-into one group. The proxy does the same, at a rate that fits this machine: what is above it is throttled, row by row.
+DynamoDB accepts about 1,000 write units a second for one partition key of an index, so about as many creates a second
+in one group. The proxy does the same, at a rate that suits this machine: it throttles single rows above that rate.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 _CLIENTS: Final = 4
 _PAUSE: Final = 0.1
-"""Seconds from one request of a client to its next, at least."""
+"""Least seconds from one request of a client to its next."""
 _AT_ONCE: Final = 5
-"""Statements that the engine is given at a time. It runs a batch in one go, for which all others wait; DynamoDB runs
-each statement by itself, on whatever partition has its row."""
+"""Statements that the engine gets at a time. It runs a batch in one go, and all other calls wait. DynamoDB runs each
+statement by itself, on the partition that has its row."""
 _QUIET: Final = 60.0
 _WORST: Final = 2.0
-"""How many times the quiet p99 the others' p99 may be."""
+"""How many times as long as when it is quiet the others' p99 may be."""
 
 
 class HotIndex:
-    """A store whose index of one group takes so many rows a second."""
+    """A store whose index accepts a limited number of one group's rows a second."""
 
     def __init__(self, group_id: int, rate: int) -> None:
         self._group = {"N": str(group_id)}
@@ -45,7 +45,7 @@ class HotIndex:
         self.throttled = 0
 
     def answer(self, call: Call, ask: Callable[[bytes], Answer]) -> Answer:
-        """Pass a call on, less the rows of the group for which there is no room."""
+        """Pass a call on, without the group's rows that are above the limit."""
         if call.operation != "BatchExecuteStatement":
             return ask(call.body)
         body = json.loads(call.body)
@@ -67,7 +67,7 @@ class HotIndex:
 
 
 class Others:
-    """Clients that work in groups of their own, at a steady pace."""
+    """Clients that work in other groups, at a steady pace."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -75,7 +75,7 @@ class Others:
         self.statuses: Counter[int] = Counter()
 
     def work_while(self, busy: Callable[[], bool]) -> None:
-        """Work as long as something is so."""
+        """Work while `busy` returns true."""
         threads = [threading.Thread(target=self._work, args=(busy,)) for _ in range(_CLIENTS)]
         for thread in threads:
             thread.start()
@@ -83,7 +83,7 @@ class Others:
             thread.join()
 
     def p99(self) -> float:
-        """Return the seconds in which 99 of 100 requests were answered."""
+        """Return the seconds within which 99 % of the requests were answered."""
         return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
 
     def _work(self, busy: Callable[[], bool]) -> None:
@@ -107,7 +107,7 @@ class Others:
 
 
 def run(rows: int, rate: int, folder: Path, say: Callable[[str], None]) -> tuple[str, bool]:
-    """Import, and let the others work, before and meanwhile. Gives a table, and whether all is well."""
+    """Let the others work, before and during an import. Return a table, and whether all is well."""
     group_id = random.randrange(1, 2**53)
     file = folder / "one-group.csv"
     with file.open("w", encoding="ascii") as output:

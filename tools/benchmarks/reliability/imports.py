@@ -1,4 +1,4 @@
-"""What becomes of an import while a service that it calls fails: each stage, each service, each fault."""
+"""What happens to an import while a service that it calls fails: each stage, each service, each fault."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ROWS: Final = 150
 _BAD: Final = 1
 _CHUNK: Final = 60
 _ENOUGH: Final = 10
-"""Deliveries after which an import must be over, once nothing fails any more."""
+"""Deliveries after which an import must be finished, once nothing fails any more."""
 
 STAGES: Final = {
     "plan_import": ("store", "bucket", "queue", "bus"),
@@ -50,12 +50,12 @@ _VARIABLES: Final = {
 
 
 class FaultyImportCloud(ImportCloud):
-    """The functions of imports, with a proxy before each service that they call."""
+    """The functions of imports, with a proxy in front of each service that they call."""
 
     proxies: dict[str, FaultProxy]
 
     def run_stage(self, stage: str, service: str, fault: Fault, *, always: bool) -> Verdict:
-        """Run one import, of which one invocation of a stage is hit by a fault, and count what came of it."""
+        """Run one import in which a fault hits one invocation of a stage, and check the result."""
         group_id, name = random.randrange(1, 2**53), str(uuid4())
         rows = [f"Jo{number},Doe,jo{number}@example.com,{group_id}\n" for number in range(_ROWS)]
         rows[7] = ",,nobody,\n"
@@ -71,7 +71,7 @@ class FaultyImportCloud(ImportCloud):
             message = message._replace(queue="ChunkDeadLetters")
             rejected = _CHUNK
         self._hit(message, service, fault, always=always)
-        # At least once: it comes again, whether the first run seemed to be done or not.
+        # Delivery is at least once: it is repeated even if the first run seemed to succeed.
         self._deliver_until_done(message)
         self.run()
         self.events()
@@ -101,7 +101,7 @@ class FaultyImportCloud(ImportCloud):
 
 @contextmanager
 def running_import_cloud() -> Iterator[FaultyImportCloud]:
-    """Run engine, services and proxies until the block ends. The clients' time limits are cut, to save hours."""
+    """Run engine, services and proxies until the block ends. The clients' time limits are short, to save hours."""
     with ExitStack() as block:
         folder = Path(block.enter_context(tempfile.TemporaryDirectory()))
         engine = Engine(Path("node_modules"), None, folder / "engine.log")

@@ -1,7 +1,7 @@
-"""Let many clients write customers under the same few keys while things fail, and compare all that became of it.
+"""Let many clients write customers under the same few keys while things fail, and compare all the results.
 
-Every request is sent once and has content of its own. So each version that an event shows tells which request made it,
-and no request may have made two.
+Every request is sent once and has unique content. So each version in an event shows which request made it, and no
+request may have made two.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ type Json = dict[str, Any]
 
 _KEYS: Final = 50
 _IMPATIENT: Final = 0.005
-"""Seconds that one client in twenty waits for a response: it is lost."""
+"""Seconds that one request in twenty waits for its response, which is then lost."""
 _PATIENCE: Final = 90.0
 _FILE_EVERY: Final = 2.0
 _ROWS: Final = 10
@@ -58,7 +58,7 @@ class Sent(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What an event says of a customer."""
+    """What an event says about a customer."""
 
     action: str
     version: int
@@ -75,7 +75,7 @@ class Clients:
     methods
         How often each is used.
     seed
-        Of all random choices.
+        For all random choices.
     """
 
     def __init__(self, url: str, token: str, methods: dict[str, int], seed: int) -> None:
@@ -86,14 +86,14 @@ class Clients:
         self.sent: list[Sent] = []
 
     def work(self, clients: int, seconds: float) -> None:
-        """Send requests until the time is over."""
+        """Send requests until the time is up."""
         end = time.monotonic() + seconds
         with ThreadPoolExecutor(clients) as threads:
             for one in [threads.submit(self._work_until, end, number) for number in range(clients)]:
                 one.result()
 
     def import_files(self, folder: Path, over: threading.Event) -> None:
-        """Put files with rows of some of the keys into the laptop's bucket. What is not imported at the end is lost."""
+        """Put files with rows of some keys into the laptop's bucket. What is not imported by the end is lost."""
         running = json.loads((folder / "endpoints.json").read_text())
         choose = random.Random(self._seed)
         files = 0
@@ -138,14 +138,14 @@ def _body(name: str, number: int) -> Json:
 
 
 def problems_of(sent: Sequence[Sent], events: dict[int, list[Change]], now: dict[int, Json]) -> Iterator[str]:
-    """Compare what was sent with what became of it, and describe each thing that is wrong.
+    """Compare what was sent with the results, and describe everything that is wrong.
 
     Parameters
     ----------
     sent
         All requests.
     events
-        By customer, without repetitions, in their order.
+        By customer, without repetitions, in order.
     now
         The customers at the end, by id.
     """
@@ -178,7 +178,7 @@ def problems_of(sent: Sequence[Sent], events: dict[int, list[Change]], now: dict
     yield from (f"{number} customers of {key}" for key, number in keys.items() if number > 1)
     for one in sent:
         if one.status in {200, 201} and one.body and made.get((one.answer["id"], one.answer["version"])) != one.answer:
-            yield f"acknowledged, and no event shows it: {one.answer}"
+            yield f"acknowledged, but no event shows it: {one.answer}"
 
 
 def _deletions(sent: Sequence[Sent], events: dict[int, list[Change]]) -> Iterator[str]:
@@ -194,7 +194,7 @@ def _deletions(sent: Sequence[Sent], events: dict[int, list[Change]]) -> Iterato
 
 
 def _content(after: Json, before: Json, known: Any) -> tuple[tuple[str, Any], ...]:  # noqa: ANN401 (a view of keys)
-    """Return the body that made a version: a PATCH's where it has the rest from the version before, or else a PUT's."""
+    """Return the body that made a version: a PATCH's if the rest is as in the version before, otherwise a PUT's."""
     patch = (("last_name", after["last_name"]),)
     same = all(before.get(name) == after[name] for name in ("first_name", "email", "group_id"))
     if same and patch in known:
@@ -203,7 +203,7 @@ def _content(after: Json, before: Json, known: Any) -> tuple[tuple[str, Any], ..
 
 
 def run_once(folder: Path, methods: dict[str, int], clients: int, seconds: float, seed: int) -> tuple[Json, list[str]]:
-    """Let clients write while function processes are killed and calls are cut, start anew, and compare.
+    """Let clients write while function processes are killed and calls are cut, restart, and compare.
 
     Returns
     -------
@@ -222,7 +222,7 @@ def run_once(folder: Path, methods: dict[str, int], clients: int, seconds: float
             finally:
                 over.set()
             importing.result()
-    # Nothing of the first run goes on: what was not applied by now never will be.
+    # Nothing from the first run continues: what has not been applied now never will be.
     with running_service(folder, *_WITH_CUSTOMERS) as (_, url), closing(writers.http):
         writers.http.base_url = httpx.URL(url)
         now = {one: writers.http.get(f"/api/customers/{one}").raise_for_status().json() for one in ids_in_table(folder)}
@@ -249,7 +249,7 @@ def run_once(folder: Path, methods: dict[str, int], clients: int, seconds: float
 
 
 def _events(file: Path, now: dict[int, Json]) -> dict[int, list[Change]]:
-    """Return each customer's changes, once every customer's last one is there."""
+    """Wait for every customer's last change, and return the changes of each."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         found = _read(file)
@@ -274,7 +274,7 @@ def _read(file: Path) -> defaultdict[int, list[Change]]:
 
 
 def _history(http: httpx.Client, customer_id: int, changes: Sequence[Change], deadline: float) -> Iterator[str]:
-    """Compare a customer's history with the events since its last deletion, which erased what was before."""
+    """Compare a customer's history with the events since its last deletion, which erased earlier entries."""
     begins = max((index for index, one in enumerate(changes) if one.action == "deleted"), default=0)
     wanted = [(one.action, one.version) for one in changes[begins:]]
     while True:
@@ -289,7 +289,7 @@ def _history(http: httpx.Client, customer_id: int, changes: Sequence[Change], de
         if found == wanted:
             return
         if time.monotonic() > deadline:
-            yield f"customer {customer_id}: the history shows {found}, and the events {wanted}"
+            yield f"customer {customer_id}: the history shows {found}, but the events {wanted}"
             return
         time.sleep(0.2)
 

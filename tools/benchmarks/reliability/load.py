@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _PASSING: Final = frozenset({409, 429, 500, 503, 504})
-"""Answers after which the same call may succeed. A function that is killed at work is a 500 of the gateway's."""
+"""Temporary failures: the same call may succeed. If a function is killed at work, the gateway answers 500."""
 _PATIENCE: Final = 120.0
 _MOST: Final = 30
-"""Customers that a client keeps."""
+"""Most customers that a client keeps."""
 
 
 def http_client(url: str, token: str, timeout: float = 60) -> httpx.Client:
@@ -42,7 +42,7 @@ def http_client(url: str, token: str, timeout: float = 60) -> httpx.Client:
 
 
 class Client:
-    """One client with a group of its own, which knows all that must be true of it."""
+    """One client with its own group. It knows everything that must be true of the group."""
 
     def __init__(self, url: str, token: str) -> None:
         self.group_id = random.randrange(1, 2**53)
@@ -52,7 +52,7 @@ class Client:
         self.http = http_client(url, token)
 
     def work_until(self, end: float) -> None:
-        """Work until a reading of the monotonic clock."""
+        """Work until a time of the monotonic clock."""
         while time.monotonic() < end:
             if len(self.known) < 2:
                 self._create(1)
@@ -75,7 +75,7 @@ class Client:
         return answer
 
     def _settled(self, method: str, path: str, allowed: set[int], **options: Any) -> httpx.Response:  # noqa: ANN401
-        """Repeat a call until it is answered by none of the statuses that pass."""
+        """Repeat a call until its answer is not a temporary failure."""
         deadline = time.monotonic() + _PATIENCE
         while (answer := self._send(method, path, **options)).status_code in _PASSING:
             if time.monotonic() > deadline:
@@ -102,7 +102,7 @@ class Client:
             self._check(answer.json(), [{**before, **changes, "version": before["version"] + 1}])
             self.known[customer_id] = answer.json()
         elif answer.status_code in _PASSING:
-            # It took place whole or not at all.
+            # It was applied as a whole or not at all.
             now = self._settled("GET", f"/api/customers/{customer_id}", {200})
             if now.status_code == 200:
                 self._check(now.json(), [before, {**before, **changes, "version": before["version"] + 1}])
@@ -129,7 +129,7 @@ class Client:
             self.violations.append("a customer is neither as before nor as after a change")
 
     def judge(self) -> tuple[int, int]:
-        """Return how many customers are lost, and how many are there that should not be, in any order."""
+        """Return how many customers are lost, and how many should not be there, in any sort order."""
         lost: set[int] = set()
         surplus: set[int] = set()
         for sort in SORT_FIELDS:
@@ -147,7 +147,7 @@ class Client:
 SESSION: Final = boto3.Session(
     region_name="us-east-1",
     aws_access_key_id="local",
-    aws_secret_access_key="local",  # noqa: S106 (words that the laptop's services do not check)
+    aws_secret_access_key="local",  # noqa: S106 (placeholders that the laptop's services do not check)
 )
 """For clients of the laptop's services."""
 
@@ -156,7 +156,7 @@ SESSION: Final = boto3.Session(
 def running_service(
     data: Path, *arguments: str, program: str = "local", environment: Mapping[str, str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run the laptop cloud with its tables on disk until the block ends, and return its process and its address.
+    """Run the laptop cloud with its tables on disk until the block ends. Yield its process and its address.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def running_service(
 
 
 def kill_until(end: float, pid: int, killed: Counter[str]) -> None:
-    """Kill a process of a function every half a second, and every 20 s the engine, which starts again by itself."""
+    """Kill a function's process every half second, and every 20 s the engine, which restarts by itself."""
     engine_next = time.monotonic() + 20
     while time.monotonic() < end:
         time.sleep(0.5)
@@ -215,7 +215,7 @@ def kill_until(end: float, pid: int, killed: Counter[str]) -> None:
 
 
 def indexes_that_differ(data: Path) -> int:
-    """Count the rows that an index lacks or shows otherwise than the table."""
+    """Count the rows in which an index differs from the table."""
     client = SESSION.client("dynamodb", endpoint_url=json.loads((data / "endpoints.json").read_text())["dynamodb"])
     name = next(table for table in client.list_tables()["TableNames"] if table.startswith("Customers"))
 
@@ -238,7 +238,7 @@ def indexes_that_differ(data: Path) -> int:
 def run(clients: int, seconds: float, say: Callable[[str], None]) -> tuple[str, bool]:
     """Let clients work while processes die, then restart everything and count.
 
-    Gives a table, and whether all is well.
+    Return a table, and whether all is well.
     """
     killed: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:

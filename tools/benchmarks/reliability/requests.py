@@ -1,7 +1,7 @@
-"""What becomes of requests while the store fails: each endpoint, each fault, always and one call in three.
+"""What happens to requests while the store fails: each endpoint, each fault, on every call and on one in three.
 
 Run as `make reliability`. The whole laptop cloud runs, with a proxy between its functions and the store. Each trial has
-data of its own; when the fault is over, the client does what docs/api.md tells it to, and the tables are counted.
+its own data. When the fault is over, the client does what docs/api.md says, and the rows in the tables are counted.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _GATEWAY_SECONDS: Final = 29.0
 
 
 class World:
-    """The running service, its proxy, and the way past both into the tables."""
+    """The running service, its proxy, and direct access to the tables."""
 
     def __init__(self, url: str, data: Path, proxy: FaultProxy, store: Any, tables: dict[str, str]) -> None:  # noqa: ANN401 (a client)
         self.proxy = proxy
         self.environment = {**os.environ, "DATA_DIR": str(data)}
-        """For programs that are to find it."""
+        """For programs that need to find it."""
         token = (data / IN_MEMORY / "token").read_text().strip()
         self.client = http_client(url, token)
         self._store = store
@@ -62,7 +62,7 @@ class World:
         return token
 
     def group(self, group_id: int) -> list[int]:
-        """Return the ids of a group's customers, from the table's index and not through the service."""
+        """Return the ids of a group's customers, from the table's index, not through the service."""
         pages = self._store.get_paginator("query").paginate(
             TableName=self._tables["CUSTOMERS_TABLE"],
             IndexName="group-index",
@@ -72,7 +72,7 @@ class World:
         return [int(item["id"]["N"]) for page in pages for item in page["Items"]]
 
     def settle(self, send: Callable[[], httpx.Response]) -> httpx.Response:
-        """Repeat a call as clients do: while it is answered by 409 or 503 with Retry-After."""
+        """Repeat a call as clients do, while the answer is 409 or 503 with Retry-After."""
         deadline = time.monotonic() + _PATIENCE
         while (answer := send()).status_code in {409, 503} and time.monotonic() < deadline:
             time.sleep(float(answer.headers["Retry-After"]))
@@ -93,7 +93,7 @@ class Cell:
 
     @property
     def problems(self) -> list[str]:
-        """All that the contract does not allow."""
+        """Everything that the contract does not allow."""
         found = [f"status {status}" for status in self.statuses if status not in self.allowed]
         found += [verdict.wrong for verdict in self.verdicts if verdict.wrong]
         found += [name for name in ("partial", "lost", "doubled") if any(getattr(one, name) for one in self.verdicts)]
@@ -105,7 +105,7 @@ class Cell:
 
 
 def run_cell(world: World, kind: type[Trial], fault: Fault, *, always: bool, trials: int) -> Cell:
-    """Send some requests at once while calls to the store fail, and judge what they came to when it is over."""
+    """Send some requests at once while calls to the store fail, and judge the results afterwards."""
     unavailable = frozenset({503})
     allowed = kind.succeeds if fault is Fault.SLOW else unavailable if always else kind.succeeds | unavailable
     cell = Cell(allowed=allowed)
@@ -136,7 +136,7 @@ def run_cell(world: World, kind: type[Trial], fault: Fault, *, always: bool, tri
 
 @contextmanager
 def running_world(*arguments: str) -> Iterator[World]:
-    """Run the laptop cloud, with a proxy before its store, until the block ends."""
+    """Run the laptop cloud, with a proxy in front of its store, until the block ends."""
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         endpoints = data / IN_MEMORY / "endpoints.json"
@@ -183,7 +183,7 @@ def running_world(*arguments: str) -> Iterator[World]:
 
 
 def matrix(world: World, faults: Sequence[Fault], trials: int) -> Iterator[tuple[str, Fault, bool, Cell]]:
-    """Run every kind under every fault, always and one call in three."""
+    """Run every kind under every fault, on every call and on one in three."""
     for name, kind in KINDS.items():
         for fault in faults:
             for always in (True, False):

@@ -1,4 +1,4 @@
-"""One request of each kind, sent while the store fails: what it needs before, and how to judge what it came to."""
+"""One request of each kind, sent while the store fails: how to prepare it, and how to judge the result."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _PATIENCE: Final = 30.0
 
 
 class Verdict(NamedTuple):
-    """What a trial came to, apart from the status of its first answer."""
+    """The result of a trial, apart from the status of its first answer."""
 
     partial: bool = False
     """Something was visible that is neither the state before nor the state after."""
     lost: bool = False
-    """Something acknowledged, at once or at the repetition, is not there."""
+    """Something that was acknowledged, at once or when repeated, is not there."""
     doubled: bool = False
     wrong: str = ""
     """An answer that the contract does not allow."""
 
 
 class Trial:
-    """One request of a kind, with data of its own. `prepare` and `judge` run while nothing fails."""
+    """One request of a kind, with its own data. `prepare` and `judge` run while nothing fails."""
 
     succeeds: frozenset[int] = frozenset({200})
 
@@ -43,14 +43,14 @@ class Trial:
         self.group_id = random.randrange(1, 2**53)
 
     def prepare(self) -> None:
-        """Make what the request needs."""
+        """Create what the request needs."""
 
     def send(self) -> httpx.Response:
         """Send the request."""
         raise NotImplementedError
 
     def judge(self, answer: httpx.Response) -> Verdict:
-        """Look what it came to."""
+        """Judge the result."""
         raise NotImplementedError
 
 
@@ -89,10 +89,10 @@ class ListGroup(Get):
 
 
 class Authorize(Get):
-    """A GET with a token that the gateway asks the authorizer for."""
+    """A GET with a token that the gateway has to ask the authorizer about."""
 
     def prepare(self) -> None:
-        """Make the token too."""
+        """Create a token too."""
         super().prepare()
         self.token = self.world.new_token()
 
@@ -113,7 +113,7 @@ class Patch(Get):
         return self.world.client.patch(f"/api/customers/{self.customer['id']}", json=CHANGES, headers=headers)
 
     def judge(self, answer: httpx.Response) -> Verdict:
-        """Check that they changed all or not at all, and after a repetition that they have."""
+        """Check that all or none changed, and that all have changed after a repetition."""
         path = f"/api/customers/{self.customer['id']}"
         after: Json = self.world.client.get(path).json()
         changed = {**self.customer, **CHANGES, "version": 2, "updated_at": after["updated_at"]}
@@ -143,7 +143,7 @@ class Delete(Get):
         return self.world.client.delete(f"/api/customers/{self.customer['id']}")
 
     def judge(self, answer: httpx.Response) -> Verdict:
-        """Check that it is gone if that was said, from every index or none; and after a repetition that it is gone."""
+        """Check that it is gone if the answer said so, also from the index, and gone after a repetition."""
         there = self.world.client.get(f"/api/customers/{self.customer['id']}").status_code == 200
         indexed = self.customer["id"] in self.world.group(self.group_id)
         again = self.world.settle(self.send)
@@ -164,7 +164,7 @@ class Create(Trial):
     bad = 0
 
     def prepare(self) -> None:
-        """Make up the request."""
+        """Send no key."""
         self.headers: dict[str, str] = {}
 
     def send(self) -> httpx.Response:
@@ -174,7 +174,7 @@ class Create(Trial):
         return self.world.client.post(f"/api/customers/{self.query}", json=body, headers=self.headers)
 
     def judge(self, answer: httpx.Response) -> Verdict:
-        """Check that all or nothing is there, all if that was said."""
+        """Check that all or nothing is there, and all if the answer said so."""
         wanted = self.size - self.bad
         there = self.world.group(self.group_id)
         verdict = Verdict(partial=len(there) not in {0, wanted}, doubled=len(there) > wanted)
@@ -218,7 +218,7 @@ class CreateList(CreateWithKey):
 
 
 class CreateKeep(CreateList):
-    """POST of a hundred of which one is bad."""
+    """POST of a hundred, one of them bad."""
 
     query = "?size=list&on_error=keep"
     succeeds = frozenset({207})
@@ -243,7 +243,7 @@ class FindByEmail(ListGroup):
     """GET of the customers with an address."""
 
     def prepare(self) -> None:
-        """Create one with an address that nobody else has."""
+        """Create one with a unique address."""
         self.email = f"{uuid4()}@example.com"
         self.customer = self.world.create(self.group_id, email=self.email)
 
@@ -300,7 +300,7 @@ class PutNew(Trial):
         return self.world.client.put(self.path, json={**JOHN, "group_id": self.group_id})
 
     def judge(self, answer: httpx.Response) -> Verdict:
-        """Check that it is there if that was said, and once after a repetition, which writes nothing anew."""
+        """Check that it is there if the answer said so, and once after a repetition, which writes nothing new."""
         before = self.world.group(self.group_id)
         again = self.world.settle(self.send)
         after = self.world.group(self.group_id)
@@ -324,7 +324,7 @@ class Put(FindByKey):
         return self.world.client.put(self.path, json=body, headers=self.headers)
 
     def judge(self, answer: httpx.Response) -> Verdict:
-        """Check that they changed all or not at all, and after a repetition that they have."""
+        """Check that all or none changed, and that all have changed after a repetition."""
         after: Json = self.world.client.get(self.path).json()
         times = {"version": 2, "updated_at": after["updated_at"]} if self.changes else {}
         changed = {**self.customer, **self.changes, **times}
@@ -345,7 +345,7 @@ class PutAtVersion(Put):
 
 
 class PutSame(Put):
-    """PUT of what is there already."""
+    """PUT of what is already there."""
 
     changes: ClassVar[Json] = {}
 

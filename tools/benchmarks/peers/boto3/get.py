@@ -1,4 +1,4 @@
-"""The floor: a bare GetItem by boto3, nothing checked, nothing logged."""
+"""The floor: a bare GetItem with boto3, without checks or logs."""
 
 import json
 import os

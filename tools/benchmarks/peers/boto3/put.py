@@ -1,4 +1,4 @@
-"""The floor of a write: a bare PutItem of the same attributes by boto3, nothing checked, nothing logged."""
+"""The floor of a write: a bare PutItem of the same attributes with boto3, without checks or logs."""
 
 import base64
 import json

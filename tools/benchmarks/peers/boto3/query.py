@@ -1,4 +1,4 @@
-"""The usual page: `Table.query` by boto3, and `json.dumps`."""
+"""The usual page: `Table.query` of boto3, and `json.dumps`."""
 
 import json
 import os

@@ -13,7 +13,7 @@ client = boto3.client("dynamodb")
 
 
 class Customer(BaseModel):
-    """What is answered."""
+    """The answer."""
 
     id: int
     first_name: str

@@ -1,4 +1,4 @@
-"""Flask, by WSGI."""
+"""Flask, through WSGI."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Nothing: what Lambda's runtime client costs alone."""
+"""Nothing: what Lambda's runtime client costs by itself."""
 
 
 def lambda_handler(_event: object, _context: object) -> dict[str, object]:

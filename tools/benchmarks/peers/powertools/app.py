@@ -1,4 +1,4 @@
-"""The usual alternative of AWS: Powertools' REST resolver with validation, Logger and Metrics."""
+"""AWS's usual alternative: Powertools' REST resolver with validation, Logger and Metrics."""
 
 import os
 from typing import Annotated
@@ -17,7 +17,7 @@ client = boto3.client("dynamodb")
 
 
 class Customer(BaseModel):
-    """What is answered."""
+    """The answer."""
 
     id: int
     first_name: str
@@ -42,7 +42,7 @@ def get_customer(customer_id: Annotated[int, Path(ge=1)]) -> Customer:
 @logger.inject_lambda_context
 @metrics.log_metrics
 def lambda_handler(event, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Answer through the resolver."""
+    """Answer with the resolver."""
     logger.info("request")
     metrics.add_metric(name="requests", unit="Count", value=1)
     return app.resolve(event, context)

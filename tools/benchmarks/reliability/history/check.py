@@ -90,6 +90,6 @@ def _indexes(history: History) -> Iterator[Anomaly]:
 
 
 def _place(customer: Json, sort: str) -> tuple[bool, object, int]:
-    """Return what a group is sorted by: customers without a value last, equal ones by id."""
+    """Return what a group is sorted by: customers without a value come last, equal ones by id."""
     value = customer[sort]
     return value is None, value or 0, customer["id"]

@@ -1,4 +1,4 @@
-"""Clients that send random requests to the same few customers, and record what they were answered."""
+"""Clients that send random requests to the same few customers, and record the answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TIMEOUT: Final = 40.0
 
 
 class Directory:
-    """What all clients together know: which customers there are, and at which version somebody last saw them."""
+    """What all clients together know: which customers exist, and at which version each was last seen."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class Directory:
                 self._deleted.append(self._seen.pop(customer_id))
 
     def pick(self, choose: random.Random) -> Json | None:
-        """Return a customer as it was last seen, or now and then one that is gone; None if none is known."""
+        """Return a customer as it was last seen, or now and then one that is gone. None if none is known."""
         with self._lock:
             if self._deleted and choose.randrange(20) == 0:
                 return choose.choice(self._deleted)
@@ -63,7 +63,7 @@ class Directory:
 
 
 class Client:
-    """One client, to be closed like a file. Its choices follow from its seed; what it meets depends on the others.
+    """One client, to be closed like a file. Its choices depend on its seed, what it meets on the other clients.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Client:
     url, token
         The service.
     directory
-        What it shares with the others.
+        What it shares with the other clients.
     seed
         For its choices.
     """
@@ -92,7 +92,7 @@ class Client:
         self.http.close()
 
     def work_while(self, busy: Callable[[], bool]) -> None:
-        """Send requests one after the other."""
+        """Send requests one after another."""
         kinds: dict[Callable[[], None], int] = {
             self._get_any: 6,
             self._update_any: 8,
@@ -102,7 +102,7 @@ class Client:
             self._repeat_create: 1,
         }
         while busy():
-            # More are created than deleted are lost, so that there are always about as many.
+            # Replace customers that were deleted, so that there are always about as many.
             if len(self._directory) < _CUSTOMERS:
                 self._create_new()
             else:
@@ -114,12 +114,12 @@ class Client:
         return self._send("get", request, customer_id=customer_id)
 
     def walk(self, group_id: int, sort: str, limit: int) -> Iterator[Json]:
-        """Return a group's customers, page by page.
+        """Yield a group's customers, page by page. A 404 means that it has none.
 
         Raises
         ------
         httpx.HTTPStatusError
-            A page was refused. A group without customers is 404, and has none.
+            A page was refused.
         """
         query: dict[str, Any] = {"sort": sort, "age": "true", "limit": limit}
         while True:

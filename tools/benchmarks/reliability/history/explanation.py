@@ -1,7 +1,7 @@
 """Name what went wrong with a customer whose answers no order explains.
 
-The name is that of the one step which, had it been otherwise, would leave answers that an order explains. It guides the
-reader. That something is wrong does not depend on it.
+An anomaly is named after one step: if it had gone differently, some order would explain the answers. The name guides
+the reader. That something is wrong does not depend on it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from tools.benchmarks.reliability.history.operations import Operation
 
 _MOST_STATES: Final = 1000
-"""For each of the many searches here."""
+"""In each of the many searches here."""
 _SHOWN: Final = 12
-"""The most operations that are listed."""
+"""Most operations that are listed."""
 
 
 class Anomaly(NamedTuple):
@@ -30,7 +30,7 @@ class Anomaly(NamedTuple):
     what: str
     where: str
     operations: tuple[Operation, ...] = ()
-    """What led to it, the latest last."""
+    """What led to it, latest last."""
     customer_id: int = 0
 
     def __str__(self) -> str:
@@ -41,12 +41,12 @@ class Anomaly(NamedTuple):
 
 
 def explain(customer_id: int, actions: Sequence[Action]) -> Anomaly:
-    """Return the name of an anomaly, and the operations up to the first answer that was impossible."""
+    """Return an anomaly with its name, and with the operations up to the first impossible answer."""
     end = _first_impossible_end(actions)
     until_then = _until(actions, end)
     begun = [action for action in actions if action.start <= end]
     led_to_it = _telling([action.operation for action in begun], end)
-    # The whole history tells more. Where more than one thing went wrong, only its beginning can be mended by one step.
+    # The whole history tells more. But if several things went wrong, one step can explain only its beginning.
     for history, suspects in ((actions, begun), (until_then, until_then)):
         for what, action, instead in _mendings(sorted(suspects, key=lambda action: action.start, reverse=True)):
             if _is_explained([*(other for other in history if other is not action), *instead]):
@@ -56,14 +56,14 @@ def explain(customer_id: int, actions: Sequence[Action]) -> Anomaly:
 
 
 def _telling(operations: Sequence[Operation], end: float) -> tuple[Operation, ...]:
-    """Return the last writes that had begun at a time, and what was read at that time."""
+    """Return the last of these writes, and the reads that were answered at a time."""
     writes = {one for one in operations if one.kind not in {"get", "list"}}
     reads = {one for one in operations if one not in writes and one.end == end}
     return tuple(sorted(writes | reads, key=lambda operation: operation.end)[-_SHOWN:])
 
 
 def _mendings(actions: Sequence[Action]) -> Iterator[tuple[str, Action, list[Action]]]:
-    """Return what may have gone wrong, the most telling first: its name, an action, and what it should have been."""
+    """Yield what may have gone wrong, most telling first: its name, an action, and what should be in its place."""
     for mend in (_refused, _repeated, _lost, _came_back, _misread):
         for action in actions:
             for what, instead in mend(action, actions):
@@ -113,13 +113,13 @@ def _gone(actions: Sequence[Action]) -> float:
 
 
 def _first_impossible_end(actions: Sequence[Action]) -> float:
-    """Return when the first answer came that no order explains."""
+    """Return the time of the first answer that no order explains."""
     ends = sorted({action.end for action in actions if action.required})
     return ends[bisect_left(ends, 1, key=lambda end: not _is_explained(_until(actions, end)))]
 
 
 def _until(actions: Sequence[Action], end: float) -> list[Action]:
-    """Return the actions as they were known at a time: a write that still ran may or may not have taken place."""
+    """Return the actions as known at a time: a write that was still running may or may not have taken place."""
     known = [action for action in actions if action.end <= end]
     running = [action for action in actions if action.start <= end < action.end]
     return [

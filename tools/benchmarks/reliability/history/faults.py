@@ -1,4 +1,4 @@
-"""What goes wrong while the clients work: killed processes, a store that stands still, calls cut or delayed."""
+"""What goes wrong while the clients work: killed processes, a store that pauses, calls cut or delayed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SPOILING: Final = (Fault.CUT, Fault.LOST, Fault.LATE, Fault.HANGING, Fault.SLOW)
 
 _ENGINE_EVERY: Final = 20
-"""Kills, one of which hits the engine."""
+"""One kill in this many hits the engine."""
 
 
 class Target(NamedTuple):
@@ -49,7 +49,7 @@ def kill(target: Target, choose: random.Random, over: threading.Event, done: Cou
 
 
 def pause(target: Target, choose: random.Random, over: threading.Event, done: Counter[str]) -> None:
-    """Stop the engine for longer than the SDK waits, so that calls that it still applies are sent again."""
+    """Stop the engine for longer than the SDK waits, so that calls are sent again that the engine still applies."""
     while not over.wait(choose.uniform(0.5, 2.5)):
         for pid in target.processes("dynoxide"):
             with suppress(ProcessLookupError):
@@ -60,7 +60,7 @@ def pause(target: Target, choose: random.Random, over: threading.Event, done: Co
 
 
 def spoil(target: Target, choose: random.Random, over: threading.Event, done: Counter[str]) -> None:
-    """Cut or delay some calls to the store, or their answers, for moments."""
+    """Cut or delay some calls to the store, or their answers, from time to time."""
     while not over.wait(choose.uniform(0.1, 1.0)):
         target.proxy.spoil(choose.choice(_SPOILING), one_in=choose.randint(2, 20))
         over.wait(choose.uniform(0.5, 3))

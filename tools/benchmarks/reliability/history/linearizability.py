@@ -1,9 +1,9 @@
 """Whether some order of the actions on one customer explains all answers.
 
 The definition is linearizability (Herlihy and Wing, 1990, https://doi.org/10.1145/78969.78972): each action takes place
-at one instant between its start and its end. The search is that of Wing and Gong, with Lowe's memory of the states it
-has seen (2017, https://doi.org/10.1002/cpe.3928). An action whose outcome nobody knows has no end: it took place once,
-at any time after its start, or never.
+at one instant between its start and its end. The search is that of Wing and Gong, with Lowe's record of states already
+seen (2017, https://doi.org/10.1002/cpe.3928). An action whose outcome nobody knows has no end: it took place once, at
+any time after its start, or never.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from tools.benchmarks.reliability.history.operations import Operation
 
 _MOST_STATES: Final = 20_000
-"""Far more than a history needs. Only many writes of unknown outcome, side by side, come to so many."""
+"""Far more than a history needs. Only many concurrent writes with unknown outcomes need so many."""
 
 
 class State(NamedTuple):
     """A customer at one moment."""
 
     version: int
-    """0 before it is created; of a deleted customer the last one."""
+    """0 before it is created. The last one, for a deleted customer."""
     customer: tuple[tuple[str, Any], ...] | None
-    """Its fields by name, sorted; None while it does not exist."""
+    """Its fields by name, sorted. None while it does not exist."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,9 +40,9 @@ class Action:
     """Infinite if nobody knows whether it took place."""
     effect: Literal["read", "create", "update", "delete"]
     apply: Callable[[State], State | None]
-    """Returns the state after it; None if it cannot take place, or cannot be answered so, in this state."""
+    """Returns the state after it. None if, in this state, it cannot take place or cannot have its answer."""
     latest: int | None
-    """The highest version of a state in which it can take place; None if any."""
+    """The highest version of a state in which it can take place. None if any."""
 
     @property
     def required(self) -> bool:
@@ -86,7 +86,7 @@ def is_explained(actions: Sequence[Action], start: State, most_states: int = _MO
 def _after_reads(remaining: tuple[Action, ...], state: State) -> tuple[tuple[Action, ...], State]:
     """Let all reads take place that can.
 
-    A read changes nothing, so to do it as soon as possible rules out no order of the others.
+    A read changes nothing, so placing it as early as possible rules out no order of the others.
     """
     while True:
         first_end = min((action.end for action in remaining), default=math.inf)
@@ -103,10 +103,10 @@ def _after_reads(remaining: tuple[Action, ...], state: State) -> tuple[tuple[Act
 
 
 def _next_writes(remaining: Sequence[Action], required: Sequence[Action], state: State) -> list[Action]:
-    """Return the writes that can be next, the most likely last."""
+    """Return the writes that can be next, most likely last."""
     first_end = min(action.end for action in required)
     highest = max((action.latest for action in required if action.latest is not None), default=0)
     writes = [action for action in remaining if action.effect != "read" and action.start <= first_end]
-    # An update that may never have taken place is of use only if some answer needs a higher version.
+    # An update that may never have taken place is useful only if some answer needs a higher version.
     useful = [action for action in writes if action.required or action.effect != "update" or state.version < highest]
     return sorted(useful, key=lambda action: action.required)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _TIMES: Final = frozenset({"created_at", "updated_at"})
-"""Fields that the service sets: of a write without an answer, nobody knows them until they are read."""
+"""Fields that the service sets. After a write without an answer, nobody knows them until they are read."""
 
 NEVER_CREATED: Final = State(0, None)
 
@@ -46,7 +46,7 @@ def creations(history: History) -> dict[str, Creation]:
 
 
 def customers_by_origin(history: History) -> dict[str, set[int]]:
-    """Return the ids of all customers that were ever seen, by the row that they were created from."""
+    """Return the ids of all customers that were ever seen, by the row from which they were created."""
     found: dict[str, set[int]] = defaultdict(set)
     for operation in history.operations:
         rows = operation.rows or operation.shown
@@ -68,7 +68,7 @@ def actions_by_customer(history: History) -> dict[int, list[Action]]:
         for customer_id, action in _ACTIONS[operation.kind](operation):
             if customer_id in found:
                 found[customer_id].append(action)
-    # After everything else: the client of the last operation has its answer.
+    # After everything else, when all clients have their answers.
     end = max((operation.end for operation in history.operations), default=0.0) + 1
     table = {customer["id"]: customer for customer in history.table}
     for customer_id, actions in found.items():
@@ -79,14 +79,14 @@ def actions_by_customer(history: History) -> dict[int, list[Action]]:
 
 
 def as_unknown(action: Action) -> Action:
-    """Return a write as it looks to somebody who does not know its answer."""
+    """Return a write as it looks to someone who does not know its answer."""
     if action.effect == "create":
         return replace(action, end=math.inf)
     return _write(replace(action.operation, status=None))
 
 
 def once_more(action: Action) -> Action:
-    """Return an update or a deletion as it would be if it were applied once more, whatever its `If-Match` says."""
+    """Return an update or a deletion as if it were applied once more, whatever its `If-Match` says."""
     return _write(replace(action.operation, status=None, if_match=None))
 
 
@@ -96,7 +96,7 @@ def _write(operation: Operation) -> Action:
 
 
 def _creation(creation: Creation, customer_id: int) -> list[Action]:
-    """Return the creation, and what its answers show.
+    """Return the creation, and reads for what its answers show.
 
     A repeated request may show the first answer, or the customer as it was at any time since the first request.
     """
@@ -123,7 +123,7 @@ def _get(operation: Operation) -> Iterator[tuple[int, Action]]:
 
 
 def _list(operation: Operation) -> Iterator[tuple[int, Action]]:
-    # Group reads are eventually consistent: what they show was true once, at any time before the answer.
+    # Group reads are eventually consistent: what they show was true at some time before the answer.
     for customer in operation.shown:
         yield customer["id"], _shows(operation, customer, start=-math.inf)
 
@@ -155,7 +155,7 @@ def _conditional_write(
     apply: Callable[[State], State | None],
     latest: int | None,
 ) -> Iterator[tuple[int, Action]]:
-    """Return a write, or what its refusal says: 404 that there is no customer, 412 that it has another version."""
+    """Yield a write, or what its refusal says: 404 that there is no customer, 412 that it has another version."""
     if operation.unknown:
         yield operation.customer_id, Action(operation, operation.start, math.inf, effect, apply, operation.if_match)
     elif operation.status == 200:
@@ -167,7 +167,7 @@ def _conditional_write(
 
 
 def _nothing(_: Operation) -> Iterator[tuple[int, Action]]:
-    """Return nothing: `_creation` looks at all requests of a row together."""
+    """Yield nothing: `_creation` looks at all requests of a row together."""
     yield from ()
 
 
@@ -203,7 +203,7 @@ def _is_at_another_version(operation: Operation) -> Action:
 
 
 def _seen(state: State, shown: Json) -> State | None:
-    """Return the state with the times that were shown; None if the answer shows anything else."""
+    """Return the state with the times that were shown. None if anything else in the answer differs."""
     known, frozen = dict(state.customer or ()), dict(_frozen(shown))
     if known.keys() != frozen.keys():
         return None

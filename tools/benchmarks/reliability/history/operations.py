@@ -1,4 +1,4 @@
-"""A history: what clients sent, what they were answered, and when.
+"""A history: what clients sent, which answers they got, and when.
 
 Every name that a client writes is new, so a customer's content tells which writes made it. The local part of an email
 address is `origin.writer`: the origin names the row of the POST that created the customer, and no change replaces it.
@@ -24,7 +24,7 @@ class Operation:
     start: float
     """When it was sent."""
     end: float
-    """When the client had the answer, or had given up."""
+    """When the client got the answer, or gave up."""
     status: int | None
     """None if no answer came."""
     answer: Json
@@ -37,7 +37,7 @@ class Operation:
     key: str = ""
     """The Idempotency-Key."""
     if_match: int | None = None
-    """The version that `If-Match` named. `*` is None, like no header: both match any version."""
+    """The version in `If-Match`. None for `*`, and for no header: both match any version."""
     version: int | None = None
     """The version in the answer's `ETag`."""
 
@@ -56,7 +56,7 @@ class Operation:
         return [self.answer] if "version" in self.answer else []
 
     def describe(self, customer_id: int = 0) -> str:
-        """Return one line about it, with what it showed of one customer."""
+        """Return one line about it, with what it showed about one customer."""
         sent = {
             "customer": self.customer_id,
             "changes": self.changes,
@@ -77,7 +77,7 @@ class History(NamedTuple):
     table: list[Json]
     """Every customer in the table at the end, when nothing was running any more."""
     indexes: dict[tuple[int, str], list[Json]]
-    """By group and sort order: the customers that a walk through all pages showed at the end."""
+    """By group and sort order, the customers that a walk through all pages showed at the end."""
 
 
 def origin_of(customer: Json) -> str:

@@ -1,4 +1,4 @@
-"""Let clients work while things fail, and check the history of what they were answered."""
+"""Let clients work while things fail, and check the history of their answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PATIENCE: Final = 60.0
 
 @dataclass
 class Outcome:
-    """What a run came to."""
+    """The result of a run."""
 
     history: History
     faults: Counter[str]
@@ -44,7 +44,7 @@ class Outcome:
 
 
 def run_once(folder: Path, faults: Sequence[str], seconds: float, seed: int, clients: int = _CLIENTS) -> Outcome:
-    """Let clients work while things fail, start everything anew, and check what they were answered.
+    """Let clients work while things fail, restart everything, and check the answers.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def run_once(folder: Path, faults: Sequence[str], seconds: float, seed: int, cli
     seconds
         How long the clients work.
     seed
-        Of all random choices. How they meet still differs from run to run.
+        Of all random choices. How the clients' requests meet still differs from run to run.
     clients
         How many work at once.
     """
@@ -67,7 +67,7 @@ def run_once(folder: Path, faults: Sequence[str], seconds: float, seed: int, cli
             with failing(target, faults, seed, done):
                 work(workers, seconds)
     operations = [operation for worker in workers for operation in worker.operations]
-    # Nothing of the first run goes on: what was not applied by now never will be.
+    # Nothing from the first run continues: what has not been applied now never will be.
     with running_service(folder) as (_, url), running_clients(1, url, token, seed) as (reader,):
         history = read_end(reader, folder, operations)
     return Outcome(history, done, check(history))
@@ -75,7 +75,7 @@ def run_once(folder: Path, faults: Sequence[str], seconds: float, seed: int, cli
 
 @contextmanager
 def running_clients(number: int, url: str, token: str, seed: int) -> Iterator[list[Client]]:
-    """Return clients that work on the same customers, and close them when the block ends."""
+    """Yield clients that work on the same customers, and close them when the block ends."""
     directory = Directory()
     with ExitStack() as stack:
         yield [
@@ -106,7 +106,7 @@ def read_end(reader: Client, folder: Path, operations: list[Operation]) -> Histo
 
 
 def ids_in_table(folder: Path) -> list[int]:
-    """Return the ids of all customers, without tombstones, from the table itself and not through the service."""
+    """Return the ids of all customers, without tombstones, from the table itself, not through the service."""
     client = SESSION.client("dynamodb", endpoint_url=json.loads((folder / "endpoints.json").read_text())["dynamodb"])
     with closing(client):
         name = next(table for table in client.list_tables()["TableNames"] if table.startswith("Customers"))
@@ -127,7 +127,7 @@ def _wait_until_it_answers(client: Client) -> None:
 
 @contextmanager
 def service_with_proxy(folder: Path, *arguments: str) -> Iterator[tuple[Target, str]]:
-    """Run the laptop cloud, with a proxy before its store, until the block ends; then kill it."""
+    """Run the laptop cloud, with a proxy in front of its store, until the block ends. Then kill it."""
     with ExitStack() as stack:
         endpoints = folder / "endpoints.json"
         proxy = stack.enter_context(FaultProxy(lambda: str(json.loads(endpoints.read_text())["dynamodb"])))
@@ -192,5 +192,5 @@ def _column(outcome: Outcome) -> dict[str, str]:
 
 
 def counts(counter: Counter[str]) -> str:
-    """Return what was counted, as a cell of a table."""
+    """Return counts as a table cell."""
     return ", ".join(f"{number:,} × {what}" for what, number in sorted(counter.items()))
