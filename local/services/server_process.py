@@ -68,7 +68,9 @@ class ServerProcess:
             If it does not start.
         """
         deadline = time.monotonic() + _START_TIMEOUT
-        while time.monotonic() < deadline and self.starts <= _MAX_STARTS:
+        # Counted from here on: it may have died, and come up again, before.
+        last = self.starts + _MAX_STARTS
+        while time.monotonic() < deadline and self.starts <= last:
             try:
                 socket.create_connection((HOST, self._port), timeout=1).close()
             except OSError:

@@ -125,7 +125,7 @@ def test_all_that_is_kept_is_its_users_alone(tmp_path: Path, public: Path) -> No
     data = public / "data"
     with running(tmp_path, data, umask=0) as run, run.client() as client:
         assert client.post("/api/customers/", json=NEW).status_code == 201
-        # Moved into the inbox, it keeps its own mode until the next start: the folder around it protects it.
+        # Moved into the inbox, it keeps its own mode: the folder around it protects it.
         file = tmp_path / "new.csv"
         file.write_text(f"first_name,last_name,email,group_id\n{','.join(map(str, NEW.values()))}\nX,,,\n")
         file.chmod(0o644)
