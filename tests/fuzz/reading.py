@@ -36,6 +36,7 @@ _STARTS: Final = (
     _HEADER,
     b"metadata.a,id,version," + _HEADER,
     _HEADER.replace(b",", b";"),
+    b"".join(b"metadata.%d," % number for number in range(1_990)) + _HEADER,
     b"sep=\t\r" + _HEADER.replace(b",", b"\t"),
     _OBJECT + b"\n",
     b"[",

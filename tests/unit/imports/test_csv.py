@@ -35,6 +35,10 @@ def test_cells_that_are_no_integers_stay_text_for_the_model_to_refuse() -> None:
             "first_name,email,email,group_id,mail",
             "it lacks 'last_name'; it has the unknown 'mail'; it repeats 'email'.",
         ),
+        (
+            "first_name,last_name,email,group_id,metadata.b,metadata.b" + ",metadata.a" * 3,
+            "it repeats 'metadata.a', 'metadata.b'.",
+        ),
     ],
 )
 def test_a_wrong_header_is_told_with_everything_that_is_wrong_with_it_and_no_more(header: str, told: str) -> None:
@@ -43,6 +47,17 @@ def test_a_wrong_header_is_told_with_everything_that_is_wrong_with_it_and_no_mor
     assert reader.broken is not None
     reasons, _, _ = reader.broken.detail.partition(" To say which field")
     assert reasons.endswith(f": {told}")
+
+
+def test_a_file_has_at_most_2000_columns_apart_from_those_without_a_name_at_the_end() -> None:
+    entries = "".join(f",metadata.{number}" for number in range(1_996))
+    reader, rows = read(f"first_name,last_name,email,group_id{entries},,,\nAnn,Doe,ann@example.com,1,0\n".encode())
+    (row,) = values(reader, rows)
+    assert row["metadata"] == {"0": "0"}
+    reader, rows = read(f"first_name,last_name,email,group_id{entries},age\nAnn,Doe,ann@example.com,1\n".encode())
+    assert rows == []
+    assert reader.broken is not None
+    assert reader.broken.detail == "A file may have at most 2,000 columns; it has 2,001."
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import shlex
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _DELIMITERS: Final = (",", ";", "\t")
 _DELIMITER_LINE: Final = re.compile(rb'"?sep=([^"\r\n\x80-\xff])"?', re.IGNORECASE)
 """Excel's own first line, which names the delimiter."""
+_MAX_COLUMNS: Final = 2000
+"""Each chunk's message names them all."""
 _SHOWN_COLUMNS: Final = 5
 _SHOWN_CHARACTERS: Final = 50
 """Of a column's name."""
@@ -71,13 +74,15 @@ def read_header(line: bytes, delimiter: str | None, mapping: ColumnMapping) -> H
             names = tuple(name.strip().strip("\ufeff") for name in cells(line, one))
         except InvalidError:
             continue
-        # What comes after the last name holds no data.
-        while names and not names[-1] and mapping.column("") is None:
-            names = names[:-1]
+        if mapping.column("") is None:
+            # What comes after the last name holds no data.
+            names = names[: max((place for place, name in enumerate(names, 1) if name), default=0)]
         found.append((names, [mapping.column(name) for name in names], one))
     if not found:
         raise _unreadable(line, delimiter or ",")
     names, columns, used = max(found, key=lambda each: sum(1 for column in each[1] if column))
+    if len(names) > _MAX_COLUMNS:
+        raise BrokenError(WRONG_HEADER, f"A file may have at most {_MAX_COLUMNS:,} columns; it has {len(names):,}.")
     if reasons := _wrong_with(names, columns):
         raise BrokenError(WRONG_HEADER, f"{HEADER_RULE}: it {'; it '.join(reasons)}.{_advice(names, columns)}")
     return Header(Layout("csv", tuple(column or LEFT_OUT for column in columns), used), names)
@@ -106,7 +111,7 @@ def _wrong_with(names: tuple[str, ...], columns: list[str | None]) -> list[str]:
     lists = {
         "lacks": [name for name in REQUIRED if name not in known],
         "has the unknown": [name for name, column in zip(names, columns, strict=True) if column is None],
-        "repeats": sorted({name for name in known if known.count(name) > 1}),
+        "repeats": sorted(name for name, count in Counter(known).items() if count > 1),
     }
     return [
         f"{text} {', '.join(repr(name[:_SHOWN_CHARACTERS]) for name in found[:_SHOWN_COLUMNS])}"

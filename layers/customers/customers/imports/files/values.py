@@ -114,30 +114,34 @@ class _CsvValues:
             for index, name in enumerate(layout.columns)
             if name != LEFT_OUT and name not in IGNORED and not name.startswith(METADATA_PREFIX)
         ]
-        self._metadata = [
-            (index, name.removeprefix(METADATA_PREFIX))
+        self._metadata = {
+            index: name.removeprefix(METADATA_PREFIX)
             for index, name in enumerate(layout.columns)
             if name.startswith(METADATA_PREFIX)
-        ]
+        }
 
     def __call__(self, original: bytes) -> dict[str, object]:
         if self._metadata:
-            entries = self._of_length(csv.cells_or_none(original, self._delimiter), None)
-            found = [cell or "" for cell in entries]
-            value: dict[str, object] = {name: convert(found[index]) for index, name, convert in self._fields}
-            value[METADATA] = {key: entries[index] for index, key in self._metadata if entries[index] is not None}
+            entries = csv.cells_or_none(original, self._delimiter)
+            value = self._values([cell or "" for cell in entries])
+            value[METADATA] = {
+                self._metadata[index]: entry
+                for index, entry in enumerate(entries)
+                if entry is not None and index in self._metadata
+            }
             return value
-        found = csv.cells(original, self._delimiter)
-        if len(found) != self._count:
-            found = self._of_length(found, "")
-        return {name: convert(found[index]) for index, name, convert in self._fields}
+        return self._values(csv.cells(original, self._delimiter))
 
-    def _of_length[Cell: (str, str | None)](self, found: list[Cell], empty: Cell) -> list[Cell]:
-        """Return as many cells as the header has: spreadsheets leave out empty ones at the end, or add some."""
+    def _values(self, found: list[str]) -> dict[str, object]:
+        """Return the fields in some cells. Spreadsheets leave out empty cells at the end of a row, or add some."""
+        count = len(found)
+        if count == self._count:
+            return {name: convert(found[index]) for index, name, convert in self._fields}
         if any(cell and not cell.isspace() for cell in found[self._count :]):
-            detail = f"Must have at most {self._count} cells, as the header has; has {len(found)}."
+            detail = f"Must have at most {self._count} cells, as the header has; has {count}."
             raise InvalidError([FieldError(pointer="#", code="wrong_cell_count", detail=detail)])
-        return found[: self._count] + [empty] * (self._count - len(found))
+        # Not padded: a row of two bytes would cost as much as the widest header.
+        return {name: convert(found[index] if index < count else "") for index, name, convert in self._fields}
 
 
 def _optional_text(cell: str) -> str | None:
