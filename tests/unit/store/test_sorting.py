@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_KEY_BYTES = 1024
 NAME = Field("name", "str", required=False, fixed=False, sorts=True, on_request=False, maximum=0)
 AGE = Field("age", "int", required=False, fixed=False, sorts=True, on_request=False, maximum=150)
-# What a name or an address may hold: no control characters, no lone surrogates.
+# What a name or an address may contain: no control characters, no lone surrogates.
 VALUES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=100)
 NEAR = st.text("aAáÁbeéßﬁ ~\u0301\u00a0\u200b", max_size=4)
 IDS = st.integers(1, MAX_ID) | st.sampled_from([1, 9, 10, 99, 100, MAX_ID])
