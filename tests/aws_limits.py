@@ -1,6 +1,6 @@
 """What DynamoDB refuses and the local engine accepts, refused here too, so that no code comes to rely on it.
 
-The fixture `_limits_of_aws` in `conftest.py` has every client in the tests' own process pass through this.
+Through the fixture `_limits_of_aws` in `conftest.py`, every client in the tests' own process is checked by this.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 """
@@ -26,7 +26,7 @@ type Values = Mapping[str, Mapping[str, Any]]
 
 MAX_SORT_KEY: Final = 1024
 MAX_PARTITION_KEY: Final = 2048
-"""Bytes, also of an index."""
+"""Bytes, for an index too."""
 MAX_OPERANDS: Final = 100
 """Of `IN`."""
 _SORT_CONDITIONS: Final = re.compile(r"begins_with\s*\(\s*(#?\w+)\s*,\s*(:\w+)\s*\)", re.IGNORECASE)
@@ -55,7 +55,7 @@ def limits_of_aws() -> Iterator[None]:
 
 @functools.cache
 def key_sizes() -> dict[str, int]:
-    """Return the key attributes of the template's tables and their indexes, with how many bytes each may have."""
+    """Return the key attributes of the template's tables and indexes, and how many bytes each may have."""
     limits = {"HASH": MAX_PARTITION_KEY, "RANGE": MAX_SORT_KEY}
     template = yaml_parse((Path(__file__).parent.parent / "template.yaml").read_text(encoding="utf-8"))
     tables = [each["Properties"] for each in template["Resources"].values() if each["Type"] == "AWS::DynamoDB::Table"]

@@ -41,7 +41,7 @@ def a_browser_if_there_can_be_one() -> Iterator[None]:
 
 
 def try_reference(service: Service, pictures: Path | None = None) -> dict[str, Any]:
-    """Open the page and call operations; give what the page showed, and put pictures of it into a folder.
+    """Open the page and call operations. Return what the page showed, and put pictures of it into a folder.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def try_reference(service: Service, pictures: Path | None = None) -> dict[str, A
 
 
 def try_site(folder: Path) -> dict[str, Any]:
-    """Open the site that `make docs` has built, from a web server and from its folder; give what its pages showed.
+    """Open the site that `make docs` has built, from a web server and from its folder. Return what its pages showed.
 
     Raises
     ------

@@ -61,7 +61,7 @@ type Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 
 class ByModule(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
-    """Hand out a module as a whole, so that what its tests share is started once."""
+    """Hand out each module as a whole, so that what its tests share is started only once."""
 
     def _split_scope(self, nodeid: str) -> str:
         # All of these share the one stack that was deployed.
@@ -74,19 +74,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
 
 
 def pytest_configure() -> None:
-    """Let programs that the tests start end by Ctrl-C, also where a shell started the tests in its background."""
+    """Let Ctrl-C end programs that the tests start, even if a shell started the tests in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the workers begin with what takes longest, so that no worker is left alone with it at the end."""
+    """Let the workers begin with what takes longest, so that no worker is left alone with it at the end."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: next((n for n, long in enumerate(_LONGEST) if item.nodeid.startswith(long)), 99))
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Name a test by the beginning of a long value."""
+    """Name a test after the beginning of a long value."""
     if isinstance(val, str | bytes) and len(val) > _LONG:
         return f"{val[:_LONG]!r}[{len(val)}]"
     return None
@@ -101,14 +101,14 @@ class Service(NamedTuple):
     process: subprocess.Popen[str]
 
     def client(self) -> httpx.Client:
-        """Make a client that sends the token, and holds every answer against the published contract."""
+        """Make a client that sends the token, and checks every answer against the published contract."""
         headers = {"Authorization": f"Bearer {self.token}"}
         hooks = {"response": [published().check_response]}
         return httpx.Client(base_url=self.url, headers=headers, timeout=40, event_hooks=hooks)
 
 
 def tokens_kept(service: Service) -> list[str]:
-    """Return the tokens that stand in a service's tables or logs: there must be none."""
+    """Return the tokens that appear in a service's tables or logs. There must be none."""
     running = json.loads((service.data / "endpoints.json").read_text())
     client = dynamodb_client(running["dynamodb"])
     tables = client.list_tables()["TableNames"]
@@ -140,7 +140,7 @@ def running_service(data: Path, *arguments: str, project: Path = ROOT) -> Iterat
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                # How fast it ends is for the tests about that.
+                # Other tests check how fast it ends.
                 process.wait(120)
             finally:
                 process.kill()
@@ -150,7 +150,7 @@ def running_service(data: Path, *arguments: str, project: Path = ROOT) -> Iterat
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running_service(tmp_path_factory.mktemp("service"), "--in-memory") as running:
         yield running
-        # What all the tests together have left behind.
+        # All the tests together have left none behind.
         assert tokens_kept(running) == []
 
 
@@ -170,7 +170,7 @@ def stack() -> Stack:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with what `sam build` makes: its template.yaml, the functions and the layer."""
     base = tmp_path_factory.getbasetemp()
-    # The first worker that needs it builds it for all of this run, whose folders are side by side.
+    # The first worker that needs it builds it for all workers of this run. Their folders are side by side.
     run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, whole = run / "build", run / "build.whole"
     with (run / "build.lock").open("w") as lock:
@@ -182,7 +182,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _build(folder: Path) -> None:
-    # Where nothing has changed since the last time, sam takes it from its cache.
+    # What has not changed since the last build, sam takes from its cache.
     command = ["sam", "build", "--build-dir", str(folder), "--cached", "--cache-dir", str(ROOT / ".aws-sam" / "cache")]
     tools = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "SAM_CLI_TELEMETRY": "0"}
@@ -236,7 +236,7 @@ def dynamodb(engine: str) -> DynamoDBClient:
 def function(engine: str, stack: Stack) -> Iterator[Callable[[str], Handler]]:
     """Return a function's handler by its logical id, imported in this process with its own environment.
 
-    It reads some of the environment only when it is called, which therefore stays for the module.
+    The environment stays for the whole module, because a handler reads some of it only when it is called.
     """
     handlers: dict[str, Handler] = {}
     patch = pytest.MonkeyPatch()

@@ -1,4 +1,4 @@
-"""Reads the guides of docs/guides: what they tell people to type, and what they say is printed."""
+"""Reads the guides of docs/guides: what they tell people to type, and what should be printed."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ class Block(NamedTuple):
     line: int
     language: str
     words: tuple[str, ...]
-    """What follows the language."""
+    """The words after the language."""
     text: str
     printed: Block | None = None
     """What the page shows as its output."""
 
     @property
     def fails(self) -> bool:
-        """Whether its last command exits with 1, and the page says so."""
+        """Whether the page says that its last command exits with 1."""
         return "exits=1" in self.words
 
     @property
     def comes_soon(self) -> bool:
-        """Whether what it prints is there after a moment, so that it may have to be typed again."""
+        """Whether its output comes only after a moment, so that it may have to be typed again."""
         return "soon" in self.words
 
     @property
     def file(self) -> str | None:
-        """The file of the project that it shows, or, after a plus, is to be added to."""
+        """The file of the project that it shows, or that it is to be added to (after a plus)."""
         return next((word for word in self.words if "/" in word), None)
 
 
 def blocks(page: Path) -> list[Block]:
-    """Return a page's blocks in order; what commands print is with the commands."""
+    """Return a page's blocks in order. What commands print is kept with the commands."""
     text = page.read_text(encoding="utf-8")
     found: list[Block] = []
     for match in _FENCED.finditer(text):
@@ -67,7 +67,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def is_printed(shown: Block, printed: str) -> bool:
-    """Return whether an output is what a page shows, apart from ids, times and what the page leaves out."""
+    """Return whether an output matches what a page shows, apart from ids, times and what the page leaves out."""
     wanted = shown.text
     if shown.language == "json":
         wanted = _json(wanted)
@@ -76,7 +76,7 @@ def is_printed(shown: Block, printed: str) -> bool:
         except ValueError:
             return False
     lines = (
-        # Alone on its line, it stands for any lines, or none.
+        # Alone on a line, it stands for any number of lines.
         r"(?:.*\n)*" if line == _ANYTHING else ".*".join(map(re.escape, line.split(_ANYTHING))) + r"\n"
         for line in _shape(wanted).splitlines()
     )
@@ -88,7 +88,7 @@ def _json(text: str) -> str:
 
 
 def _shape(text: str) -> str:
-    """Leave out what differs each time, the width of columns and the lines of tables."""
+    """Leave out what differs each time, the widths of columns, and the lines of tables."""
     for pattern, name in _DIFFERENT_EACH_TIME:
         text = re.sub(pattern, name, text)
     lines = (" ".join(line.replace("─", " ").split()) for line in text.removeprefix("\ufeff").splitlines())

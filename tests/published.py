@@ -1,4 +1,4 @@
-"""Holds every answer against the published contract, strictly: what is not in it must not be in an answer either."""
+"""Checks every answer strictly against the published contract: what the contract lacks must not be in an answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).parent.parent
 
 type Json = dict[str, Any]
 
-# What servers and gateways add to any answer, and no client reads.
+# What servers and gateways add to any answer, and what no client reads.
 _UNSPOKEN: Final = frozenset(
     {"connection", "content-encoding", "content-length", "content-type", "date", "server", "x-amzn-requestid"}
 )
@@ -37,11 +37,11 @@ class Published:
         self._routes = [
             (re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + "/?"), path) for path in sorted(document["paths"])
         ]
-        # A group's path looks like no customer's.
+        # Paths without parameters come first.
         self._routes.sort(key=lambda route: route[1].count("{"))
 
     def operation(self, method: str, path: str) -> Json | None:
-        """Return the operation that a call is one of; None for no operation."""
+        """Return the operation of a call, or None if there is none."""
         for pattern, template in self._routes:
             if pattern.fullmatch(path):
                 found: Json | None = self._closed["paths"][template].get(method.lower())
@@ -81,7 +81,7 @@ class Published:
         self.validate(content["schema"], json.loads(body), where)
 
     def validate(self, schema: Json, value: object, where: str) -> None:
-        """Check a value against one of the contract's schemas, which knows no more properties than it names."""
+        """Check a value against one of the contract's schemas. Properties that the schema does not name are errors."""
         key = json.dumps(schema)
         if key not in self._validators:
             components = {"components": self._closed["components"]}
@@ -90,7 +90,7 @@ class Published:
         assert not errors, f"{where}: {errors}"
 
     def check_response(self, response: httpx.Response) -> None:
-        """Check an answer as httpx has it; for its event hooks."""
+        """Check an answer from httpx, as an event hook."""
         response.read()
         path = response.request.url.raw_path.partition(b"?")[0].decode()
         self.check(response.request.method, path, response.status_code, response.headers, response.content)
@@ -108,7 +108,7 @@ def published() -> Published:
 
 
 def _closed(part: Any) -> Any:
-    """Return a document whose objects have the properties that it names and no others."""
+    """Return the document with schemas that allow only the properties that they name."""
     match part:
         case dict():
             closed = {key: _closed(value) for key, value in part.items() if key not in {"example", "examples"}}

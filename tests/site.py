@@ -1,4 +1,4 @@
-"""Reads a built site: where its links lead, and what its pages load."""
+"""Reads a built site: where its links go, and what its pages load."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _LOADED: Final = {
     ("source", "srcset"),
     ("video", "src"),
 }
-"""What a browser loads with a page, unlike `href` of a link."""
+"""What a browser loads with a page, unlike the `href` of a link."""
 _LOADED_BY_STYLE: Final = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""")
 
 
 class Page(HTMLParser):
-    """A page's anchors, the addresses that it has, and those of them that it loads."""
+    """A page's anchors, the addresses in it, and which of those it loads."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
 
 def broken_links(folder: Path) -> list[str]:
-    """Return the links within a site that lead to no file, or to no anchor of it, each after its page."""
+    """Return the links within a site to a missing file or anchor, each after its page."""
     pages = {file.resolve(): Page(file) for file in sorted(folder.rglob("*.html"))}
     broken = []
     for file, page in pages.items():
@@ -70,7 +70,7 @@ def broken_links(folder: Path) -> list[str]:
 
 
 def loaded_from_elsewhere(folder: Path) -> list[str]:
-    """Return what the pages and styles of a site load from another host, each after its file."""
+    """Return what the pages and style sheets of a site load from other hosts, each after its file."""
     found = []
     for file in sorted(folder.rglob("*")):
         loaded: set[str] = set()

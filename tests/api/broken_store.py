@@ -1,6 +1,6 @@
-"""A store of customers that goes wrong as a test tells it to: the history check must notice.
+"""A store of customers that goes wrong when a test tells it to: the history check must notice.
 
-The test puts this file into a copy of the layer, where it takes the store's place.
+The test puts this file into a copy of the layer, where it replaces the store.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SWITCH = Path("/path/of/the/switch")
 """A file with the name of the fault. The test puts its own path here."""
 
 FIRST_READ: dict[int, Customer] = {}
-"""What this process read first of each customer."""
+"""Each customer as this process first read it."""
 
 
 def goes_wrong(fault: str) -> bool:
-    """Whether it is time for a fault: now and then, while the switch names it."""
+    """Whether it is time for a fault: now and then, while the switch names that fault."""
     return SWITCH.read_text() == fault and random.randrange(3) == 0
 
 

@@ -50,7 +50,7 @@ class Tables(NamedTuple):
         )
 
     def caller(self, token: str | None) -> httpx.Client:
-        """Make a client that sends this token, or none; it holds answers against the contract, like the other."""
+        """Make a client that sends this token, or none. It checks answers against the contract, like the other one."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         hooks = {"response": [published().check_response]}
         return httpx.Client(base_url=self.url, headers=headers, timeout=40, event_hooks=hooks)

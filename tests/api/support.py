@@ -59,7 +59,7 @@ PROBLEM_TYPES: Final = {
 """Part of the interface: clients branch on them."""
 
 _SOON: Final = 60.0
-"""Seconds; a machine with other work may need many times what it needs alone."""
+"""Seconds. A busy machine may need many times as long as an idle one."""
 _POLL: Final = 0.05
 
 
@@ -141,7 +141,7 @@ def in_order(customers: Iterable[Json], sort: str, order: str) -> list[Json]:
 
 
 def assert_problem(response: httpx.Response, status: int, *, problem_type: str | None = None) -> Json:
-    """Check everything that every error promises (RFC 9457), and give the problem."""
+    """Check everything that every error promises (RFC 9457), and return the problem."""
     path = response.request.url.raw_path.partition(b"?")[0].decode()
     answer = Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, b"")
     return assert_raw_problem(answer._replace(body=response.content), status, path, problem_type=problem_type)
@@ -164,7 +164,7 @@ def assert_raw_problem(answer: Answer, status: int, path: str, *, problem_type: 
 
 
 def assert_invalid(response: httpx.Response, *expected: tuple[str, str]) -> list[Json]:
-    """Check that a request is refused for exactly these reasons: where (pointer, parameter or header) and code."""
+    """Check that a request is refused for exactly these reasons: place (pointer, parameter or header) and code."""
     errors: list[Json] = assert_problem(response, 400)["errors"]
     found = []
     for error in errors:
@@ -177,7 +177,7 @@ def assert_invalid(response: httpx.Response, *expected: tuple[str, str]) -> list
 
 
 class Answer(NamedTuple):
-    """A response, read from a raw connection."""
+    """A response read from a raw connection."""
 
     status: int
     headers: Mapping[str, str]
@@ -194,7 +194,7 @@ def send_raw(service: Service, head: str, body: bytes = b"", *, authorized: bool
     Parameters
     ----------
     service
-        To whom.
+        The service to send it to.
     head
         Request line and headers, without Host and Authorization.
     body
@@ -242,7 +242,7 @@ def _fields(listing: str) -> Iterator[tuple[str, str, str, str]]:
 
 
 def descendants(pid: int) -> list[Process]:
-    """Return what a process has started, and what that has started."""
+    """Return the processes that a process has started, and those that they have started."""
     everything = _processes()
     found: list[Process] = []
     parents = {pid}
@@ -265,13 +265,13 @@ def function_processes(service: Service, name: str) -> list[int]:
 
 
 def remaining(pids: Iterable[int]) -> list[Process]:
-    """Return the processes that still run; a dead one whose parent has not looked is gone."""
+    """Return the processes that still run. A zombie, dead but not yet waited for, does not count."""
     everything = _processes()
     return [everything[pid] for pid in pids if pid in everything and not everything[pid].state.startswith("Z")]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = _SOON) -> None:
-    """Look until something is so; fail when it is not in time."""
+    """Check until something is true. Fail if that takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not in time"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 UNTRUSTED = "[/x] [red]y :smile: \x1b[31mz\u202e"
 SHOWN = r"[/x] [red]y :smile: \x1b[31mz\u202e"
 SECONDS = 60
-"""That a busy machine may need for a command."""
+"""How long a busy machine may take for a command."""
 HEADER = "first_name,last_name,email,group_id"
 
 
@@ -59,16 +59,16 @@ class Terminal(NamedTuple):
 
     process: subprocess.Popen[str]
     screen: int
-    """File descriptor of what it shows there."""
+    """File descriptor from which to read what it shows there."""
 
     def _read(self) -> str:
-        """Return what it shows next, nothing if nobody has the terminal open any more."""
+        """Return what it shows next, or nothing if no process has the terminal open any more."""
         readable, _, _ = select.select([self.screen], [], [], SECONDS)
         assert readable, "nothing more was shown"
         try:
             return os.read(self.screen, 4096).decode()
         except OSError:
-            # Linux's way of saying so.
+            # Linux reports this when no process has the terminal open.
             return ""
 
     def wait_for(self, text: str) -> None:
@@ -80,7 +80,7 @@ class Terminal(NamedTuple):
             shown += read
 
     def end(self) -> tuple[str, str]:
-        """Wait for its end; return standard output, and what was shown since the last text that was waited for."""
+        """Wait for its end. Return standard output, and what was shown since the last text that was waited for."""
         shown = ""
         deadline = time.monotonic() + SECONDS
         while read := self._read():
@@ -313,7 +313,7 @@ def test_a_file_called_status_is_imported_by_its_path(service: Service, tmp_path
 def test_an_interrupted_import_continues_and_says_how_to_follow_it(
     service: Service, tmp_path: Path, group: int, number: signal.Signals, code: int
 ) -> None:
-    # So many that it cannot be over before the signal.
+    # So many rows that the import cannot be over before the signal.
     file = _file(tmp_path, f"{group}.csv", *(f"A,B,a{row}@example.com,{group}" for row in range(4000)))
     waiting = _file(tmp_path, "waiting.csv", f"A,B,b@example.com,{group}")
     with _at_a_terminal(service.data, "import", file, waiting) as following:

@@ -1,4 +1,4 @@
-"""Many at once: nothing is lost, nothing is done twice."""
+"""Many calls at once: nothing is lost, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_patches_of_different_fields_lose_nothing_and_are_in_one_order(client: h
         answer.json()["version"]: (patch, answer.json()) for patch, answer in zip(patches, answers, strict=True)
     }
     assert sorted(by_version) == list(range(2, len(patches) + 2))
-    # Each answer is the one before it and its own patch: as if they had come one by one.
+    # Each answer is the previous one plus its own patch, as if the calls had come one by one.
     state: dict[str, Any] = customer
     for version in sorted(by_version):
         patch, after = by_version[version]

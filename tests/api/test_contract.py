@@ -62,7 +62,7 @@ def test_the_page_of_another_person_gets_no_token(service: Service) -> None:
     with httpx.Client() as other:
         os.seteuid(nobody)
         try:
-            # The connection is theirs from here on.
+            # From here on, the connection belongs to the other user.
             assert other.get(f"{service.url}/docs/laptop.json").json() == {}
         finally:
             os.seteuid(0)
@@ -131,7 +131,7 @@ def test_a_generated_python_client_creates_reads_and_lists(service: Service, tmp
 
 def test_fuzzing_in_all_phases_finds_nothing(tmp_path: Path) -> None:
     with running_service(tmp_path, "--in-memory") as own:
-        # Of pytest's own seed, so that it repeats this too.
+        # Drawn from pytest's seed, so that the same seed repeats this too.
         done = fuzz(own, "--max-examples", "10", "--seed", str(random.getrandbits(32)))
     assert done.returncode == 0, done.stdout
     assert cases(done.stdout) > 400

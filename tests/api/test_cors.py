@@ -1,4 +1,4 @@
-"""Pages of other origins: those that the parameter names, and no others, may call from a browser."""
+"""Pages of other origins: only those that the parameter names may call from a browser."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def ask(client: httpx.Client, path: str, origin: str) -> httpx.Response:
-    """Ask as a browser does before it sends what is not simple: without the token."""
+    """Ask as a browser does before a request that is not simple: without the token."""
     headers = {"Origin": origin, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "if-match"}
     return httpx.options(client.base_url.join(path), headers=headers)
 

@@ -1,4 +1,4 @@
-"""A customer's history over HTTP: who changed what, until the customer is deleted; then that alone."""
+"""A customer's history over HTTP: who changed what. After a deletion, it shows only the deletion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JANE = {"first_name": "Jane", "last_name": "Doe", "email": "jane.doe@example.com
 
 
 def history_of(client: httpx.Client, customer_id: int, newest: int) -> list[dict[str, Any]]:
-    """Return a customer's history once it shows a version: it follows the writes after a moment."""
+    """Return a customer's history once it shows a version. It follows the writes after a moment."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         entries: list[dict[str, Any]] = client.get(f"/api/customers/{customer_id}/history").json()["history"]

@@ -1,4 +1,4 @@
-"""What was acknowledged survives the service's end, however it comes; and of a service that ends, nothing remains."""
+"""What was acknowledged survives the end of the service, however it ends. And no process of it is left behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WRITES = 40
 class Writer:
     """Writes until the service dies, and remembers what was acknowledged.
 
-    Each of its threads has a group of its own, and at most one call on its way.
+    Each of its threads has its own group, and at most one open call.
     """
 
     def __init__(self, service: Service) -> None:
@@ -48,9 +48,9 @@ class Writer:
         """By id, as last acknowledged; what was acknowledged as deleted is gone."""
         self.deleted: list[int] = []
         self.on_its_way: dict[int, Json | None] = {}
-        """By id: the change that was sent last and not acknowledged; None for a deletion."""
+        """By id: the last change that was sent and not acknowledged; None for a deletion."""
         self.list_groups: set[int] = set()
-        """Groups into which one list of 10 was sent each."""
+        """Groups to each of which one list of 10 was sent."""
         self.enough = threading.Semaphore(0)
 
     def create_and_change(self) -> None:
@@ -99,7 +99,7 @@ def write_until_killed(service: Service, kill: str) -> Writer:
             assert writer.enough.acquire(timeout=120)
         mine = [process.pid for process in descendants(service.process.pid)]
         if kill == "everything":
-            # The parent held still, it can start nothing anew.
+            # While the parent is stopped, it cannot start anything again.
             os.kill(service.process.pid, signal.SIGSTOP)
             mine = [process.pid for process in descendants(service.process.pid)]
             for pid in mine:
@@ -134,7 +134,7 @@ def assert_survived(client: httpx.Client, writer: Writer) -> None:
     for customer_id in writer.deleted:
         assert_problem(client.get(f"/api/customers/{customer_id}"), 404)
     for group in {customer["group_id"] for customer in found.values()}:
-        # Whoever is in an index is in the table, the same, and the other way round.
+        # Each customer in an index is in the table, unchanged, and the other way round.
         members = walk(client, group, age="true", limit=1000)
         for member in members:
             assert client.get(path_of(member)).json() == member
@@ -179,7 +179,7 @@ def test_a_signal_ends_everything_in_time_and_loses_nothing(tmp_path: Path, grou
         assert again.token == service.token
         expected = in_order([customer, *others], "id", "asc")
         assert walk(client, group, age="true") == expected
-        # A cursor belongs to the data, not to the process that gave it.
+        # A cursor belongs to the data, not to the process that made it.
         page = client.get(group_path(group), params={"cursor": cursor, "age": "true"})
         assert page.json()["customers"] == expected[1:]
 
@@ -192,7 +192,7 @@ def test_a_signal_ends_everything_in_time_even_while_calls_hang(tmp_path: Path) 
         os.kill(engine, signal.SIGSTOP)
         with ThreadPoolExecutor(1) as threads:
             hanging = threads.submit(client.get, path_of(customer))
-            # The function's process: from then on the call runs.
+            # This is the function's process: the call is running now.
             wait_until(lambda: len(descendants(service.process.pid)) > len(mine))
             mine = descendants(service.process.pid)
             service.process.send_signal(signal.SIGTERM)
@@ -204,7 +204,7 @@ def test_a_signal_ends_everything_in_time_even_while_calls_hang(tmp_path: Path) 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_import_that_the_end_cuts_off_goes_on_after_the_restart(tmp_path: Path, number: signal.Signals) -> None:
     group, data = any_group(), tmp_path / "data"
-    # Half of the rows are bad: what was already rejected must be in the report as well.
+    # Half of the rows are bad: those that were rejected before the restart must be in the report too.
     good = [f"John,Doe,john.{index}@example.com,{group},cut-{index}\nX,,,,\n" for index in range(4000)]
     reports = data / "import-bucket" / "reports" / "cut.csv"
     with running_service(data) as service:
@@ -220,7 +220,7 @@ def test_an_import_that_the_end_cuts_off_goes_on_after_the_restart(tmp_path: Pat
     with running_service(data) as service, service.client() as client:
         wait_until(lambda: any(reports.glob("*/rejected.csv")) and any(reports.glob("*/summary.json")), 120)
         assert len(walk(client, group)) == 4000
-        # The file was put there before the change, and comes again after it.
+        # The file was put there before the change, and is read again after it.
         assert client.get(changed).json()["last_name"] == "Since"
     told = _summary(reports)
     assert (told["created"] + told["unchanged"], told["superseded"], told["rejected"]) == (3999, 1, 4000)

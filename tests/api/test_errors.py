@@ -1,4 +1,4 @@
-"""Every error, the gateway's own included, is a problem (RFC 9457) that says what to do."""
+"""Every error, including the gateway's own, is a problem (RFC 9457) that says what to do."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_token_may_call_what_its_scopes_name_and_nothing_else(tables: Tables, 
             for spelling in (path.rstrip("/"), path.rstrip("/") + "/"):
                 response = caller.request(method, spelling, content=b"" if method in WITH_BODY else None)
                 if scope in scopes:
-                    # 1 is no customer, and an empty body is no JSON.
+                    # There is no customer 1, and an empty body is not JSON.
                     assert_problem(response, 400 if method in WITH_BODY else 404)
                 else:
                     assert_problem(response, 403)
@@ -198,7 +198,7 @@ def test_an_unknown_path_is_not_found(client: httpx.Client, method: str, path: s
 )
 def test_a_method_that_a_path_lacks_is_refused(client: httpx.Client, method: str, path: str) -> None:
     for spelling in (path.rstrip("/"), path.rstrip("/") + "/"):
-        # API Gateway knows no other answer here than for an unknown path: the contract's 405 is for gateways that do.
+        # API Gateway answers as for an unknown path. The contract's 405 is for gateways that can tell the two apart.
         assert_problem(client.request(method, spelling), 404)
 
 
@@ -288,7 +288,7 @@ def test_a_throttled_call_is_told_when_to_come_again(tmp_path_factory: pytest.Te
         assert_problem(throttled, 429)
         pause = int(throttled.headers["Retry-After"])
         assert 1 <= pause <= 10
-        # Not to wait for something, but to do what the answer says.
+        # This waits for nothing in particular: it does what the answer says.
         time.sleep(pause)
         assert_problem(client.get("/api/customers/1"), 404)
 
@@ -298,7 +298,7 @@ def test_a_throttled_call_is_told_when_to_come_again(tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="module")
 def own_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Return a service to do harm to, its tables on disk."""
+    """Return a service that tests may harm, with its tables on disk."""
     with running_service(tmp_path_factory.mktemp("harmed")) as running:
         yield running
 
@@ -341,7 +341,7 @@ def test_a_store_that_hangs_makes_every_endpoint_unavailable_until_it_is_back(
     with Stopped(engine_of(own_service)), ThreadPoolExecutor(len(calls)) as threads:
         for answer in [threads.submit(call) for call in calls]:
             assert_unavailable(answer.result())
-    # What timed out may have been done all the same, but each at most once, and the list whole.
+    # Calls that timed out may still have been carried out: each at most once, and the list as a whole.
     after = own_client.get(path_of(kept)).json()
     assert (after["version"], after["age"]) in {(1, None), (2, 7)}
     patched = own_client.patch(path_of(kept), json={"first_name": "Jane"}).json()
@@ -386,7 +386,7 @@ def test_a_function_that_dies_at_work_is_an_internal_error_and_the_next_call_suc
         os.kill(process, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(own_client.get, path_of(customer))
-        # It cannot be answered; by then it is with the function.
+        # It cannot be answered. After this second, it is with the function.
         assert not wait([answer], timeout=1).done
         for process in processes:
             os.kill(process, signal.SIGKILL)
@@ -439,7 +439,7 @@ def test_a_token_revoked_is_refused_at_once_where_nothing_is_cached(
             assert_problem(caller.get("/api/customers/1"), 404)
             tables.revoke(token, int(time.time()) - 1)
             assert_unauthorized(caller.get("/api/customers/1"))
-        # The service's own token was never kept: every call asks the store.
+        # The service's own token is never cached either: every call asks the store.
         with service.client() as client:
             assert_problem(client.get("/api/customers/1"), 404)
             with Stopped(engine_of(service)):

@@ -1,4 +1,4 @@
-"""`./customers export`: every customer once, in a file that changes nothing if it is imported again."""
+"""`./customers export`: every customer once, in a file that changes nothing when it is imported again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Customers by your own system's key, found by it or by address, over HTTP."""
+"""Customers with a key of your own system, found by that key or by email address, over HTTP."""
 
 from __future__ import annotations
 
@@ -340,7 +340,7 @@ def test_puts_at_the_same_time_leave_one_customer_with_one_version_per_change(
     assert statuses(answers).keys() <= {200, 201}
     assert statuses(answers)[201] == 1
     assert len({answer.json()["id"] for answer in answers}) == 1
-    # Each version was one content, and the versions have no gap.
+    # Each version had only one content, and the versions have no gaps.
     contents: dict[int, set[int]] = {}
     for answer in answers:
         contents.setdefault(answer.json()["version"], set()).add(answer.json()["age"])

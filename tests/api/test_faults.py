@@ -1,4 +1,4 @@
-"""While calls to the store fail, every endpoint says so in time; afterwards nothing is lost, doubled or half done.
+"""While calls to the store fail, every endpoint says so in time. Afterwards, nothing is lost, doubled or half done.
 
 A short run of `make reliability` (docs/reliability.md).
 """

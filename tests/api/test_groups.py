@@ -111,7 +111,7 @@ LIMITS = {"id": 1, "first_name": 1, "last_name": 7, "email": 1, "age": 1, "creat
 
 @pytest.fixture(scope="module")
 def people(client: httpx.Client) -> list[Json]:
-    """Return a group that has every awkward value, created in several calls and partly changed."""
+    """Return a group with every awkward value, created in several calls and partly changed."""
     group = any_group()
     rows = [
         customer_body(
@@ -126,7 +126,7 @@ def people(client: httpx.Client) -> list[Json]:
     created: list[Json] = []
     for start in range(0, len(rows), 10):
         created += create_list(client, rows[start : start + 10])
-    # What a change leaves in the indexes must sort like what was created.
+    # What a change leaves in the indexes must sort in the same way as what was created.
     for index in range(0, len(created), 5):
         changes = {"first_name": NAMES[-index], "email": EMAILS[-(index % len(EMAILS))], "age": AGES[index % 3]}
         created[index] = client.patch(path_of(created[index]), json=changes).json()
@@ -206,7 +206,7 @@ def test_equal_values_are_in_the_order_of_their_ids(client: httpx.Client, group:
 
 
 def test_the_longest_letters_sort_by_what_they_begin_with(client: httpx.Client, group: int) -> None:
-    # U+FDFA stands for 18 letters, and the sort text has an end.
+    # U+FDFA stands for 18 letters, and the length of a sort text is limited.
     names = ["ﷺ" * 100, "b" * 100, "ﷺ" * 99, "😀" * 100, "😀" * 99 + "a", "é" * 100, "가" * 100]
     created = create_list(client, [customer_body(group, first_name=name, last_name=name) for name in names])
     for sort in ("first_name", "last_name"):
@@ -214,7 +214,7 @@ def test_the_longest_letters_sort_by_what_they_begin_with(client: httpx.Client, 
             found = walk(client, group, sort=sort, order=order, limit=1)
             assert sorted(ids(found)) == sorted(ids(created))
             heads = [customer[sort][0] for customer in found]
-            # Compared are e, U+0635 (the first of the ligature's letters), U+1100 (the first of the syllable's).
+            # What is compared: e, U+0635 (the ligature's first letter), U+1100 (the syllable's first letter).
             assert heads == sorted(heads, key="béﷺ가😀".index, reverse=order == "desc")
 
 
@@ -317,7 +317,7 @@ def test_a_walk_goes_on_when_the_place_it_stands_at_is_gone(client: httpx.Client
 
 @pytest.fixture(scope="module")
 def cursors(client: httpx.Client, people: list[Json]) -> dict[tuple[str, str], str]:
-    """Return a cursor of each walk."""
+    """Return a cursor from each walk."""
     found = {}
     for sort in SORTS:
         for order in ORDERS:
@@ -405,7 +405,7 @@ def test_a_cursor_shows_nothing_of_the_customer_it_stands_at(client: httpx.Clien
         create(client, group, last_name="Quastenflosser")
     cursor = client.get(group_path(group), params={"sort": "last_name", "limit": "1"}).json()["next_cursor"]
     assert "uasten" not in cursor.lower()
-    # Base64 of the name, at each of the three places where it may begin.
+    # Base64 of the name, for each of the three offsets at which it may begin.
     for hidden in ("cXVhc3Rlb", "F1YXN0ZW", "xdWFzdGVu"):
         assert hidden not in cursor
 
@@ -417,7 +417,7 @@ def test_a_cursor_shows_nothing_of_the_customer_it_stands_at(client: httpx.Clien
 def churning(service: Service, group: int, stable: list[Json], field: str) -> Iterator[Callable[[], int]]:
     """Create, change, move and delete others, and change a field of those that stay, until the block ends.
 
-    Gives a function that tells how many writes have succeeded.
+    Yields a function that returns how many writes have succeeded.
     """
     stop = threading.Event()
     done = [0, 0]
@@ -483,7 +483,7 @@ def test_a_walk_gives_who_was_there_throughout_exactly_once_whatever_is_written(
     with churning(service, group, stable, "email" if sort != "email" else "first_name") as writes:
         walks = 0
         deadline = time.monotonic() + 120
-        # Enough to have met something: writes between the pages, in whatever share of the time there is.
+        # Enough writes have to fall between the pages, however little of the processor's time they get.
         while walks < 2 or writes() < 8:
             assert time.monotonic() < deadline
             found = ids(walk(client, group, sort=sort, order=order, limit=3))

@@ -1,6 +1,6 @@
-"""Many clients on the same few customers get no answer that the contract rules out, whatever fails meanwhile.
+"""Many clients use the same few customers and get no answer that the contract rules out, whatever fails meanwhile.
 
-A short run of `make reliability ARGS=history` (docs/reliability.md), and proof that it finds what it looks for.
+This is a short run of `make reliability ARGS=history` (docs/reliability.md), and proof that it finds faults.
 """
 
 from __future__ import annotations

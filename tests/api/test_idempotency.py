@@ -65,7 +65,7 @@ def test_a_kept_answer_opens_with_the_request_alone(
     new = [item for item in _kept(tables) if item["id"]["S"] not in before]
     (answer,) = [item for item in new if "data" in item]
     sealed = base64.b85decode(json.loads(answer["data"]["S"])["sealed"])
-    # Neither as it is, nor unpacked from any byte on, nor as another encoding of it.
+    # The mark is not there: neither as it is, nor unpacked from any byte, nor in another encoding.
     for start in range(len(sealed)):
         with suppress(zlib.error):
             assert mark.encode() not in zlib.decompressobj().decompress(sealed[start:])

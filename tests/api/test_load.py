@@ -1,4 +1,4 @@
-"""The calls of `make load`, sent to the service by another client than Locust, which has an environment of its own."""
+"""The calls of `make load`, sent to the service by a client other than Locust, which has its own environment."""
 
 from __future__ import annotations
 

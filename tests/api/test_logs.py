@@ -1,4 +1,4 @@
-"""A full run of the service, at its most talkative: what logs, events and tables hold of it, and what they must not."""
+"""A full run of the service at its most talkative: what logs, events and tables contain, and what they must not."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Story:
     """What was sent, and what came back."""
 
     words: list[str] = field(default_factory=list)
-    """Every name, address, token and key; none of them is a part of an ordinary word."""
+    """Every name, address, token and key. None of them is part of an ordinary word."""
     answers: list[httpx.Response] = field(default_factory=list)
     events: list[tuple[str, int]] = field(default_factory=list)
-    """Detail types and ids of the changes that took place, in the order of each customer."""
+    """Detail types and ids of the changes that took place, in order for each customer."""
 
     def word(self, text: str = "") -> str:
         """Make up a word, and remember it."""
@@ -50,7 +50,7 @@ class Story:
 
 
 class Told(NamedTuple):
-    """The end of a run: its story, all that was written about it by file, and the events."""
+    """The end of a run: its story, everything that was written about it, by file, and the events."""
 
     story: Story
     logs: dict[str, str]
@@ -59,7 +59,7 @@ class Told(NamedTuple):
     """All items of each table, after every customer was deleted."""
 
     def lines(self, message: str) -> list[dict[str, Any]]:
-        """Return the structured lines of all functions with a message."""
+        """Return the structured lines of all functions that have this message."""
         lines = [line for name, text in self.logs.items() if name[0].isupper() for line in text.splitlines()]
         parsed = [json.loads(line) for line in lines if line.startswith("{")]
         return [line for line in parsed if line["message"] == message]
@@ -67,7 +67,7 @@ class Told(NamedTuple):
 
 @contextmanager
 def _talkative_service(data: Path) -> Iterator[Service]:
-    """Run the service with the level DEBUG, its own output in files among its logs."""
+    """Run the service at the level DEBUG, with its own output in files beside its logs."""
     (data / "logs").mkdir()
     command = [sys.executable, "-m", "local", "--parameter", "LogLevel=DEBUG"]
     out, errors = data / "logs" / "stdout", data / "logs" / "stderr"
@@ -90,7 +90,7 @@ def _talkative_service(data: Path) -> Iterator[Service]:
 
 
 def _call(service: Service, story: Story, tables: Tables) -> None:
-    """Call every endpoint, rightly and wrongly."""
+    """Call every endpoint, both correctly and incorrectly."""
     group = secrets.randbelow(MAX_ID) + 1
     story.words.append(service.token)
     with httpx.Client(base_url=service.url, timeout=PATIENCE) as client:
@@ -144,7 +144,7 @@ def _call(service: Service, story: Story, tables: Tables) -> None:
 
 
 def _import(service: Service, story: Story) -> None:
-    """Import a file with bad rows, a broken file, and messages, one of them unreadable."""
+    """Import a file with bad rows, a broken file, and messages, one of which is unreadable."""
     group = secrets.randbelow(MAX_ID) + 1
     people = [story.person(group) for _ in range(3)]
     rows = [*people, story.person(group, age=story.word("old")), {**story.person(group), "email": story.word("none")}]
@@ -205,7 +205,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, tables_of: Callable[[Service]
 
 
 def _found(story: Story, written: dict[str, str]) -> list[tuple[str, str]]:
-    """Return the words of a story that stand in something written, folded as sort texts are too."""
+    """Return the words of a story that appear in a text, also when folded as sort texts are."""
     forms = {form for word in story.words for form in (word, word.casefold(), word.replace("É", "e").casefold())}
     return [(name, form) for name, text in written.items() for form in forms if form in text or form in text.casefold()]
 
@@ -216,7 +216,7 @@ def test_no_log_and_no_event_shows_a_person_a_token_or_a_key(told: Told) -> None
 
 
 def test_no_table_shows_a_person_a_token_or_a_key_once_everyone_is_deleted(told: Told) -> None:
-    # Only tombstones and the salt are left of the customers.
+    # Of the customers, only tombstones and the salt are left.
     assert '"customer":' not in told.tables["CustomersTable"].replace("'", '"')
     assert "deleted_at" in told.tables["CustomersTable"]
     assert len(told.tables["AnswersTable"]) > 500
@@ -238,7 +238,7 @@ def test_every_call_that_reached_a_function_is_one_line_with_its_request_id_and_
     assert len(lines) == len(told.lines("request"))
     answered = {answer.headers["X-Request-Id"]: answer for answer in told.story.answers}
     assert len(answered) == len(told.story.answers)
-    # Those that the gateway itself answers reach no function.
+    # Requests that the gateway itself answers do not reach a function.
     gateway = {
         id_ for id_, answer in answered.items() if answer.status_code in {401, 403} or answer.request.method == "PUT"
     }

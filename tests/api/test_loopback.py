@@ -1,4 +1,4 @@
-"""Nobody but the machine itself reaches the laptop cloud."""
+"""Only the machine itself can reach the laptop cloud."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_nothing_listens_beyond_the_loopback(service: Service) -> None:
         assert port is not None
         with socket.create_connection((host, port), timeout=5):
             pass
-        # Another address of this machine: what listens on all of them answers here too.
+        # Another address of this machine: a server that listens on all addresses would answer here too.
         with pytest.raises(OSError, match=r"refused|unreachable|assign|timed out"):
             socket.create_connection(("127.0.0.2", port), timeout=5)
 

@@ -1,4 +1,4 @@
-"""A new field is one declaration, and a new sort order one word more and its index: tried on a copy of the project."""
+"""A new field takes one declaration, a new sort order one more word and an index. Tried on a copy of the project."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ JOHN: Final = {"first_name": "John", "last_name": "Doe", "email": "john.doe@exam
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return a copy of the project's own files that a test may change."""
+    """Return a copy of the project's own files, which a test may change."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     copy = tmp_path / "project"
     for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines():
@@ -79,7 +79,7 @@ def serving(project: Path, data: Path, *arguments: str) -> Iterator[httpx.Client
 
 
 def group(client: httpx.Client, group_id: int, size: int) -> list[dict[str, Any]]:
-    """Return the customers of a group, once there are as many."""
+    """Return the customers of a group, once there are this many."""
 
     def found() -> list[dict[str, Any]]:
         customers: list[dict[str, Any]] = client.get(f"/group/{group_id}").json().get("customers", [])
@@ -115,7 +115,7 @@ def test_a_field_is_one_declaration(project: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
     with serving(project, data) as client:
-        # Stored before the field was there.
+        # This customer was stored before the field was added.
         assert client.get(f"/{before['id']}").json() == {**before, "phone": None}
         new = client.post("/", json={**JOHN, "phone": "+49 89 1234"}).raise_for_status().json()
         assert new["phone"] == "+49 89 1234"
@@ -145,7 +145,7 @@ def test_a_sort_order_is_one_word_and_the_index_that_a_test_asks_for(project: Pa
         (INDEX, "        - IndexName: group-by-created-at\n"),
         (ATTRIBUTE, "        - AttributeName: created_at_sort\n          AttributeType: S\n"),
     ):
-        # The test's own words are what is to be written.
+        # What the command says to write is what the test writes.
         assert all(line in done.stdout for line in part.splitlines())
         assert text.count(place) == 1
         text = text.replace(place, part + place)

@@ -39,7 +39,7 @@ DECODERS: Final[dict[str | None, Callable[[bytes], bytes]]] = {
     None: bytes,
 }
 ROWS: Final = 20
-"""Customers of a page that is worth compressing."""
+"""Customers on a page that is worth compressing."""
 
 
 def fill(client: httpx.Client, group: int) -> None:
@@ -61,7 +61,7 @@ def test_head_tells_of_a_customer_and_a_group_what_get_would(client: httpx.Clien
         assert {k: v for k, v in head.headers.items() if k not in varying} == {
             k: v for k, v in get.headers.items() if k not in varying
         }
-        # It would be that of GET (RFC 9110, section 8.6), which nobody has counted.
+        # It would have to be the same as for GET (RFC 9110, section 8.6), and nobody has counted that.
         assert "Content-Length" not in head.headers
     assert client.head(path, headers={"If-None-Match": '"1"'}).status_code == 304
 
@@ -128,7 +128,7 @@ def test_a_compressed_request_is_refused_and_told_what_is_accepted(client: httpx
     ):
         assert_problem(answer, 415)
         assert answer.headers["Accept-Encoding"] == "identity"
-    # A refusal is not kept, so the key is still good.
+    # A refusal is not kept, so the key can still be used.
     assert client.post(COLLECTION, json=customer_body(group), headers=key).status_code == 201
 
 

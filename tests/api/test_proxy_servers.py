@@ -1,4 +1,4 @@
-"""The service behind nginx and Apache as people set them up: compressing everything, and with a cache."""
+"""The service behind nginx and Apache as people set them up: they compress everything, and have a cache."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def free_port() -> int:
 
 
 class Storable(BaseHTTPRequestHandler):
-    """Answers what a cache stores, which shows that the cache would store what it may."""
+    """Sends an answer that may be stored, to show that the cache stores what it may."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -124,7 +124,7 @@ def running_proxy(name: str, service: Service, storable: str, folder: Path) -> I
     port = free_port()
     for place in (folder, folder / "cache"):
         place.mkdir(exist_ok=True)
-        # Started by root, they go on as somebody else.
+        # If root starts them, they go on as another user.
         place.chmod(0o777)
     modules = PROGRAMS / "lib/apache2/modules"
     configuration = {"nginx": NGINX, "apache": APACHE}[name]
@@ -159,7 +159,7 @@ def stored(cache: Path) -> list[Path]:
 
 @pytest.fixture(params=["nginx", "apache"])
 def proxied(request: pytest.FixtureRequest, service: Service, storable: str) -> Iterator[tuple[httpx.Client, Path]]:
-    # Not pytest's own folder, which only its user may enter.
+    # Not pytest's folder, which only the user who runs pytest may enter.
     with (
         tempfile.TemporaryDirectory() as folder,
         running_proxy(request.param, service, storable, Path(folder)) as client,
@@ -175,7 +175,7 @@ def test_a_tag_that_came_through_a_compressing_proxy_is_good_for_a_change(
     path = created.headers["Location"]
     read = client.get(path)
     assert read.headers["Content-Encoding"] == "gzip"
-    # So the proxies do what the service has to bear with.
+    # This shows that the proxies change the tag, which the service has to accept.
     assert read.headers["ETag"] in {'W/"1"', '"1-gzip"'}
     assert client.get(path, headers={"If-None-Match": read.headers["ETag"]}).status_code == 304
     changed = client.patch(path, json={"age": 1}, headers={"If-Match": read.headers["ETag"]})
@@ -194,6 +194,6 @@ def test_a_caching_proxy_stores_nothing(proxied: tuple[httpx.Client, Path], grou
     client.get(f"/api/customers/group/{group}")
     client.get("/api/customers/1")
     assert stored(cache) == []
-    # It could have. Apache looks into its cache for nobody who sends a token.
+    # The cache works. (Apache does not use its cache for a request with a token.)
     assert httpx.get(client.base_url.join("/storable")).status_code == 200
     wait_until(lambda: stored(cache) != [])

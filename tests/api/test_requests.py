@@ -1,4 +1,4 @@
-"""What a request may look like, and every way in which it may be wrong."""
+"""What a request may look like, and every way in which it can be wrong."""
 
 from __future__ import annotations
 
@@ -685,7 +685,7 @@ def test_no_body_at_all_is_refused(service: Service) -> None:
         ("GET", 400),
         ("GET  HTTP/1.1", 400),
         ("\x00", 400),
-        # A version that is missing or unknown is read like the one that it is not.
+        # A request whose version is missing or unknown is read as if it were a normal one.
         ("GET /api/customers/1", 404),
         ("GET /api/customers/1 HTTP/9.9", 404),
     ],

@@ -1,4 +1,4 @@
-"""The programs of docs/guides/shop.md, on a bad line: refused, answered in vain, and only then heard."""
+"""The programs of docs/guides/shop.md on a bad line. A request is refused, then its answer is lost, then it works."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = ROOT / "docs" / "examples"
 SECONDS: Final = 120
-"""For a program on a busy machine."""
+"""How long a program may take on a busy machine."""
 REFUSALS: Final = ((429, "1"), (503, "0"), (409, "0"), (502, None))
 """Statuses that are worth repeating, with their Retry-After."""
 
@@ -48,13 +48,13 @@ PROGRAMS: Final = pytest.mark.parametrize(
 
 
 class Line(ThreadingHTTPServer):
-    """What stands between a program and the service, and notes when it is sent what."""
+    """Stands between a program and the service, and notes what is sent and when."""
 
     def __init__(self, target: str, *, bad: bool) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = target
         self.bad = bad
-        """Whether each request is refused at first, and then done without a response."""
+        """Whether each request is first refused, and then carried out without a response."""
         self.seen: defaultdict[tuple[str, str, bytes], list[float]] = defaultdict(list)
         """When each request came."""
 
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name: self.headers[name] for name in sent if name in self.headers}
         done = httpx.request(self.command, self.server.target + self.path, content=body, headers=headers, timeout=40)
         if self.server.bad and len(times) == 2:
-            # The connection ends without a word, although it is done.
+            # The connection ends without an answer, although the request was carried out.
             return
         self._answer(done.status_code, {"ETag": done.headers["ETag"]} if "ETag" in done.headers else {}, done.content)
 
@@ -116,7 +116,7 @@ def _run(program: Program, line: Line, token: str) -> subprocess.CompletedProces
 
 @pytest.fixture
 def client(tables: Tables) -> Iterator[httpx.Client]:
-    """Return a client with a token, whose Idempotency-Keys are its own; afterwards, nothing of the shop is left."""
+    """Return a client with its own token, and so its own Idempotency-Keys. Delete the shop's customers afterwards."""
     with tables.caller(tables.new_token()) as client:
         yield client
         for name in ("ada", "alan", "grace", "mary"):
@@ -133,14 +133,14 @@ def test_every_call_of_the_shop_is_done_once_however_often_it_is_sent(
         done = _run(program, line, client.headers["Authorization"].removeprefix("Bearer "))
     assert (done.returncode, done.stderr) == (0, "")
     first, again, found, changed, signed_up = done.stdout.splitlines()
-    # Not the first one, if another test has deleted a customer with this key.
+    # This is not version 1 if another test has deleted a customer with this key.
     version = int(first.removeprefix(f"{program.external_id} has version "))
     assert again == f"put again, it has version {version}"
     assert program.external_id in found
     assert changed.endswith(f" in version {version + 1}")
     assert signed_up == "signed up twice, created 1"
     assert min(map(len, line.seen.values())) >= 3
-    # A 429 says when to come again.
+    # A 429 says when to try again.
     refused, repeated, *_ = next(iter(line.seen.values()))
     assert repeated - refused >= 1
     assert client.get(f"/api/customers/external/{program.external_id}").json()["version"] == version + 1

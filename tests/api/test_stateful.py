@@ -1,4 +1,4 @@
-"""The service, whatever is done to it in whatever order, agrees with a dict."""
+"""The service agrees with a dict, whatever is done to it and in whatever order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.api.support import (
 if TYPE_CHECKING:
     import httpx
 
-# Few values, so that they meet; and a letter of any kind now and then.
+# Only a few values, so that some are equal, and any kind of letter now and then.
 LETTERS = st.one_of(
     st.sampled_from(["Ann", "ann", "Anna", "Ánn", "Ann B", "ß", "ss"]),
     st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8).filter(
@@ -63,11 +63,11 @@ CHANGES = st.fixed_dictionaries(
 
 
 NOTHING: Json = {"external_id": None, "age": None, "metadata": {}}
-"""What a customer has that was created without it."""
+"""What a customer has in fields that were left out when it was created."""
 
 
 class Customers(RuleBasedStateMachine):
-    """Does what clients do, and keeps a dict of what must come of it."""
+    """Does what clients do, and keeps the expected result in a dict."""
 
     client: httpx.Client
     known = Bundle("known")
@@ -78,7 +78,7 @@ class Customers(RuleBasedStateMachine):
         self.expected: dict[int, Json] = {}
         self.keys = [f"key-{any_group()}" for _ in range(3)]
         self.last: dict[str, Json] = {}
-        """What a key's customer was last, deleted or not."""
+        """The last state of a key's customer, deleted or not."""
         return self.create_some(rows)
 
     def _with_group(self, fields: Json) -> Json:
@@ -131,7 +131,7 @@ class Customers(RuleBasedStateMachine):
         response = self.client.post(COLLECTION, params=parameters, json={"customers": sent})
         assert response.status_code == (200 if dry_run else 400)
 
-    # Two rules of one kind: changes are what the indexes can get wrong, and rules are drawn alike.
+    # Two rules of the same kind: indexes go wrong at changes, and every rule is equally likely to be drawn.
     @rule(customer_id=known, changes=CHANGES)
     def patch(self, customer_id: int, changes: Json) -> None:
         self._patch(customer_id, changes, None)
@@ -186,7 +186,7 @@ class Customers(RuleBasedStateMachine):
             assert after["created_at"] == before["created_at"]
             assert changed or after == before
         elif last:
-            # The deletion counted too.
+            # The deletion counted as a version too.
             assert (after["id"], after["version"]) == (last["id"], last["version"] + 2)
             assert after["created_at"] == after["updated_at"] >= last["updated_at"]
         else:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CACHE_SECONDS = 2
 BETWEEN = 1
-"""Seconds that a busy machine may take from the look-up of a token to keeping the answer."""
+"""Seconds that a busy machine may take from looking up a token to putting the answer into the cache."""
 TOKEN = re.compile(r"cust_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}")
 READ, WRITE, DELETE = ("GET", "/api/customers/1"), ("PATCH", "/api/customers/1"), ("DELETE", "/api/customers/1")
 
@@ -81,7 +81,7 @@ def _status(service: Service, token: str, call: tuple[str, str] = READ) -> int:
 
 
 def _last_let_in(service: Service, token: str, refused: int, call: tuple[str, str] = READ) -> float:
-    """Call until it is refused; return when the last call was sent that was still let in, and 0 if none was."""
+    """Call until a call is refused. Return the time when the last accepted call was sent, or 0 if there was none."""
     last = 0.0
     deadline = time.time() + 60
     while True:
@@ -93,7 +93,7 @@ def _last_let_in(service: Service, token: str, refused: int, call: tuple[str, st
 
 
 def _rotate(service: Service, token: str, *options: str) -> tuple[str, float]:
-    """Rotate a token; return its successor, and when the command says that the old one ends."""
+    """Rotate a token. Return its successor, and when the old one ends according to the command."""
     done = _customers(service, "token", "rotate", _id(token), *options)
     assert done.returncode == 0, done.stderr
     found = re.search(rf"{_id(token)} ends at (.+)Z\.", done.stderr)
@@ -180,7 +180,7 @@ def test_an_expired_token_is_refused_to_the_second_after_the_cache(cached_servic
     token = _make(cached_service, "--expires", "3s")
     made = time.time()
     last = _last_let_in(cached_service, token, 401)
-    # It expires 3 s after the second in which it was made; what the cache holds is from before that.
+    # It expires 3 s after the second in which it was made. What is in the cache is older than that.
     assert int(before) + 3 <= time.time()
     assert last <= made + 3 + CACHE_SECONDS + BETWEEN
     assert _listed(cached_service, token)["state"] == "expired"
@@ -248,12 +248,12 @@ class Authorizer:
         self.look_ups = 0
 
     def lets_in(self, header: str) -> bool:
-        """Whether it lets a header's sender in. It may refuse in one way only."""
+        """Whether it lets in the sender of a header. There is only one way in which it may refuse."""
         event = {"type": "TOKEN", "authorizationToken": header, "methodArn": "arn:aws:execute-api:r:1:api/prod/GET/x"}
         try:
             self._handler(event, None)
         except Exception as error:
-            # The one form that the gateway takes for 401.
+            # The only exception that the gateway turns into a 401.
             if (type(error), str(error)) != (Exception, "Unauthorized"):
                 raise
             return False
@@ -297,7 +297,7 @@ def test_of_100000_mutated_tokens_none_is_let_in_and_none_is_looked_up(authorize
     before = authorizer.look_ups
     tried = 0
     for mutated in _mutations(token, 100_000):
-        # A second space behind the scheme changes nothing (RFC 9110, section 11.4: 1*SP).
+        # A second space after the scheme changes nothing (RFC 9110, section 11.4: 1*SP).
         if mutated.removeprefix(" ") != token:
             tried += 1
             scheme = random.choice(("", "Bearer ", "bearer ", "Basic "))
@@ -323,5 +323,5 @@ def test_other_shapes_of_the_header_are_401(client: httpx.Client, service: Servi
 def test_no_table_and_no_log_holds_a_token(client: httpx.Client, service: Service) -> None:
     client.post("/api/customers/", json={}, headers={"Idempotency-Key": "a"})
     client.get("/api/customers/1")
-    # The fixture looks once more when all tests are over.
+    # The fixture checks again when all tests are over.
     assert tokens_kept(service) == []

@@ -34,15 +34,15 @@ class Cloud(NamedTuple):
 
     endpoint: str
     environment: Mapping[str, str]
-    """With which the tools of AWS, and ours, find it."""
+    """Lets the tools of AWS, and ours, find it."""
 
     def client(self, service: str) -> Any:
-        """Make a client of one of its services."""
+        """Make a client for one of its services."""
         session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
         return session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a program that speaks to it."""
+        """Run a program that talks to it."""
         return subprocess.run(
             command, cwd=ROOT, env=self.environment, check=False, capture_output=True, text=True, timeout=300
         )
@@ -54,7 +54,7 @@ class Deployed(NamedTuple):
     outputs: Mapping[str, str]
     url: str
     headers: Mapping[str, str]
-    """What leads to its API: the emulator tells APIs by the host's name, which no resolver knows."""
+    """What leads to its API: the emulator tells APIs apart by the host name, which no resolver knows."""
 
     def caller(self, token: str | None) -> httpx.Client:
         """Make a client that sends this token, or none."""
@@ -67,7 +67,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("ministack")
     port = free_port()
     endpoint = f"http://{HOST}:{port}"
-    # The template declares AWS_ENDPOINT_URL as empty, which is AWS itself; a function looks here next.
+    # In the template, AWS_ENDPOINT_URL is empty, which means AWS itself. A function looks here next.
     config = folder / "aws_config"
     config.write_text(f"[default]\nendpoint_url = {endpoint}\n")
     settings = {
@@ -106,7 +106,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 class Before(NamedTuple):
-    """The stack as the last release made it, with customers in it."""
+    """The stack as the last release deployed it, with customers in it."""
 
     customers: list[dict[str, Any]]
     """300, all in one group."""
@@ -132,13 +132,13 @@ def before(cloud: Cloud, built: Path) -> Before:
 
 @pytest.fixture(scope="session")
 def deployed(cloud: Cloud, built: Path, before: Before) -> Deployed:
-    """Update that stack to what the project is now. All the tests are of the updated stack."""
+    """Update that stack to the project as it is now. All the tests use the updated stack."""
     assert len(before.customers) == 300
     return _deploy(cloud, built / "template.yaml")
 
 
 def _deploy(cloud: Cloud, template: Path) -> Deployed:
-    # The functions run on this machine's processor. All else is what `sam deploy` does by itself.
+    # The functions run on this machine's processor. Everything else is what `sam deploy` does by default.
     architecture = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
     command: list[str | Path] = ["sam", "deploy", "--template-file", _without_refused(template)]
     command += ["--config-file", ROOT / "samconfig.toml", "--stack-name", STACK, "--no-confirm-changeset"]
@@ -154,7 +154,7 @@ def _deploy(cloud: Cloud, template: Path) -> Deployed:
 
 
 def _last_release(built: Path) -> Path:
-    """Return the last release's template, with the code that is built now: only its template is kept."""
+    """Return the last release's template with the code of this build: only the template of a release is kept."""
     content = yaml_parse((ROOT / "tests" / "last_release" / "template.yaml").read_text())
     now = yaml_parse((built / "template.yaml").read_text())["Resources"]
     for name, resource in content["Resources"].items():
@@ -167,7 +167,7 @@ def _last_release(built: Path) -> Path:
 
 
 def physical_resources(cloud: Cloud) -> dict[str, tuple[str, str]]:
-    """Return what the stack is made of: type and physical id, by logical id."""
+    """Return the resources of the stack: type and physical id, by logical id."""
     pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
     found = (each for page in pages for each in page["StackResourceSummaries"])
     return {each["LogicalResourceId"]: (each["ResourceType"], each["PhysicalResourceId"]) for each in found}
@@ -200,7 +200,7 @@ def _failures(cloud: Cloud) -> list[tuple[str, str]]:
 
 
 def _mend_mappings(cloud: Cloud) -> None:
-    """Set numbers again that came from parameters: the emulator keeps them as text, and its pollers fail on them."""
+    """Set numbers from parameters again: the emulator keeps them as text, and its pollers fail on them."""
     functions = cloud.client("lambda")
     for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
         if concurrency := mapping.get("ScalingConfig", {}).get("MaximumConcurrency"):
@@ -210,7 +210,7 @@ def _mend_mappings(cloud: Cloud) -> None:
 
 
 def _new_token(cloud: Cloud, scopes: str) -> str:
-    """Make a token with some scopes, by the command line."""
+    """Make a token with some scopes, with the command line."""
     options = ["--scopes", scopes, "--label", "the tests", "--stack", STACK]
     done = cloud.run(ROOT / "customers", "token", "create", *options)
     assert done.returncode == 0, done.stderr
@@ -219,7 +219,7 @@ def _new_token(cloud: Cloud, scopes: str) -> str:
 
 @pytest.fixture(scope="session")
 def new_token(cloud: Cloud, deployed: Deployed) -> Callable[[str], str]:
-    """Return what makes a token with some scopes."""
+    """Return a function that makes a token with some scopes."""
     assert deployed.outputs["TokensTableName"]
     return lambda scopes: _new_token(cloud, scopes)
 

@@ -1,6 +1,6 @@
-"""Tests of the API on the deployed stack: such as do not depend on what the emulator lacks (docs/deploy.md)."""
+"""Tests of the API on the deployed stack: those that do not need what the emulator lacks (docs/deploy.md)."""
 
-from tests.api.test_customers import *  # noqa: F403 (all that there are)
+from tests.api.test_customers import *  # noqa: F403 (all of them)
 from tests.api.test_groups import (  # noqa: F401 (pytest finds them here)
     cursors,
     people,

@@ -1,4 +1,4 @@
-"""What belongs to the deployed stack alone: its tokens, its imports, its events."""
+"""What only the deployed stack has: its tokens, its imports, its events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.deployed.conftest import Cloud, Deployed
 
 SOON = 120.0
-"""Seconds. The emulator polls its queues in turn, and this machine may have much else to do."""
+"""Seconds. The emulator polls its queues in turn, and this machine may be busy."""
 
 
 def test_a_token_of_the_command_line_may_call_what_its_scopes_name_and_nothing_else(
@@ -105,6 +105,6 @@ def test_changes_are_told_on_the_bus(cloud: Cloud, deployed: Deployed, client: h
 
 
 def _physical(cloud: Cloud, name: str) -> str:
-    """Return what a resource of the stack is called."""
+    """Return the name of a resource of the stack."""
     answer = cloud.client("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId=name)
     return str(answer["StackResourceDetail"]["PhysicalResourceId"])

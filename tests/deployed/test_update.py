@@ -1,4 +1,4 @@
-"""A live stack is updated from the last release to this one: nothing that it holds is lost or replaced."""
+"""A live stack is updated from the last release to this one. Nothing that it holds is lost or replaced."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from tests.deployed.conftest import Before, Cloud, Deployed
 
 NEW_EACH_TIME = frozenset({"AWS::ApiGateway::Deployment", "AWS::CloudWatch::Dashboard", "AWS::Lambda::LayerVersion"})
-"""Types that a deployment makes anew: versions, and the dashboard, whose name has changed since the last release."""
+"""Types that each deployment creates again: versions, and the dashboard, renamed since the last release."""
 NEW_IN_THE_EMULATOR = frozenset({"AWS::ApiGateway::RestApi", "AWS::ApiGateway::Stage", "AWS::Lambda::Permission"})
-"""Types that the emulator makes anew if a route changes. AWS changes an API in place; tests/unit/test_last_release.py
-tells what it would replace."""
+"""Types that the emulator creates again if a route changes. AWS changes an API in place.
+tests/unit/test_last_release.py checks what AWS would replace."""
 
 
 def test_every_customer_is_there_after_the_update_in_every_order(before: Before, client: httpx.Client) -> None:

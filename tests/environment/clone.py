@@ -1,4 +1,4 @@
-"""A fresh copy of the repository, and what a newcomer's shell has in it."""
+"""A fresh copy of the repository, and a shell in it as a newcomer has it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECONDS: Final = 600
-"""For an installation on a busy machine."""
+"""How long an installation may take on a busy machine."""
 
 
 class Clone(NamedTuple):
@@ -76,14 +76,14 @@ def copy(folder: Path) -> Path:
     for name in tracked:
         if name and (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            # With the times, by which make tells what is out of date.
+            # With the modification times, by which make tells what is out of date.
             shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
     return folder
 
 
 @contextmanager
 def serving(folder: Path, *make_run: str) -> Iterator[str]:
-    """Run `make run` until the block ends; what it has printed up to `ready` is the value."""
+    """Run `make run` until the block ends. The value is what it has printed up to `ready`."""
     errors = folder.parent / "make-run-errors"
     with (
         errors.open("w") as stderr,
@@ -94,7 +94,7 @@ def serving(folder: Path, *make_run: str) -> Iterator[str]:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            # A terminal's Ctrl-C reaches make and what it runs.
+            # In a terminal, Ctrl-C reaches make and what it runs.
             start_new_session=True,
         ) as process,
     ):

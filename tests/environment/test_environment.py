@@ -1,6 +1,6 @@
-"""What the README names, each in a fresh copy of the repository, with an empty home and nothing else installed.
+"""Each thing that the README names, in a fresh copy of the repository, with an empty home and nothing else installed.
 
-The environment that runs the tests has every package, so no other test notices one that is missing where people start.
+The environment that runs the tests has every package, so no other test notices a package that a newcomer lacks.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ API: Final = "https://api.example.com/prod"
 
 @pytest.fixture(scope="module")
 def clones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, Clone]]:
-    """Two clones: what was done first in one is `./customers --help`, in the other `make docs`.
+    """Two clones. The first command in one was `./customers --help`, in the other `make docs`.
 
-    `make docs` also makes the environment of `make run`, and ends by itself.
+    `make docs` also makes the environment of `make run`, and it ends by itself.
     """
     firsts = (("./customers", "--help"), ("make", "docs", f"API={API}"))
     folders = [copy(tmp_path_factory.mktemp("clone") / "customers-api") for _ in firsts]
@@ -59,7 +59,7 @@ def after_run(clones: tuple[Clone, Clone]) -> Clone:
 
 @pytest.fixture(scope="module")
 def developers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A clone with the environment that runs the tests, which must be no more than its target installs."""
+    """A clone with the environment that runs the tests, which must not have more than its target installs."""
     pinned = set()
     for line in (ROOT / "requirements/dev.txt").read_text().splitlines():
         if not line.startswith((" ", "#")):
@@ -112,7 +112,7 @@ def test_the_site_is_built_in_a_bare_clone_and_every_link_within_it_leads_somewh
 def test_every_page_of_the_site_has_the_same_sidebar_with_every_document_in_it(after_run: Clone) -> None:
     site = after_run.folder / "build/docs"
     pages = {file.relative_to(site) for file in site.rglob("*.html")}
-    # It has its own sidebar, and leads back.
+    # The reference has its own sidebar, which leads back.
     pages -= {Path("reference/index.html"), Path("reference/problems.html")}
     sidebars = {page: _sidebar(site, page) for page in sorted(pages)}
     home = sidebars[Path("index.html")]

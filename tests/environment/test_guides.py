@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.environment
 
 ADDRESS: Final = "http://127.0.0.1:3000"
-"""What the pages say. The service of the test has another port."""
+"""The address on the pages. The service in the test has another port."""
 SOON: Final = 60
-"""Seconds for what comes after a moment."""
+"""Seconds to wait for what comes after a moment."""
 
 
 class Shell:
-    """One shell for a page: what a block sets, the next one has."""
+    """One shell for a page: what one block sets is still set in the next."""
 
     def __init__(self, folder: Path) -> None:
         self._scratch = folder.parent / "shell"
@@ -47,11 +47,11 @@ class Shell:
         )
 
     def run(self, commands: str, *, fails: bool = False) -> tuple[int | None, str]:
-        """Type commands. Return the last one's exit code, or None where one failed before, and what was printed."""
+        """Type commands. Return the last one's exit code, or None if an earlier one failed, and what was printed."""
         script, output = self._scratch / "block.sh", self._scratch / "output"
         script.write_text(commands, encoding="utf-8")
         files = f". {shlex.quote(str(script))} >{shlex.quote(str(output))} 2>&1 </dev/null"
-        # In a shell that ends at the first failure, there is nobody left to print the code.
+        # A shell that ends at the first failure cannot print the exit code any more.
         mode = "set +e" if fails else "set -e"
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -69,7 +69,7 @@ class Shell:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Return a copy of the project that shares what was installed, and nothing else."""
+    """Return a copy of the project that shares only what was installed."""
     folder = copy(tmp_path / "customers-api")
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "node_modules").symlink_to(ROOT / "node_modules")
@@ -80,7 +80,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         "requirements/run.txt",
         "requirements/dev.txt",
     ):
-        # Older than what is installed: a copy must not install anything into what it shares.
+        # Make these files older than what is installed. A copy must not install anything into what it shares.
         os.utime(folder / name, (0, 0))
     yield folder
     shutil.rmtree(folder)

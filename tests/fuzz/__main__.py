@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: has Schemathesis try the running service, in every phase, by its published contract."""
+"""`python -m tests.fuzz`: Schemathesis tries the running service, in every phase, by its published contract."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fuzz(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
             f"Authorization: Bearer {service.token}",
             *arguments,
         ],
-        # It leaves a cache and a database where it runs.
+        # It leaves a cache and a database in the folder where it runs.
         cwd=service.data,
         env={**os.environ, "SCHEMATHESIS_HOOKS": str(ROOT / "tests/fuzz/hooks.py")},
         capture_output=True,
@@ -52,13 +52,13 @@ def fuzz(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def cases(output: str) -> int:
-    """Return how many requests a run made up; it sends a few more, to look at what they did."""
+    """Return how many requests a run made up. It sends a few more, to see what those did."""
     found = _GENERATED.search(output)
     return int(found[1].replace(",", "")) if found else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fuzz the service until 20,000 requests were sent, or once with the options given.
+    """Fuzz the service until 20,000 requests have been sent, or once with the given options.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(seed: int | None, max_examples: int, *arguments: str) -> int:
-    """Fuzz a new service once, and return how many requests were sent; 0 if anything failed."""
+    """Fuzz a new service once. Return how many requests were sent, or 0 if anything failed."""
     chosen = [] if seed is None else ["--seed", str(seed)]
     with tempfile.TemporaryDirectory() as folder, running_service(Path(folder), "--in-memory") as service:
         done = fuzz(service, "--max-examples", str(max_examples), *chosen, *arguments)

@@ -1,8 +1,8 @@
 """`python -m tests.fuzz.reading`: looks for the file that takes the longest per byte.
 
-It climbs: a file that takes longer than the ones before is changed further. What is measured is the processor's time,
-first of reading alone (a file is cut into chunks, and those are packed as messages), then of all that is done with a
-file but writing: its rows are also read, checked, and told in the report if they are wrong.
+It climbs: a file that takes longer than the ones before is changed further. It measures processor time. First it looks
+only at reading: a file is cut into chunks, which are packed as messages. Then it looks at everything but writing:
+the rows are also read and checked, and go into the report if they are wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 BYTES: Final = 200_000
-"""Of a file: more than twice what a row may have, so that what grows with the square of the bytes stands out."""
+"""Size of a file: more than twice the limit of a row, so that a cost that grows with its square stands out."""
 _HEADER: Final = b"first_name,last_name,email,group_id,age\n"
 _ROW: Final = b"Ann,Ash,ann@example.com,1,30\n"
 _OBJECT: Final = b'{"first_name":"Ann","last_name":"Ash","email":"ann@example.com","group_id":1}'
@@ -76,16 +76,15 @@ _PIECES: Final = (
     f"a,a,a@{'한글' * 14}.cc,1\n".encode(),
 )
 _PATIENCE: Final = 60
-"""Changes that make a file no dearer, until another one is begun."""
+"""After this many changes that do not make a file more expensive, another file is begun."""
 
 
 WRITE_NANOSECONDS: Final = 55_000
-"""Of processor time, that writing a good row takes at least: no way of writing that was measured exceeds 18,000 rows in
-a CPU-second."""
+"""The least processor time to write a good row: no measured way of writing exceeds 18,000 rows in a CPU-second."""
 
 
 class Found(NamedTuple):
-    """A file, by what it is made of, and what it costs."""
+    """A file: what it is made of, and what it costs."""
 
     start: bytes
     pieces: tuple[bytes, ...]
@@ -100,26 +99,26 @@ class Found(NamedTuple):
 
 
 def file_of(start: bytes, pieces: Sequence[bytes], size: int = BYTES) -> bytes:
-    """Return a file of about a size that repeats some pieces after its start."""
+    """Return a file of roughly a given size that repeats some pieces after its start."""
     unit = b"".join(pieces) or b"\n"
     return start + unit * max(1, (size - len(start)) // len(unit))
 
 
 def reading_cost(data: bytes) -> float:
-    """Measure what cutting a file and packing its rows costs per byte."""
+    """Measure the cost per byte of cutting a file and packing its rows."""
     packed = gzip.compress(data, 1)
     return max(_nanoseconds(lambda: _packed(data)), _nanoseconds(lambda: _packed(packed))) / len(data)
 
 
 def whole_cost(data: bytes) -> float:
-    """Measure what all but writing costs per byte."""
+    """Measure the cost per byte of everything but writing."""
     messages: list[str] = []
     reading = _nanoseconds(lambda: messages.extend(_packed(data)))
     return (reading + _nanoseconds(lambda: _check(messages))) / len(data)
 
 
 def good_costs() -> tuple[float, float]:
-    """Measure good files of short rows, and return what reading one costs per byte, and what importing one does."""
+    """Measure good files of short rows. Return the costs per byte of reading one and of importing one."""
     files = [_HEADER + _ROW * (BYTES // len(_ROW)), (_OBJECT + b"\n") * (BYTES // len(_OBJECT))]
     reading = max(min(reading_cost(data) for _ in range(5)) for data in files)
     checked = max(min(whole_cost(data) for _ in range(5)) for data in files)
@@ -153,7 +152,7 @@ def _nanoseconds(work: Callable[[], object]) -> int:
 
 
 def climb(cost: Callable[[bytes], float], seconds: float, randomness: random.Random) -> Found:
-    """Look for the dearest file for a while, starting anew whenever nothing dearer is found for long."""
+    """Look for the most expensive file for a while. Start again when nothing worse was found for long."""
 
     def measured(start: bytes, pieces: Sequence[bytes], attempts: int = 1) -> Found:
         data = file_of(start, pieces)
@@ -193,7 +192,7 @@ def _changed(found: Found, randomness: random.Random) -> tuple[bytes, list[bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Look for the dearest files, and say what they are."""
+    """Look for the most expensive files, and say what they are."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.reading", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))

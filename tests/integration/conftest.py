@@ -32,7 +32,7 @@ def cloud(engine: str, stack: Stack) -> Iterator[ImportCloud]:
 
 @pytest.fixture(autouse=True)
 def _no_events_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep the events of one test from the next."""
+    """Keep the events of one test out of the next."""
     yield
     # Another module has a fixture of this name, for another cloud.
     cloud = request.getfixturevalue("cloud") if "cloud" in request.fixturenames else None
@@ -42,7 +42,7 @@ def _no_events_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def changes_of(engine: str) -> Callable[[int], list[dict[str, Any]]]:
-    """Return the records of a customer's changes, as the engine's stream tells them."""
+    """Return the records of a customer's changes from the engine's stream."""
     streams = boto3.client(
         "dynamodbstreams",
         endpoint_url=engine,
@@ -65,7 +65,7 @@ def changes_of(engine: str) -> Callable[[int], list[dict[str, Any]]]:
             found += [record for record in records if record["dynamodb"]["Keys"] == {"id": {"N": str(customer_id)}}]
             iterator = answer["NextShardIterator"]
         for record in found:
-            # Lambda gives seconds.
+            # Lambda passes seconds.
             record["dynamodb"]["ApproximateCreationDateTime"] = record["dynamodb"][
                 "ApproximateCreationDateTime"
             ].timestamp()

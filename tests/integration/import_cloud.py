@@ -83,11 +83,11 @@ class ImportCloud:
     Parameters
     ----------
     engine, server
-        URLs of the engine and of the server of all else.
+        URLs of the engine and of the server for everything else.
     stack
-        The stack, whose tables are there.
+        The stack whose tables are in the engine.
     function_endpoints
-        The functions' endpoint variables, if they are to reach the services by other ways.
+        The functions' endpoint variables, if they are to reach the services in another way.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class ImportCloud:
                 return
 
     def invoke(self, message: Message, fault: Fault | None = None) -> tuple[bool, list[str]]:
-        """Hand a message to its consumer; tell whether it is done, and the calls that it made to AWS."""
+        """Hand a message to its consumer. Return whether it is done, and the calls that it made to AWS."""
         app = self.apps[_CONSUMERS[message.queue][0]]
         calls: list[str] = []
 
@@ -162,7 +162,7 @@ class ImportCloud:
         clients = [app.imports.dynamodb, app.imports.bucket._client, app.imports._bus]  # noqa: SLF001 (hooks)
         clients += [app.queues] if hasattr(app, "queues") else []
         for client in clients:
-            # Not `before-call`: the store answers that one itself for a batch, and no other handler hears of it then.
+            # Not `before-call`: for a batch, the store answers that one itself, and no other handler is called.
             client.meta.events.register_first("before-parameter-build", before, unique_id="before")
             client.meta.events.register_first("after-call", after, unique_id="after")
         try:
@@ -176,7 +176,7 @@ class ImportCloud:
                 client.meta.events.unregister("after-call", unique_id="after")
 
     def run(self, *, twice: bool = False) -> None:
-        """Hand out messages until there is none left; twice: each of them two times."""
+        """Hand out messages until none is left. With `twice`, hand out each of them two times."""
         busy = True
         while busy:
             busy = False
@@ -188,7 +188,7 @@ class ImportCloud:
                         self.deliver(message)
 
     def deliver(self, message: Message) -> None:
-        """Hand a message out until it is done, or it is a dead letter."""
+        """Hand a message out until it is done or becomes a dead letter."""
         for count in range(1, _MAX_RECEIVE_COUNT + 1):
             if self.invoke(message._replace(receive_count=count))[0]:
                 return
@@ -199,7 +199,7 @@ class ImportCloud:
         return [json.loads(message.body) for message in self.take("Events")]
 
     def reports(self, folder: str) -> dict[str, bytes]:
-        """Return the objects of a file's latest report, by their last name."""
+        """Return the objects of a file's latest report, by the last part of their keys."""
         listed = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"reports/{folder}").get("Contents", [])
         reports: dict[str, dict[str, bytes]] = {}
         for place, name in (item["Key"].rsplit("/", 1) for item in listed):
@@ -222,7 +222,7 @@ class ImportCloud:
 
 
 def _started(report: dict[str, bytes]) -> str:
-    # A report without a summary is one that its function died over.
+    # If a report has no summary, its function died.
     return str(json.loads(report["summary.json"])["started_at"]) if "summary.json" in report else ""
 
 

@@ -79,7 +79,7 @@ def running(folder: Path, data: Path, *arguments: str, umask: int = 0o022) -> It
 
 
 def refused(data: Path, *arguments: str) -> str:
-    """Start a service that cannot start; give what it says."""
+    """Start a service that cannot start. Return what it says."""
     done = subprocess.run(
         [sys.executable, "-m", "local", *arguments],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The audit of the dependencies, by sources of advisories of our own: it fails on what is known, never on silence."""
+"""The audit of the dependencies, with our own sources of advisories. It fails on known advisories, never on silence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PACKAGES: dict[str, str] = {
 }
 """What the project takes from npm."""
 CONTROL = "jinja2"
-"""What the audit asks for first, to see that it is answered: in an old version, not the one that is pinned."""
+"""The audit asks for this first, in an old version and not the pinned one, to see that the source answers."""
 
 
 class Advisories(ThreadingHTTPServer):
@@ -40,7 +40,7 @@ class Advisories(ThreadingHTTPServer):
     Parameters
     ----------
     vulnerable
-        The packages, as `name==version`, that there is an advisory against.
+        The packages with an advisory, as `name==version`.
     npm_audits
         Whether the registry takes part in audits; some mirrors do not.
     """
@@ -61,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Advisories
 
     def do_GET(self) -> None:
-        """What the registry knows of a package, shortened to what npm needs for a lock file."""
+        """What the registry knows about a package, shortened to what npm needs for a lock file."""
         name = self.path.removeprefix("/").replace("%2f", "/")
         version = PACKAGES[name]
         dist = {"tarball": f"{self.server.url}/{name}.tgz", "integrity": "sha512-" + "A" * 86 + "=="}
@@ -141,7 +141,7 @@ def audit(tmp_path: Path) -> Audit:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return a project of few packages, two versions of one among them, which is audited as this one is."""
+    """Return a project with a few packages, one of them in two versions. It is audited like this project."""
     project = tmp_path / "project"
     (project / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "audit", project / ".ci")
@@ -168,7 +168,7 @@ def test_everything_that_is_pinned_is_audited(audit: Audit) -> None:
     files = [ROOT / name for name in tracked if re.search(r"^requirements/.*\.txt$|(^|/)requirements\.txt$", name)]
     assert len(files) > 3
     for file in files:
-        # A few pins are for other systems, and audited there.
+        # A few pins are for other systems, and are audited there.
         assert pins(file), file
         assert len(set(pins(file)) - server.asked) < min(10, len(pins(file))), file
     assert [ROOT / name for name in tracked if name.endswith("package.json")] == MANIFESTS
@@ -193,7 +193,7 @@ def test_a_vulnerable_npm_package_fails_it_whatever_becomes_of_the_python_packag
         done = audit(server.url, project=project)
     assert done.returncode == 1
     assert engine in done.stdout
-    # A source that knows nothing against the version asked for first is not taken for one that finds nothing.
+    # If a source does not report the vulnerable version that is asked for first, its silence is not trusted.
     assert "NOT AUDITED: the vulnerabilities of the Python packages" in done.stderr
 
 

@@ -84,7 +84,7 @@ def test_what_is_within_the_limits_is_not(dynamodb: DynamoDBClient) -> None:
 
 
 def test_the_longest_customer_of_the_store_is_within_the_limits(dynamodb: DynamoDBClient) -> None:
-    # A ligature that folds to eighteen letters.
+    # The first names are a ligature that folds to eighteen letters.
     long: Any = {"first_name": "\ufdfa" * 100, "last_name": "\U0001f600" * 100, "email": "a@example.com", "group_id": 9}
     store = CustomerStore(dynamodb, TABLE)
     one, other = store.create([long, long])

@@ -32,7 +32,7 @@ GROUP: Final = 7
 
 
 class Killed(BaseException):
-    """As if somebody had ended the program."""
+    """As if somebody had stopped the program."""
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def program(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def dynamodb(tmp_path: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
-    """An engine of its own, which holds nothing else that the program could write."""
+    """Its own engine, in which there is nothing else that the program could write to."""
     with running_engine(tmp_path, stack) as engine:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -78,12 +78,12 @@ def test_it_goes_on_after_it_was_killed_and_brings_no_deleted_customer_back(
     # Makes the salt.
     keyed, _ = ExternalIdStore(dynamodb, TABLE).put("key-1", person(20), versions=None, exists=None)
     before = listed(dynamodb)
-    # As they were before there was the index.
+    # As they were before the index existed.
     for item in items(dynamodb):
         dynamodb.update_item(TableName=TABLE, Key={"id": {"N": str(item)}}, UpdateExpression=f"REMOVE {SORT}")
     assert listed(dynamodb) == []
     store.delete(customers[0]["id"], None)
-    # With the age that it had: it is in the order from now on.
+    # The age stays the same: from now on, the customer is in the order.
     store.update(customers[1]["id"], {FIELD: 1}, None)
     untouched = items(dynamodb)
 
@@ -94,7 +94,7 @@ def test_it_goes_on_after_it_was_killed_and_brings_no_deleted_customer_back(
         customer_id = int(params["Key"]["id"]["N"])
         writes.append(customer_id)
         if not deleted:
-            # Since the program has read it.
+            # The program has already read it.
             store.delete(customer_id, None)
             deleted.append(customer_id)
             untouched[customer_id] = items(dynamodb)[customer_id]
@@ -120,10 +120,10 @@ def test_it_goes_on_after_it_was_killed_and_brings_no_deleted_customer_back(
     after = items(dynamodb)
     expected = [customer["id"] for customer in before if customer["id"] in living]
     assert [customer["id"] for customer in listed(dynamodb)] == expected
-    # Of a customer, the place in the order is all that is new; of the tombstones and the salt, nothing is.
+    # The only new thing in a customer is its place in the order. The tombstones and the salt have not changed.
     new = {number: {SORT: after[number][SORT]} for number in living}
     assert after == {number: item | new.get(number, {}) for number, item in untouched.items()}
-    # Nothing that an event or the history tells.
+    # Neither an event nor the history reports it.
     for number in living:
         record = {"dynamodb": {"OldImage": untouched[number], "NewImage": after[number]}}
         assert Change.of_record(record).kind is None

@@ -1,4 +1,4 @@
-"""Rows of an import are written each on its own: throttles are tried again."""
+"""Each row of an import is written on its own, and tried again if it was throttled."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _rows(size: int) -> dict[int, ImportRow]:
 
 
 class Throttled:
-    """A client that lets one in so many statements of each batch through, or none, while it may."""
+    """A client that throttles some batches: it lets through one in `one_in` statements, or none."""
 
     def __init__(self, client: DynamoDBClient, batches: int, *, whole: bool, one_in: int = 2) -> None:
         self._client = client
@@ -97,7 +97,7 @@ def test_a_table_that_refuses_most_is_asked_less(dynamodb: DynamoDBClient, monke
     client: Any = Throttled(dynamodb, 30, whole=False, one_in=25)
     request, rows = _source(), _rows(250)
     assert RowStore(client, "CustomersTable").write(request, rows) == dict.fromkeys(rows, "created")
-    # Thirty batches of which little gets in, then those of which all does: up to the longest pause, and down at once.
+    # Thirty batches get little in, and pauses grow to the longest. Then batches get everything in, and pauses halve.
     assert longest == [0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 25, 1.0, 0.5, 0.25, 0.125, 0.0625]
 
 
@@ -114,7 +114,7 @@ def test_a_table_that_keeps_refusing_is_unavailable(dynamodb: DynamoDBClient) ->
 
 
 class Busy:
-    """A client that leaves all but one key of each question unanswered, while it may."""
+    """A client that answers for only one key of each request, for a number of times."""
 
     def __init__(self, client: DynamoDBClient, times: int) -> None:
         self._client = client
@@ -145,7 +145,7 @@ def test_rows_about_which_the_table_does_not_answer_at_once_are_asked_for_again(
 
 
 def test_a_table_that_never_answers_about_all_rows_is_unavailable(dynamodb: DynamoDBClient) -> None:
-    # Before the first write there is no salt, and so nothing to ask for.
+    # Before the first write there is no salt, and so nothing to ask about.
     RowStore(dynamodb, "CustomersTable").write(_source(), _rows(1))
     store = RowStore(Busy(dynamodb, 10_000), "CustomersTable")  # type: ignore[arg-type]
     with pytest.raises(StoreUnavailableError):

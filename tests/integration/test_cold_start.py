@@ -1,4 +1,4 @@
-"""What each function loads as `sam build` makes it, in a process of its own with its package and layer alone."""
+"""What each function loads as `sam build` makes it, in its own process, with only its package and the layer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ try:
 except ClientError:
     print(*sys.modules)
 """
-"""What nobody can do without who calls DynamoDB by botocore."""
+"""What every program needs that calls DynamoDB with botocore."""
 
 FUNCTION: Final = """
 import gc, json, sys
@@ -130,7 +130,7 @@ MAY_LOAD: Final = {
     "PutCustomer": HTTP | MODEL | EXTERNAL_IDS,
     "UpdateCustomer": CUSTOMERS | MODEL,
 }
-"""Beyond what a bare client loads: the modules of `customers`, and whole packages of others."""
+"""Beyond what a bare client loads: modules of `customers`, and of others whole packages."""
 
 ALSO_WITH_A_KEY: Final = {"boto3", "customers.http.idempotency", "customers.store.identity", "s3transfer"}
 """What a POST loads late, when it has an Idempotency-Key."""
@@ -162,11 +162,11 @@ ANSWERS: Final = {
     "PutCustomer": 201,
     **dict.fromkeys(("DeleteCustomer", "GetCustomer", "GetExternal", "ListGroup", "UpdateCustomer"), 404),
 }
-"""What each answers, or its status."""
+"""The answer of each, or its status."""
 
 
 class Start(NamedTuple):
-    """What came of a function's start, and of its first event."""
+    """The result of a function's start and of its first event."""
 
     answer: Any
     late: list[str]
@@ -174,7 +174,7 @@ class Start(NamedTuple):
     modules: set[str]
     """Beyond those of a bare client."""
     looks: int
-    """How often the collector ran while the function was loaded."""
+    """How often the garbage collector ran while the function was loaded."""
     collects: bool
     """Whether it works afterwards."""
     frozen: int
@@ -182,7 +182,7 @@ class Start(NamedTuple):
 
 
 class Starter:
-    """Starts functions from what was built."""
+    """Starts the built functions."""
 
     def __init__(self, built: Path, engine: str, stack: Stack) -> None:
         self._built = built
@@ -192,7 +192,7 @@ class Starter:
 
     @functools.cache  # noqa: B019 (one for all tests)
     def start(self, name: str, event: str | None) -> Start:
-        """Let a function handle an event of `events/`; None for one without records."""
+        """Let a function handle an event of `events/`, or for None, an event without records."""
         content = (
             '{"Records": []}' if event is None else (ROOT / "events" / f"{event}.json").read_text(encoding="utf-8")
         )
@@ -228,7 +228,7 @@ def starter(built: Path, engine: str, stack: Stack) -> Starter:
 
 
 def as_listed(modules: set[str]) -> set[str]:
-    """Return modules of ours by their names, and of others by their packages'; Python's inner ones do not count."""
+    """Return our modules by name, and others by the name of their package. Python's private ones do not count."""
     named = {name if name.startswith("customers") else name.partition(".")[0] for name in modules}
     return {name for name in named if not name.startswith("_")}
 
@@ -240,10 +240,10 @@ def test_the_list_has_every_function(stack: Stack) -> None:
 @pytest.mark.parametrize("name", MAY_LOAD)
 def test_a_function_loads_nothing_outside_its_list(starter: Starter, name: str) -> None:
     start = starter.start(name, EVENTS[name])
-    # It went all the way, through what it loads late.
+    # It ran to the end, with everything that it loads late.
     assert start.answer == ANSWERS[name] or start.answer["statusCode"] == ANSWERS[name]
     assert as_listed(start.modules) - MAY_LOAD[name] == set()
-    # And the list is no wider than what it needs.
+    # And the list has no more than the function needs.
     assert {module for module in MAY_LOAD[name] if module.startswith("customers")} <= start.modules
 
 

@@ -1,4 +1,4 @@
-"""What was written is seen at once, however far DynamoDB's replicas lag behind: only pages of groups may be late.
+"""What was written is seen at once, however far DynamoDB's replicas lag behind. Only pages of groups may be late.
 
 The engine has no replicas. Here it answers every read that is not strongly consistent with the table as it was before
 the first write, which is what a replica may do:
@@ -72,7 +72,7 @@ def answer_from_a_replica(request: AWSPreparedRequest, **_: object) -> AWSRespon
 
 @pytest.fixture
 def client(engine: str, monkeypatch: pytest.MonkeyPatch) -> DynamoDBClient:
-    """Return the functions' own client, of tables whose replicas lag behind."""
+    """Return the functions' own client, for tables whose replicas lag behind."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")

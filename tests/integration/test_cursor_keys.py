@@ -1,4 +1,4 @@
-"""Where cursors' keys come from, and what someone can do who has them; the table is a real engine's."""
+"""Where the keys of cursors come from, and what someone who has them can do. The table is in a real engine."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def keys(dynamodb: DynamoDBClient, table: str) -> CursorKeys:
 
 @pytest.fixture(scope="module")
 def sealer(dynamodb: DynamoDBClient, stack: Stack) -> CursorSealer:
-    """Return what someone can seal with who has the key of ListGroup."""
+    """Return the sealer of someone who has the key of ListGroup."""
     table = stack.functions["ListGroup"].environment["ANSWERS_TABLE"]
     return CursorSealer(CursorKeys(dynamodb, table).read)
 
@@ -89,7 +89,7 @@ def test_the_command_replaces_the_key_and_its_second_run_ends_the_cursors_of_the
         assert done.stderr == "The key is replaced. All functions use the new one within five minutes.\n"
 
     def opened(cursor: str) -> str | None:
-        # A function that starts now.
+        # As a function that starts now would.
         return CursorSealer(keys.read).open(cursor, "a page")
 
     first = CursorSealer(keys.read).seal("doe", "a page")
@@ -137,7 +137,7 @@ POSITIONS = (
     "\u00e9" * 504 + "\x1f0000000000000001",
     "d" * 100_000,
 )
-"""What no page has ended with, in any order."""
+"""Positions at which no page ends, in any order."""
 
 
 @pytest.mark.parametrize("sort", SORT_FIELDS)

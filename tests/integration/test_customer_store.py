@@ -1,4 +1,4 @@
-"""What the store keeps of a customer beside its fields, and how it goes on where DynamoDB ends a page."""
+"""What the store keeps of a customer besides its fields, and how it goes on where DynamoDB ends a page."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_page_that_dynamodb_ends_at_a_megabyte_leads_to_the_rest(
         sizes.append(len(page.customers))
         found += [customer["id"] for customer in page.customers]
         position = page.next_position
-    # The first page is full before it has what was asked for.
+    # The first page is full before it has as many as were asked for.
     assert 0 < sizes[0] < 1000
     assert len(found) == len(set(found))
     assert set(found) == created
@@ -110,7 +110,7 @@ READS: Final[dict[str, tuple[Callable[[DynamoDBClient], object], str, int]]] = {
 
 @pytest.mark.parametrize("kind", READS)
 def test_a_page_asks_for_as_many_items_as_it_shows_and_at_most_one_more(kind: str, engine: str) -> None:
-    # The table bills what it reads, and not what a page shows of it.
+    # DynamoDB bills what is read, not what a page shows of it.
     client, asked = dynamodb_client(engine), list[tuple[str, int]]()
 
     def note(params: dict[str, Any], event_name: str, **_: object) -> None:

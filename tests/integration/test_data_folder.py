@@ -1,4 +1,4 @@
-"""The data folder is its user's alone, and whoever cannot keep data there is told why."""
+"""Only its user can read the data folder, and anyone who cannot keep data there is told why."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_full_disk_is_told(tmp_path: Path, size: str) -> None:
 
 
 def test_a_data_folder_where_nobody_may_write_is_told() -> None:
-    # Not even root writes there.
+    # Not even root can write there.
     assert "error: /proc/customers-data" in refused(Path("/proc/customers-data"))
 
 
@@ -115,7 +115,7 @@ def walk_modes(data: Path) -> dict[str, str]:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """Return a folder that every user of the machine may enter, which pytest's own are not."""
+    """Return a folder that every user of the machine may enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -125,7 +125,7 @@ def test_all_that_is_kept_is_its_users_alone(tmp_path: Path, public: Path) -> No
     data = public / "data"
     with running(tmp_path, data, umask=0) as run, run.client() as client:
         assert client.post("/api/customers/", json=NEW).status_code == 201
-        # Moved into the inbox, it keeps its own mode: the folder around it protects it.
+        # A file that is moved into the inbox keeps its mode. The folder around it protects it.
         file = tmp_path / "new.csv"
         file.write_text(f"first_name,last_name,email,group_id\n{','.join(map(str, NEW.values()))}\nX,,,\n")
         file.chmod(0o644)
@@ -145,7 +145,7 @@ def test_all_that_is_kept_is_its_users_alone(tmp_path: Path, public: Path) -> No
 
 
 def readable_by_nobody(paths: list[Path]) -> list[Path]:
-    """Return those that another user, who knows their names, can read or list."""
+    """Return the paths that another user who knows them can read or list."""
     names = [str(path) for path in paths]
     program = (
         "import json, os, sys\n"
@@ -158,7 +158,7 @@ def readable_by_nobody(paths: list[Path]) -> list[Path]:
         "    found.append(name)\n"
         "print(json.dumps(found))\n"
     )
-    # The project's own Python may lie where nobody else looks.
+    # The project's own Python may be where other users cannot read it.
     done = subprocess.run(
         ["/usr/bin/python3", "-c", program],
         input=json.dumps(names),

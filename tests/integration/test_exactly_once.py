@@ -1,4 +1,4 @@
-"""Writes that are repeated, after every failure that can hit every call which a function makes to the store."""
+"""Writes are repeated after every failure that can hit any call from a function to the store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOSSES = ("lost request", "lost answer")
 JOHN = {"first_name": "John", "last_name": "Doe", "email": "john.doe@example.com"}
 LONG_ENOUGH = 15.0
 SOON_OVER = 2.0
-"""Seconds. A key whose request died is free again when the request's time is over, so a test waits that long."""
+"""Seconds. If a request died, its key is free again when the request's time is over, so a test waits that long."""
 PATIENCE = 120
 
 
@@ -36,7 +36,7 @@ type CallerFactory = Callable[..., Caller]
 
 
 class Caller:
-    """Calls one function, in processes of its own, as the gateway does, and injects a fault into the first call."""
+    """Calls one function in its own processes, as the gateway does, and can inject a fault."""
 
     def __init__(self, pool: FunctionPool, folder: Path) -> None:
         self._pool = pool
@@ -45,7 +45,7 @@ class Caller:
     def call(
         self, event: dict[str, Any], kind: str | None = None, at: int = 0
     ) -> tuple[dict[str, Any] | None, list[str]]:
-        """Return the answer, None if the function died or ran out of time, and the calls that it made to the store."""
+        """Return the answer (None if the function died or ran out of time), and the calls that it made to the store."""
         calls_file = self._folder / str(uuid4())
         calls_file.touch()
         fault = {"kind": kind, "call": at, "calls_file": str(calls_file)}
@@ -56,14 +56,14 @@ class Caller:
         return answer, calls_file.read_text().split()
 
     def call_until_answered(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Repeat a call as a client does: while the first one may still run, and after a 5xx."""
+        """Repeat a call as a client does: while the first one may still be running, and after a 5xx."""
         deadline = time.monotonic() + PATIENCE
         while True:
             answer, _ = self.call(event)
             if answer is not None and answer["statusCode"] not in {409, 503}:
                 return answer
             assert time.monotonic() < deadline
-            # No answer: on a busy machine, even a call without a fault can run out of this short time.
+            # On a busy machine, even a call without a fault can run out of this short time. Then there is no answer.
             assert answer is None or answer["headers"]["Retry-After"] == "1"
 
 
@@ -140,7 +140,7 @@ def test_a_repeated_create_creates_once_whatever_failed(
     create = caller("CreateCustomers", SOON_OVER)
     size, query = KINDS[kind]
     written = size - 1 if "on_error" in query else size
-    # Without a fault, and without the short time that a busy machine may need for a start alone.
+    # Without a fault, and without the short time limit, which a start alone can use up on a busy machine.
     quiet, calls = caller("CreateCustomers").call(_create(_new_group(), size, query))
     assert quiet is not None
     assert len(calls) >= 3, "the answer is kept: one call before and one after the write itself"
@@ -187,7 +187,7 @@ def test_a_create_without_a_key_is_reported_as_it_is(
     answer, calls = caller("CreateCustomers").call(event, fault)
     assert answer is not None
     if kind == "one":
-        # Nothing shows that a customer was created where the request did not arrive: it might still arrive.
+        # If the request was lost, nothing shows that a customer was created, and the request might still arrive.
         assert calls == ["PutItem", "GetItem"]
         assert answer["statusCode"] == (503 if fault == "lost request" else 201)
         assert len(_group(dynamodb, group_id)) == (0 if fault == "lost request" else 1)
@@ -232,7 +232,7 @@ def test_a_patch_that_failed_took_place_whole_or_not_at_all(fault: str, caller: 
     before = json.loads(created["body"])
     path = f"/api/customers/{before['id']}"
     changes = {"first_name": "Jane", "email": "jane@example.com", "age": None}
-    # What hangs does so until its time is over.
+    # A function that hangs does so until its time is over.
     update = caller("UpdateCustomer", SOON_OVER if fault.startswith("hang") else LONG_ENOUGH)
     update.call(_event("PATCH", path, changes, {}, {}), fault)
     answer, _ = caller("GetCustomer").call(_event("GET", path, None, {}, {}))
@@ -305,7 +305,7 @@ def test_a_key_that_is_forgotten_gives_no_id_a_second_time(caller: CallerFactory
     deleted, _ = delete.call(_event("DELETE", f"/api/customers/{first}", None, {}, {}))
     assert deleted is not None
     assert deleted["statusCode"] == 200
-    # What DynamoDB does to the records of the key after 24 hours; other tests' keys are not needed any more.
+    # This is what DynamoDB does to the key's records after 24 hours. Other tests' keys are not needed any more.
     for item in dynamodb.scan(TableName="AnswersTable", ProjectionExpression="id")["Items"]:
         dynamodb.delete_item(TableName="AnswersTable", Key={"id": item["id"]})
     assert json.loads(create.call_until_answered(event)["body"])["id"] != first

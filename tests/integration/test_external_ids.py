@@ -1,4 +1,4 @@
-"""Customers by their external ids: one customer per key, whatever collides, fails, or happens at the same time."""
+"""Customers by their external ids: one customer per key, whatever collides, fails or happens at the same time."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_put_that_expects_a_customer_does_not_create_one(versions: list[int] | N
         assert caught.value.current is None
         with pytest.raises(NotFoundError):
             stores.keyed.get(key)
-        # The second time, there is a tombstone.
+        # The second time round, there is a tombstone.
         created, _ = stores.put(key)
         stores.customers.delete(created["id"], None)
 
@@ -296,7 +296,7 @@ class TestPost:
         def never(_: object) -> None:
             pytest.fail("what is not there is met again and again")
 
-        # The first attempt meets the tombstone; the second, which would replace it, is refused without an item.
+        # The first attempt meets the tombstone. The second would replace it, and is refused: the item is gone.
         stores.faults = [nothing, expire, nothing, never]
         created = stores.customers.create([new(external_id=key) for key in keys])
         stores.faults = []

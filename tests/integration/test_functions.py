@@ -1,4 +1,4 @@
-"""Each function, run on the events under `events/`, answers as the contract says; the table is a real engine's."""
+"""Each function, run on the events under `events/`, answers as the contract says. The table is in a real engine."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ KEYED: Final[NewCustomer] = {
     "group_id": 9,
     "metadata": {"tier": "gold"},
 }
-"""What else is in the table before each event."""
+"""The other customer in the table before each event."""
 
 PROBLEMS: Final = {
     400: ("/problems/invalid-request", "Invalid request"),
@@ -83,7 +83,7 @@ TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class Answer(NamedTuple):
-    """What an event is answered with; an error answer's `errors` are as `where code`, in any order."""
+    """The answer to an event. The `errors` of an error answer are written as `where code`, in any order."""
 
     status: int
     shows: Mapping[str, Any] = {}
@@ -222,19 +222,19 @@ def read(name: str) -> Json:
 
 
 TOKEN: Final = read("authorize/bare")["authorizationToken"]
-"""Of the event files: of a valid form, and given out by nobody."""
+"""The token of the event files. Its form is valid, but nobody ever issued it."""
 
 
 def empty(dynamodb: DynamoDBClient, table: str, key: str) -> None:
     for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
-        # The salt stays: functions remember it, as it never changes.
+        # The salt stays: functions remember it, because it never changes.
         for item in (item for item in page["Items"] if item[key] != {"N": "0"}):
             dynamodb.delete_item(TableName=table, Key={key: item[key]})
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[str]:
-    """Return the URL of an engine of their own: these tests count what is in a table, and empty it."""
+    """Return the URL of a separate engine: these tests count what is in a table, and empty it."""
     with running_engine(tmp_path_factory.mktemp("engine"), stack) as url:
         yield url
 
@@ -246,7 +246,7 @@ def dynamodb(engine: str) -> DynamoDBClient:
 
 @pytest.fixture
 def customers_table(dynamodb: DynamoDBClient, stack: Stack) -> Iterator[str]:
-    """Return the name of the table, which holds what is in STORED and nothing else."""
+    """Return the name of the table, which holds only what is in STORED and KEYED."""
     table = stack.functions["GetCustomer"].environment["CUSTOMERS_TABLE"]
     answers = stack.functions["CreateCustomers"].environment["ANSWERS_TABLE"]
     empty(dynamodb, table, "id")
@@ -263,7 +263,7 @@ def customers_table(dynamodb: DynamoDBClient, stack: Stack) -> Iterator[str]:
 
 @pytest.fixture
 def tokens(dynamodb: DynamoDBClient, stack: Stack) -> Iterator[TokenStore]:
-    """Return the store of tokens; the events' token is in it, with every scope."""
+    """Return the store of tokens. It has the token of the events, with every scope."""
     table = stack.functions["Authorize"].environment["TOKENS_TABLE"]
     store = TokenStore(dynamodb, table)
     store.put(token_hash(TOKEN), SCOPES, "events", None)
@@ -274,7 +274,7 @@ def tokens(dynamodb: DynamoDBClient, stack: Stack) -> Iterator[TokenStore]:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the operations that have been sent to the engine since."""
+    """Return the operations sent to the engine from now on."""
     operations: list[str] = []
     send = URLLib3Session.send
 
@@ -308,7 +308,7 @@ def body_of(answer: Json) -> Json:
 
 
 def assert_shows(actual: Any, wanted: Any) -> None:
-    """Assert that objects hold at least the members wanted, and all else is equal."""
+    """Assert that objects have at least the wanted members, and that everything else is equal."""
     if isinstance(wanted, dict):
         for name, value in wanted.items():
             assert name in actual
@@ -442,7 +442,7 @@ MADE: Final = {"external_id": None, **GOOD, "age": None, "metadata": {}, "versio
 
 
 def drawn(value: Any) -> Any:
-    """Return an answer without the ids and times of new customers, once they have been looked at."""
+    """Check the ids and times of new customers, and return the answer without them."""
     if isinstance(value, list):
         return [drawn(one) for one in value]
     if not isinstance(value, dict):
@@ -803,7 +803,7 @@ def test_a_scope_opens_its_routes_and_nothing_else(
 def test_a_policy_serves_every_route_of_the_template_that_the_scopes_allow(
     scopes: tuple[str, ...], function: Callable[[str], Handler], tokens: TokenStore, stack: Stack
 ) -> None:
-    # The gateway keeps a policy for the token, not for the route for which it asked.
+    # The gateway caches a policy for the token, not for the route that was called.
     resources = statement_for(function, tokens, scopes)["Resource"]
     for route in stack.api.routes:
         path = re.sub(r"\{\w+\}", "123", route.resource).rstrip("/")
@@ -910,7 +910,7 @@ def test_no_log_line_holds_a_name_an_email_or_a_token(
         function(name)
     log, everything = io.StringIO(), io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", log)
-    # What libraries log goes to the root, which on Lambda is written too.
+    # Libraries log to the root logger, which Lambda writes too.
     root, handler = logging.getLogger(), logging.StreamHandler(everything)
     levels = logger.log_level, root.level
     logger.setLevel("DEBUG")

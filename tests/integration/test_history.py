@@ -1,4 +1,4 @@
-"""The history on a real engine: complete and in order, whatever fails, and only a deletion once a customer is gone."""
+"""The history on a real engine: complete and in order, whatever fails. After a deletion, only that is left."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def store(dynamodb: DynamoDBClient) -> CustomerStore:
 
 @pytest.fixture
 def keep(function: Callable[[str], Handler]) -> Callable[[Sequence[Json]], list[str]]:
-    """Return the function: it takes records, and returns the sequence numbers from which on they come again."""
+    """Return the function. It takes records, and returns the sequence numbers from which they are to come again."""
 
     def keep(records: Sequence[Json]) -> list[str]:
         answer: Any = function("KeepHistory")({"Records": list(records)}, None)
@@ -59,7 +59,7 @@ def keep(function: Callable[[str], Handler]) -> Callable[[Sequence[Json]], list[
 
 @pytest.fixture
 def read(function: Callable[[str], Handler]) -> Callable[..., Json]:
-    """Return the endpoint: it takes an id and query parameters."""
+    """Return the endpoint. It takes an id and query parameters."""
 
     def read(customer_id: int | str, **query: str) -> Json:
         path = f"/api/customers/{customer_id}/history"
@@ -128,7 +128,7 @@ def test_a_row_of_an_import_is_an_author_too(
     jane = keyed.get(key)
     changed: NewCustomer = {**new, "age": 42}
     rows.write(second, {9: ImportRow(changed)})
-    # Nothing changes, so there is nothing to tell.
+    # Nothing changes, so there is nothing to report.
     rows.write(third, {2: ImportRow(changed)})
     assert keep(changes_of(jane["id"])) == []
     told = [(entry["version"], entry["by"], entry["request_id"]) for entry in history(read(jane["id"]))]
@@ -136,7 +136,7 @@ def test_a_row_of_an_import_is_an_author_too(
         (2, {"import_id": second.name, "row": 9}, None),
         (1, {"import_id": first.name, "row": 7}, None),
     ]
-    # Known by its content.
+    # This customer is known by its content.
     rows.write(first, {8: ImportRow({**JANE, "last_name": key})})
     page = PageStore(dynamodb, "CustomersTable").group(
         1, "last_name", descending=False, limit=9, after=None, prefix=key
@@ -210,7 +210,7 @@ def test_random_changes_in_batches_that_come_twice_late_and_cut_are_the_history(
     gone = customers[0]["id"]
     store.delete(gone, None, Author("t", "the-end"))
     expected[gone] = [(len(expected[gone]) + 1, "the-end")]
-    # Of one customer in order, as the stream keeps them, but in batches that begin anywhere before.
+    # Each customer's records are in order, as in the stream, but a batch may begin with records that were sent before.
     records = [record for customer in customers for record in changes_of(customer["id"])]
     done = 0
     while done < len(records):
@@ -411,7 +411,7 @@ def test_what_a_token_changed_is_listed_from_the_oldest_on_with_what_it_deleted(
     keep(one, 3, 4, "updated")
     keep(two, 2, 5, "deleted")
     keep(one, 4, 6, "updated")
-    # Of who is deleted, nothing is told but the deletion.
+    # For a deleted customer, only the deletion is reported.
     made = [
         {"customer_id": one, "version": 1, "at": "2050-01-01T00:00:00.000Z", "action": "created"},
         {"customer_id": one, "version": 3, "at": "2050-01-04T00:00:00.000Z", "action": "updated"},
@@ -426,7 +426,7 @@ def test_what_a_token_changed_is_listed_from_the_oldest_on_with_what_it_deleted(
 
 
 def test_a_change_of_an_item_that_names_no_author_is_kept_without_one() -> None:
-    # Whoever writes to the table past the service names none.
+    # A program that writes to the table directly names no author.
     time = "2050-01-01T00:00:00.000Z"
     before: Json = new_item({**JANE}, Creation(5, time, "a-write"))
     after: Json = new_item({**JANE, "age": 4}, Creation(5, time, "a-write", 2))

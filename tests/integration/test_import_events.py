@@ -1,4 +1,4 @@
-"""The event files of the functions that take events are what the functions take."""
+"""The functions that take events can read their event files."""
 
 from __future__ import annotations
 

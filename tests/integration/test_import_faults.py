@@ -1,4 +1,4 @@
-"""What AWS refuses, cuts short or leaves undone in an otherwise good answer is noticed, and costs an import no row."""
+"""If AWS refuses, cuts short or skips something in an otherwise good answer, it is noticed, and no row is lost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _incompressible(length: int) -> str:
 
 
 class Queues:
-    """The planner's queues, of which some refuse what is sent; they keep every batch that they were given."""
+    """The planner's queues, some of which refuse what is sent. They keep every batch that they received."""
 
     def __init__(self, client: Any, refuses: Callable[[str], bool] = lambda _: False) -> None:
         self._client = client
@@ -125,7 +125,7 @@ def test_a_chunk_that_the_queue_refuses_again_fails_the_plan_which_is_repeated(
 def test_what_is_sent_is_within_the_limits_of_sqs(
     rows: int, row_bytes: int, cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The rows' names are too long for customers, and random, so that they hardly shrink.
+    # The rows' names are too long for customers, and random, so that they hardly compress.
     name = str(uuid4())
     queues = _queues(cloud, monkeypatch)
     monkeypatch.setattr(chunks_module, "_ROWS", 20)
@@ -142,7 +142,7 @@ def test_what_is_sent_is_within_the_limits_of_sqs(
 
 
 class RefusingBus:
-    """A bus that answers so many times that it took no event."""
+    """A bus that refuses events a given number of times."""
 
     def __init__(self, bus: Any, times: int) -> None:
         self._bus = bus
@@ -178,7 +178,7 @@ def test_an_event_that_the_bus_refuses_is_put_again(
 def test_a_plan_that_died_at_the_very_end_of_its_file_is_completed(
     cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Its successor asks S3 for what comes after the last byte, which is an error there.
+    # Its successor asks S3 for what comes after the last byte, which is an error in S3.
     group_id, name = _new_group(), str(uuid4())
     planner = cloud.apps["PlanImport"]
     data = _lines(group_id, 60)

@@ -1,4 +1,4 @@
-"""What is kept of an import only goes forward: a slower planner spoils nothing."""
+"""The record of an import only moves forward: a slower planner does no harm."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_chunk_is_counted_once_whatever_two_runs_say_of_it(store: ImportStore,
 
 
 class ShortPages:
-    """A client whose pages end after one item, as those of DynamoDB do after a megabyte."""
+    """A client whose pages end after one item, as DynamoDB's pages do after a megabyte."""
 
     def __init__(self, client: DynamoDBClient) -> None:
         self._client = client

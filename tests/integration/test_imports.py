@@ -170,7 +170,7 @@ def test_the_same_rows_dropped_again_create_nothing_and_what_was_deleted_stays_d
     assert _counts(cloud.summary(name)) == (70, 0, 1)
     gone = cloud.group(group_id)[0]["id"]["N"]
     CustomerStore(cloud.dynamodb, "CustomersTable").delete(int(gone), None)
-    # The same rows under another name, packed, in another order and with one more.
+    # The same rows under another name, compressed, in another order, and with one more.
     again = f"{uuid4()}.gz"
     cloud.put(f"imports/{again}", gzip.compress(FORMS["lines"]([*reversed(rows), _rows(group_id, 71)[70]])))
     cloud.run()
@@ -253,7 +253,7 @@ def test_a_file_whose_name_fills_the_key_gets_its_report(cloud: ImportCloud, len
     assert reports.keys() == {"summary.json", "rejected.csv"}
     assert json.loads(reports["summary.json"])["source"]["key"] == key
     assert len(cloud.group(group_id)) == 2
-    # The emulated S3 takes longer keys than the real one.
+    # The emulated S3 accepts longer keys than the real one.
     listed = cloud.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"reports/{name[:36]}")["Contents"]
     assert max(len(item["Key"].encode()) for item in listed) <= 1024
 
@@ -286,7 +286,7 @@ def test_an_import_that_was_forgotten_meets_its_own_rows(cloud: ImportCloud) -> 
         (gzip.compress(_csv(_rows(_new_group(), 80)), mtime=0)[:-9], "gzip_cut_off", 81, 80),
         (b"[%s, %s]" % (json.dumps(_rows(_new_group(), 1)[0]).encode(), b"[" * 100_000), "row_too_long", 2, 1),
     ],
-    # The data differ each time, and so would the names of the tests.
+    # The data differs each time, and without ids so would the names of the tests.
     ids=["empty", "not text", "wrong header", "cut off", "not JSON", "gzip cut off", "row too long"],
 )
 def test_a_file_that_is_broken_says_so_and_loses_none_of_the_rows_read(
@@ -597,7 +597,7 @@ def test_a_file_that_was_gone_is_imported_when_it_is_put_again(cloud: ImportClou
 def _planned_in_part(
     cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes
 ) -> tuple[Message, list[Message]]:
-    """Put a file whose plan dies after the position behind the first chunk is kept; give it and the chunks sent."""
+    """Put a file whose plan dies once the position after the first chunk is kept. Return the plan and sent chunks."""
     planner = cloud.apps["PlanImport"]
     cloud.put(f"imports/{name}", data)
     (plan,) = cloud.take("PlanQueue")
@@ -676,7 +676,7 @@ def test_what_was_lost_of_an_import_comes_again_with_its_file(cloud: ImportCloud
     first, second, *_ = cloud.take("ChunkQueue")
     cloud.deliver(first)
     cloud.deliver(second)
-    # The laptop's bucket and queues end with it, the table does not. On AWS a queue may be purged.
+    # The laptop's bucket and queues end with the service, but the table does not. On AWS, a queue may be purged.
     for item in cloud.s3.list_objects_v2(Bucket=BUCKET, Prefix="parts/")["Contents"]:
         cloud.s3.delete_object(Bucket=BUCKET, Key=item["Key"])
     cloud.put(f"imports/{name}", data)

@@ -1,4 +1,4 @@
-"""What a start of each function costs, in instructions, is within 3 % of the committed figures."""
+"""The cost of a start of each function, in instructions, is within 3 % of the committed figures."""
 
 from __future__ import annotations
 

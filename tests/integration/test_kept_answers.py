@@ -1,4 +1,4 @@
-"""The answers kept for an Idempotency-Key: for a day, and each opens with its own request alone."""
+"""The answers kept for an Idempotency-Key: they are kept for a day, and each opens only with its own request."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Answers:
         return {item["id"]["S"]: item for page in pages for item in page["Items"]}
 
     def made_by(self, *arguments: str, status: int = 201) -> list[Json]:
-        """Return the records that a first request leaves, the one with its answer last."""
+        """Return the records that a first request leaves. The one with its answer is last."""
         before = self.records()
         assert self.post(*arguments)["statusCode"] == status
         made = [item for name, item in self.records().items() if name not in before]
@@ -63,7 +63,7 @@ class Answers:
 
     @contextmanager
     def hook(self, event: str, handler: Callable[..., None]) -> Iterator[None]:
-        """Call a handler at an event of the function's own client while the block runs."""
+        """Call a handler on an event of the function's own client while the block runs."""
         events = inspect.unwrap(self._handler).__globals__["client"].meta.events
         events.register_first(event, handler, unique_id=event)
         try:
@@ -132,7 +132,7 @@ def test_the_table_is_told_when_each_record_expires(answers: Answers, dynamodb: 
 def test_an_answer_does_not_open_with_another_request(
     answers: Answers, one: tuple[str, str, str], other: tuple[str, str, str]
 ) -> None:
-    # Whoever can write into the table gives one request the record of another.
+    # Someone who can write to the table gives one request the record of another.
     mark = str(uuid4())
     (*_, kept), (*_, target) = (
         answers.made_by(f"{key}-{mark}", first_name, f"{token}-{mark}") for key, first_name, token in (one, other)
@@ -166,7 +166,7 @@ def test_an_answer_that_is_too_long_to_be_kept_is_worked_out_again(answers: Answ
 
 
 def test_the_same_answer_is_never_kept_in_the_same_way(answers: Answers) -> None:
-    # Equal records would say that two requests were equal.
+    # Equal records would show that two requests were equal.
     kept = [answers.made_by(str(uuid4()), "John")[-1]["data"]["S"] for _ in range(3)]
     assert len(set(kept)) == 3
 
@@ -174,7 +174,7 @@ def test_the_same_answer_is_never_kept_in_the_same_way(answers: Answers) -> None
 def test_what_tells_a_request_from_others_depends_on_its_key(
     answers: Answers, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So that what differs is because of the key.
+    # So that all differences come from the key.
     monkeypatch.setattr(secrets, "token_urlsafe", lambda _: "random")
     by = str(uuid4())
 
@@ -184,13 +184,13 @@ def test_what_tells_a_request_from_others_depends_on_its_key(
         customer = dynamodb.get_item(TableName="CustomersTable", Key={"id": {"N": str(customer_id)}})["Item"]
         return validation, customer["create_token"]["S"]
 
-    # A hash of the body alone would be in both, and would confirm a guess of the body.
+    # A hash of the body alone would be in both, and would confirm a guess about the body.
     for one, other in zip(stored(str(uuid4())), stored(str(uuid4())), strict=True):
         assert SequenceMatcher(None, one, other, autojunk=False).find_longest_match().size < 12
 
 
 def test_two_answers_to_the_same_request_are_not_kept_in_the_same_way(answers: Answers) -> None:
-    # Who knows what one of them says could read the other, if both had the same key stream.
+    # If both had the same key stream, someone who knows one of them could read the other.
     key = str(uuid4())
     records = answers.made_by(key, "", status=400)
     answers.let_pass(records, DAY + 5 * MINUTE)
@@ -221,7 +221,7 @@ def test_a_request_that_was_throttled_does_not_take_the_record_of_one_that_still
 
 
 def refuses(table: str, code: str, id_begins_with: str = "") -> Callable[..., None]:
-    """Return a handler that refuses a call if it is about a table, and about items of such an id."""
+    """Return a handler that refuses calls about items of a table whose ids begin with a prefix."""
 
     def refuse(params: Json, **_: object) -> None:
         asked = json.loads(params["body"])

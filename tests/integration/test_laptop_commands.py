@@ -133,7 +133,7 @@ def test_following_shows_what_comes_and_ends_with_ctrl_c(own: Service, tmp_path:
     try:
         deadline = time.monotonic() + PATIENCE
         with own.client() as client:
-            # Until the command has begun, it takes no notice.
+            # Calls before the command has begun are not shown.
             while not out.read_text():
                 assert time.monotonic() < deadline
                 assert client.get("/api/customers/group/77/").status_code == 404

@@ -1,4 +1,4 @@
-"""The layer as `sam build` makes it: compiled, for both processors, and botocore's data cut down to what is called."""
+"""The layer as `sam build` makes it: compiled, for both processors, with botocore's data cut down to what is called."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ pytestmark = pytest.mark.cloud
 ROOT: Final = Path(__file__).parents[2]
 LAYER: Final = ROOT / "layers" / "customers"
 UNCHECKED_HASH: Final = (0b01).to_bytes(4, "little")
-"""Flags of bytecode that is used whatever the times and contents of files (PEP 552)."""
+"""Flags of bytecode that is used whatever the times and contents of the source files are (PEP 552)."""
 
 OPERATIONS: Final[dict[str, list[str]]] = {
     "dynamodb:ConditionCheckItem": ["TransactWriteItems"],
     "dynamodb:PartiQLInsert": ["BatchExecuteStatement"],
     "s3:PutObject": ["PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"],
-    # Lets S3 tell that a file is not there; without it, it says that access is denied.
+    # With this, S3 says that a file is not there. Without it, S3 says that access is denied.
     "s3:ListBucket": [],
 }
-"""What an action permits, where it is not the operation of its name.
+"""What an action permits, if that is not the operation of the same name.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 """
@@ -56,7 +56,7 @@ LAMBDA_ITSELF: Final = frozenset(
         "sqs:ReceiveMessage",
     }
 )
-"""What Lambda does with a function's role, and no function does itself (where it does, its calls are checked below)."""
+"""What Lambda does with a function's role, and no function does itself. (If one does, its calls are checked below.)"""
 
 ENDPOINTS: Final = """
 import json, sys
@@ -143,14 +143,14 @@ def packages(built: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def operations(packages: Path) -> dict[str, list[str]]:
-    """Return the operations of each service that the layer knows."""
+    """Return the operations that the layer knows, by service."""
     models = (packages / "botocore" / "data").glob("*/*/service-2.json")
     return {path.parts[-3]: list(json.loads(path.read_text())["operations"]) for path in models}
 
 
 @pytest.fixture(scope="module")
 def methods(operations: dict[str, list[str]]) -> set[str]:
-    """Return all methods of the clients in use, from the uncut data."""
+    """Return all methods of the clients in use, from botocore's full data."""
     full = installed_packages(LAYER)
     assert full is not None
     code = """
@@ -164,13 +164,13 @@ print(json.dumps([name for one in sys.argv[1:] for name in session.create_client
 
 
 def called_in(path: Path) -> set[str]:
-    """Return the names that a module calls on something."""
+    """Return the names of the methods that a module calls."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     return {node.func.attr for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
 
 
 def run(packages: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program with the given packages and no others."""
+    """Run a program with only the given packages."""
     return subprocess.run(
         [sys.executable, "-S", "-c", code, *arguments],
         env={
@@ -236,7 +236,7 @@ def test_it_holds_every_operation_that_the_shared_code_calls(
 def test_it_holds_every_operation_that_a_function_calls_itself(
     operations: dict[str, list[str]], methods: set[str]
 ) -> None:
-    # The layer's build sees the layer alone: an operation that only a function names is not there.
+    # The layer's build sees only the layer. An operation that only a function names is missing from it.
     held = {xform_name(operation) for names in operations.values() for operation in names}
     for path in (ROOT / "functions").glob("*/app.py"):
         assert called_in(path) & methods <= held, f"{path.parent.name}: call it in layers/customers"
@@ -245,7 +245,7 @@ def test_it_holds_every_operation_that_a_function_calls_itself(
 def test_every_operation_that_it_holds_can_be_called(packages: Path, operations: dict[str, list[str]]) -> None:
     answer = run(packages, CALLS, *operations)
     assert answer.returncode == 0, answer.stderr
-    # As far as the network, behind which nobody listens.
+    # Each call gets as far as the network, where nobody listens.
     assert json.loads(answer.stdout) == {name: "sent" for names in operations.values() for name in names}
 
 

@@ -28,7 +28,7 @@ _ROOT = Path(__file__).parents[2]
 _APP = Path(__file__).with_name("local_app")
 _STOP_SECONDS = 5
 _PATIENCE = 120
-"""Seconds; a machine with other work may need many times what it needs alone."""
+"""Seconds. A busy machine may need many times as long as an idle one."""
 _TIMEOUT = 3
 """Seconds, as the template says."""
 _GOOD = {"Authorization": "good"}

@@ -41,7 +41,7 @@ _STOP_SECONDS = 5
 _WORK_VISIBILITY, _REPORTED_VISIBILITY = 2, 5
 """Seconds, as the template says."""
 _PATIENCE = 120
-"""Seconds; a machine with other work may need many times what it needs alone."""
+"""Seconds. A busy machine may need many times as long as an idle one."""
 
 
 @dataclass
@@ -92,12 +92,12 @@ class _Cloud:
         return self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
 
     def send(self, queue: str, *bodies: object) -> list[str]:
-        """Send messages, and give their ids."""
+        """Send messages, and return their ids."""
         url = self.queue(queue)
         return [self.sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))["MessageId"] for body in bodies]
 
     def take(self, queue: str) -> list[dict[str, Any]]:
-        """Take what is in a queue that no function consumes."""
+        """Take the messages out of a queue that no function consumes."""
         url = self.queue(queue)
         messages: list[Any] = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         for message in messages:
@@ -105,15 +105,15 @@ class _Cloud:
         return messages
 
     def look(self) -> list[dict[str, Any]]:
-        """Return everything that the functions noted so far."""
+        """Return everything that the functions have noted so far."""
         while messages := self.take("Journal"):
             self.notes += [json.loads(message["Body"]) for message in messages]
         return self.notes
 
     def received(self, message: str) -> list[dict[str, Any]]:
-        """Return every delivery of a message: its record, with `at`, its batch's time, and `batch`, its batch's ids.
+        """Return every delivery of a message: its record, with the time (`at`) and the ids (`batch`) of its batch.
 
-        In the order in which they left the queue: a process that only just starts may note its one late.
+        They are in the order in which they left the queue. A process that has just started may note its delivery late.
         """
         found = [
             {**record, "at": note["start"], "batch": [other["messageId"] for other in note["records"]]}
@@ -127,7 +127,7 @@ class _Cloud:
         return any(message in note.get("ended", []) for note in self.look())
 
     def left(self, queue: str) -> int:
-        """Count the messages of a queue, in flight and delayed ones too."""
+        """Count the messages of a queue, including those in flight and delayed."""
         attributes: Any = self.sqs.get_queue_attributes(QueueUrl=self.queue(queue), AttributeNames=["All"])[
             "Attributes"
         ]
@@ -210,7 +210,7 @@ def test_a_batching_window_gathers_more_than_one_call_gives(cloud: _Cloud) -> No
         batches = [note["records"] for note in cloud.look() if note.get("function") == "Partial" and "records" in note]
         return [len(batch) for batch in batches if "n" in batch[0]["told"]]
 
-    # Again, if this machine takes longer than the window to send the second ten.
+    # Try again if this machine takes longer than the window to send the second ten.
     for sent in range(20, 200, 20):
         for start in (0, 10):
             entries = [{"Id": str(n), "MessageBody": json.dumps({"n": start + n})} for n in range(10)]
@@ -232,7 +232,7 @@ def test_only_the_messages_that_failed_come_again_after_the_visibility_timeout(c
 def test_a_malformed_report_leaves_the_whole_batch(cloud: _Cloud) -> None:
     (message,) = cloud.send("Reported", {"do": "misreport"})
     _until(lambda: len(cloud.received(message)) >= 2)
-    # The first deletion of all messages may be less than a minute ago, which SQS refuses.
+    # Not a purge: SQS refuses one less than a minute after the last.
     handle = cloud.received(message)[-1]["receiptHandle"]
     cloud.sqs.delete_message(QueueUrl=cloud.queue("Reported"), ReceiptHandle=handle)
 
@@ -243,7 +243,7 @@ def test_a_message_that_always_fails_ends_in_the_dead_letter_queue(cloud: _Cloud
     found: list[dict[str, Any]] = []
 
     def dead() -> bool:
-        # With letters of other tests, where a slow machine handled a message too late.
+        # There may be letters of other tests, if a slow machine handled a message too late.
         found.extend(letter for letter in cloud.take("DeadLetters") if letter["MessageId"] == message)
         return bool(found)
 
@@ -297,7 +297,7 @@ def test_an_event_reaches_the_queue_of_its_rule(cloud: _Cloud) -> None:
 
 
 def _changes(cloud: _Cloud, function: str, prefix: str) -> list[list[dict[str, Any]]]:
-    """Return the batches of changes that a function got, of the things whose ids begin like this."""
+    """Return the batches that a function got with changes of things whose ids begin with a prefix."""
     batches = [note["changes"] for note in cloud.look() if note.get("function") == function and "changes" in note]
     return [batch for batch in batches if any(_thing(change).startswith(prefix) for change in batch)]
 
@@ -338,7 +338,7 @@ def test_changes_come_again_from_the_first_that_failed_until_they_are_given_up(c
     _until(lambda: len(batches()) == 4)
     _put(cloud, "end-p")
     _until(lambda: bool(_changes(cloud, "Follow", "end-p")))
-    # The batch, then what is left of it and its two repetitions, none of which holds what was good before.
+    # First the whole batch, then its rest and two repetitions of that, without the good change from before.
     assert [batch[0] for batch in batches()[1:]] == ["bad-p"] * 3
     assert len(batches()) == 4
     assert [list(map(_thing, batch)) for batch in _changes(cloud, "Follow", "end-p")] == [["end-p"]]
@@ -375,7 +375,7 @@ def test_changes_made_while_nothing_runs_are_handled_once_at_the_next_start(tmp_
     with _running(tmp_path) as cloud:
         _put(cloud, "before")
         _until(lambda: bool(_changes(cloud, "Follow", "before")))
-        # Kept only once the batch is over.
+        # The position is kept only when the batch is over.
         _until(lambda: len(list((tmp_path / "streams").glob("*.json"))) == 2)
     with _running(tmp_path) as cloud:
         _put(cloud, "after")
@@ -424,7 +424,7 @@ def test_a_file_is_not_imported_while_it_is_written(cloud: _Cloud) -> None:
     with (folder / "slow.csv").open("w") as output:
         output.write("first ")
         output.flush()
-        # The writer takes a break for longer than the folder is watched.
+        # The writer pauses for longer than the folder waits.
         for number in range(2):
             (folder / f"quick{number}.csv").write_text("a")
             _until(lambda number=number: bool(cloud.uploaded(f"imports/quick{number}.csv")))  # type: ignore[misc]
@@ -560,7 +560,7 @@ def test_changed_code_handles_the_next_message(tmp_path: Path) -> None:
         code = app / "functions" / "work" / "app.py"
         code.write_text(code.read_text().replace('"hello"', '"good morning"'))
         _until(lambda: greeting() == "good morning")
-        # A queue that the template gains is there and consumed without a restart.
+        # A queue that is added to the template is there and is consumed without a restart.
         added = "  More:\n    Type: AWS::SQS::Queue\n  Few:\n"
         template.write_text(text.replace("  Few:\n", added).replace("!GetAtt Few.Arn", "!GetAtt More.Arn"))
         _until(lambda: "More" in str(cloud.sqs.list_queues()))

@@ -1,4 +1,4 @@
-"""What `make run` prints for each request, what `--in-memory` leaves alone, and templates that tables cannot follow."""
+"""What `make run` prints for a request, what `--in-memory` does not touch, and templates that tables cannot follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laptop's HTTP server: slow clients keep nobody else from it."""
+"""The laptop's HTTP server: slow clients do not keep others from using it."""
 
 from __future__ import annotations
 

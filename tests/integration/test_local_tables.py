@@ -1,4 +1,4 @@
-"""A changed template meets tables that are kept: what DynamoDB can change is changed, the rest is told."""
+"""A changed template meets tables that are kept: what DynamoDB can change is changed, and the rest is reported."""
 
 from __future__ import annotations
 

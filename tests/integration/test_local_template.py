@@ -1,4 +1,4 @@
-"""Templates are read as CloudFormation would read them, and what is not known is an error that says so."""
+"""Templates are read as CloudFormation would read them. Anything unknown is an error that says so."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_every_gateway_route_of_the_service_has_an_authorizer(parameters: dict[s
     api = read_stack(Template(_ROOT / "template.yaml", parameters, stack_id="x")).api
     methods = {route.method for route in api.routes if route.authorizer}
     assert methods == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
-    # What a browser may send, it asks without a token.
+    # A browser asks without a token what it may send.
     assert {route.function for route in api.routes if not route.authorizer} == ({"Preflight"} if parameters else set())
 
 

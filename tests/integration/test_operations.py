@@ -1,4 +1,4 @@
-"""What the template says about watching the service holds together with the code and the runbook."""
+"""What the template says about watching the service agrees with the code and the runbook."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
 
 
 def anchors(page: str) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors that GitHub makes for a page's headings."""
     headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -66,7 +66,7 @@ def counted_by_the_code() -> set[str]:
     code = "".join(
         path.read_text(encoding="utf-8") for folder in ("functions", "layers") for path in (ROOT / folder).rglob("*.py")
     )
-    # Those whose names the code puts together are given to it as `values`.
+    # Metrics whose names the code puts together are passed as `values`.
     named = set(re.findall(r'\*\*count\(\{"(\w+)": ', code))
     assert len(re.findall(r"\*\*count\(", code)) == len(named) + 2
     return named | {f"{what}{how}" for what, hows in CAPITALIZED.items() for how in hows}
@@ -89,7 +89,7 @@ def test_every_alarm_and_every_graph_of_the_stacks_own_metrics_has_something_tha
     shown = {metric[1] for widget in widgets() for metric in widget.get("metrics", []) if metric[0] == "AWS::StackName"}
     assert len(shown) >= 10
     assert shown <= made
-    # A metric that nobody sees costs as much as one that somebody sees.
+    # A metric that is not shown costs as much as one that is.
     assert counted_by_the_code() | {alarm["MetricName"] for alarm in own} == shown
 
 
@@ -101,7 +101,7 @@ def widgets() -> list[dict[str, Any]]:
 
 def test_the_dashboard_shows_every_alarm() -> None:
     shown = {alarm.removesuffix(".Arn") for widget in widgets() for alarm in widget.get("alarms", [])}
-    # It cannot name what is not always there.
+    # The dashboard cannot name what is not always there.
     assert shown == {
         name for name in resources("AWS::CloudWatch::Alarm") if "Condition" not in SOURCE["Resources"][name]
     }
@@ -114,7 +114,7 @@ def test_the_dashboard_shows_what_the_customers_table_and_its_indexes_refuse() -
         for metric in widget.get("metrics", [])
         if isinstance(metric[0], dict)
     ]
-    # A table's metrics leave out those of its indexes.
+    # A table's metrics do not include those of its indexes.
     for dimensions in ("TableName", "GlobalSecondaryIndexName,TableName"):
         assert (
             f'SEARCH(\'{{AWS/DynamoDB,{dimensions}}} TableName="CustomersTable" '
@@ -126,7 +126,7 @@ def test_every_function_is_watched_and_its_log_ends() -> None:
     functions = resources("AWS::Serverless::Function")
     groups = resources("AWS::Logs::LogGroup")
     alarms = resources("AWS::CloudWatch::Alarm")
-    # Without a dimension, it counts every function of the account, those that are not always there too.
+    # Without a dimension, it counts every function of the account, including those that are not always there.
     throttles = alarms["FunctionThrottlesAlarm"]
     assert (throttles["Namespace"], throttles["MetricName"]) == ("AWS/Lambda", "Throttles")
     assert "Dimensions" not in throttles
@@ -134,11 +134,11 @@ def test_every_function_is_watched_and_its_log_ends() -> None:
     for name, function in functions.items():
         assert groups[function["LoggingConfig"]["LogGroup"]["Ref"]]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
         if "Condition" in SOURCE["Resources"][name]:
-            # A graph cannot name what is not always there. Its failures are the gateway's 5xx, or a late history.
+            # A graph cannot name what is not always there. Its failures show as the gateway's 5xx, or a late history.
             continue
         for metric in ("Errors", "Throttles", "ConcurrentExecutions"):
             assert f'"AWS/Lambda", "{metric}", "FunctionName", "{name}"' in graphs, name
-        # It has a route.
+        # Whether it has a route.
         serves = any(event["Type"] == "Api" for event in function.get("Events", {}).values())
         assert (f'"AWS/Lambda", "Duration", "FunctionName", "{name}"' in graphs) == serves, name
 
@@ -182,7 +182,7 @@ def test_every_queue_that_nothing_consumes_is_watched() -> None:
     age = json.dumps(resources("AWS::CloudWatch::Alarm")["StuckImportsAlarm"])
     for name in resources("AWS::SQS::Queue"):
         watched = dead_letters if f'"{name}", "Arn"' not in consumed else age
-        # What CloseImport takes is waiting for a moment only, and what it cannot handle is a lost message.
+        # What CloseImport consumes waits only for a moment, and what it cannot handle is a lost message.
         assert name in {"PlanDeadLetters", "ChunkDeadLetters"} or f'"{name}", "QueueName"' in watched, name
 
 

@@ -1,4 +1,4 @@
-"""What a page costs does not depend on the size of its group."""
+"""The cost of a page does not depend on the size of its group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL, LARGE = 501, 502
 
 
 class Metered(NamedTuple):
-    """The store, and what its calls cost."""
+    """The store, and the cost of its calls."""
 
     pages: PageStore
     meter: Meter
@@ -25,7 +25,7 @@ class Metered(NamedTuple):
 
 @pytest.fixture(scope="module")
 def metered(engine: str) -> Metered:
-    # A client of its own: the meter's hooks would stay on one that other tests use too.
+    # It has its own client: on a shared one, the meter's hooks would stay for other tests.
     client = dynamodb_client(engine)
     store = CustomerStore(client, "CustomersTable")
     fill(store, SMALL, 100)
@@ -45,5 +45,5 @@ def test_a_page_costs_one_query_and_the_same_in_every_group(metered: Metered, so
     (requests, units), (large_requests, large_units) = costs
     assert (requests, units) == (large_requests, large_units)
     assert requests == 1
-    # Rows of at most 250 bytes in an index, half a unit for 4 KB of them.
+    # A row has at most 250 bytes in an index, and 4 KB cost half a unit.
     assert 0.5 <= units <= 100 * 250 / 4096 * 0.5 + 0.5

@@ -1,4 +1,4 @@
-"""Changes of customers reach the event bus: in order, known by their ids, without personal data unless asked for."""
+"""Changes of customers reach the event bus: in order, identified by ids, and without personal data unless asked for."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def store(cloud: ImportCloud) -> CustomerStore:
 
 
 def publish(cloud: ImportCloud, records: list[dict[str, Any]]) -> list[str]:
-    """Hand a batch to the function, and give what comes again: from each failure's sequence number on."""
+    """Hand a batch to the function. Return the sequence numbers of the failures, from which the batch comes again."""
     answer = cloud.apps["PublishChanges"].lambda_handler({"Records": records}, None)
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
@@ -120,9 +120,9 @@ def test_from_the_first_change_that_the_bus_refuses_on_all_come_again(
         hooks.unregister("after-call.events.PutEvents", unique_id="refuse")
     assert again == [records[refused]["dynamodb"]["SequenceNumber"]]
     assert max(calls) <= 10
-    # What follows waits: a later change of a customer is never told before an earlier one.
+    # What follows waits: a later change of a customer is never published before an earlier one.
     assert len(calls) == refused // 10 + 1
-    # What comes again begins there: with what came before, nothing is left out.
+    # The records come again from there on. Together with those before, nothing is left out.
     told = [event["detail"]["event_id"] for event in cloud.events()]
     assert publish(cloud, records[refused:]) == []
     told += [event["detail"]["event_id"] for event in cloud.events()]

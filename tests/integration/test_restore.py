@@ -1,4 +1,4 @@
-"""`customers restore` brings back who is missing. It neither overwrites anyone nor revives the deleted."""
+"""`customers restore` brings back missing customers. It overwrites nobody, and does not bring back the deleted."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_who_is_missing_comes_back_and_who_was_deleted_does_not(
     for customer_id in (removed, erased, forgotten, stolen):
         for step in steps(list(filter(None, map(entry_of, changes_of(customer_id))))):
             history.keep(step, 365)
-    # Its tombstone has expired since, and only the history knows.
+    # Its tombstone has expired since then, and only the history knows about it.
     dynamodb.delete_item(TableName="CustomersTable", Key={"id": {"N": str(forgotten)}})
 
     done = run()
@@ -80,7 +80,7 @@ def test_who_is_missing_comes_back_and_who_was_deleted_does_not(
         "2 restored. 3 stay deleted, because someone deleted them.\n",
     )
     assert store.get(there)["version"] == 2
-    # The history that was removed with it goes on.
+    # The history knows that `removed` was removed, so its versions go on from there.
     assert (store.get(lost)["version"], store.get(removed)["version"]) == (1, 3)
     for customer_id in (erased, forgotten, stolen):
         assert "customer" not in item_of(dynamodb, "CustomersTable", customer_id)

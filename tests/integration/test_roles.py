@@ -1,4 +1,4 @@
-"""Each function's role grants what the function calls, on the resources that it calls it on, and nothing else."""
+"""Each function's role grants only what the function calls, on the resources that it uses."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemappin
 
 
 class Grant(NamedTuple):
-    """An action on a resource, which is written as in the template, with logical ids: `CustomersTable/index/…`."""
+    """An action on a resource, written as in the template, with logical ids: `CustomersTable/index/…`."""
 
     action: str
     resource: str
@@ -67,7 +67,7 @@ type Calls = dict[str, set[Grant]]
 
 
 def granted(template: Template, function: str) -> list[Grant]:
-    """Return what a function's role grants, in the order in which it stands there."""
+    """Return what a function's role grants, in the role's order."""
     role = template["Resources"][template["Resources"][function]["Properties"]["Role"]["Fn::GetAtt"][0]]["Properties"]
     assert role.keys() == {"AssumeRolePolicyDocument", "Policies"}
     found = []
@@ -82,7 +82,7 @@ def granted(template: Template, function: str) -> list[Grant]:
 
 
 def _item_in(statement: dict[str, Any]) -> str:
-    """Return which item of a table a statement is about, if it is about one alone."""
+    """Return which item of a table a statement is about, if it is about only one."""
     match statement.get("Condition"):
         case None:
             return ""
@@ -138,7 +138,7 @@ def differences(template: Template, calls: Calls) -> list[str]:
 
 
 def _covers(grant: Grant, call: Grant) -> bool:
-    # A wildcard may stand for keys alone.
+    # A wildcard may stand only for object keys in a bucket.
     return fnmatchcase(call.resource, grant.resource) if grant.action.startswith("s3:") else call == grant
 
 
@@ -152,7 +152,7 @@ def _is_wide(grant: Grant, lambdas: set[Grant]) -> bool:
 
 
 class Recorder:
-    """Writes down what the functions call, as IAM would see it."""
+    """Records what the functions call, as IAM would see it."""
 
     def __init__(self, template: Template) -> None:
         self.calls: Calls = {
@@ -169,7 +169,7 @@ class Recorder:
 
     @contextmanager
     def of(self, function: str) -> Iterator[None]:
-        """Write down what is called in the block."""
+        """Record what is called in the block."""
         self._function = function
         try:
             yield
@@ -195,14 +195,14 @@ class Recorder:
             calls |= self._grants(client.meta.service_model.service_name, operation, parameters)
             if operation == self.refused:
                 error = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-                raise ClientError(error, operation)  # type: ignore[arg-type]  # as much of it as is looked at
+                raise ClientError(error, operation)  # type: ignore[arg-type]  # only the part that is read
             if operation == self.lost:
                 call(client, operation, parameters)
                 raise ReadTimeoutError(endpoint_url="store")
             try:
                 return call(client, operation, parameters)
             except client.exceptions.ClientError as error:
-                # Who may not list a bucket is told that access is denied.
+                # Without the permission to list a bucket, S3 says that access is denied.
                 if error.response["Error"]["Code"] == "NoSuchKey":
                     calls.add(Grant("s3:ListBucket", self._logical_ids[parameters["Bucket"]]))
                 raise
@@ -210,7 +210,7 @@ class Recorder:
         return recorded
 
     def _grants(self, service: str, operation: str, parameters: dict[str, Any]) -> set[Grant]:
-        """Return what IAM asks for at a call. What is not known here is missed in the role.
+        """Return what IAM requires for a call. An operation that is not known here counts as missing in the role.
 
         https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
         """
@@ -232,7 +232,7 @@ class Recorder:
     def _dynamodb(self, operation: str, parameters: dict[str, Any]) -> set[tuple[str, str]]:
         match operation:
             case "TransactWriteItems":
-                # The permission of each part, and none for the whole.
+                # Each part needs its permission, the whole needs none.
                 puts = [part for item in parameters["TransactItems"] for part in item.items()]
                 return {(f"{kind}Item", part["TableName"]) for kind, part in puts}
             case "BatchGetItem":
@@ -242,7 +242,7 @@ class Recorder:
                 return {(f"PartiQL{verb.capitalize()}", table.strip('"')) for verb, _, table, *_ in parts}
             case "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query" | "Scan":
                 place = f"/index/{parameters['IndexName']}" if "IndexName" in parameters else ""
-                # The one item that a role names.
+                # The only item that a role names.
                 if parameters.get("Key") == {"id": {"S": "cursor-key"}}:
                     place = "/cursor-key"
                 return {(operation, parameters["TableName"] + place)}
@@ -259,7 +259,7 @@ _SQS = {"ChangeMessageVisibility": "ChangeMessageVisibility"} | dict.fromkeys(
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    # Aliases are written out, so that a test can change one role alone.
+    # Aliases are written out, so that a test can change only one role.
     parsed: Template = json.loads(json.dumps(yaml_parse((ROOT / "template.yaml").read_text())))
     return parsed
 
@@ -272,10 +272,10 @@ def calls(
     cloud: ImportCloud,
     dynamodb: DynamoDBClient,
 ) -> Calls:
-    """Return what every function calls on every way that it can take."""
+    """Return what every function calls, on every path through its code."""
     recorder = Recorder(template)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", recorder.around(BaseClient._make_api_call))  # type: ignore[attr-defined]  # noqa: SLF001 (where all calls meet)
+        patch.setattr(BaseClient, "_make_api_call", recorder.around(BaseClient._make_api_call))  # type: ignore[attr-defined]  # noqa: SLF001 (where all calls pass)
         _call_endpoints(recorder, function)
         _authorize(recorder, function, TokenStore(dynamodb, stack.functions["Authorize"].environment["TOKENS_TABLE"]))
         patch.setattr(chunks_module, "_ROWS", 2)
@@ -334,7 +334,7 @@ def _call_endpoints(recorder: Recorder, function: Callable[[str], Handler]) -> N
     _call_by_external_id(call, john)
     _call_history(call, recorder, function, customer)
     for name, body in (("GetCustomer", None), ("UpdateCustomer", {"age": 7}), ("DeleteCustomer", None)):
-        # At a version that there is not, and at any.
+        # With a version that does not exist, and with any version.
         call(name, customer, body, {"If-Match": '"99"'})
         recorder.lost = "UpdateItem"
         assert call(name, customer, body)["statusCode"] == 200
@@ -345,7 +345,7 @@ def _call_by_external_id(call: Callable[..., dict[str, Any]], john: dict[str, An
     path, keys = "/api/customers", [str(uuid4()) for _ in range(3)]
     with pytest.MonkeyPatch.context() as patch:
         _make_salts_anew(patch)
-        # Every external id has the same ids, so that the second one passes over the first.
+        # Every external id gets the same ids, so the second one has to skip the first one's id.
         first = HALF + secrets.randbelow(HALF // 2)
         patch.setattr(Salt, "id", lambda _, __, draw: first + draw)
         assert call("PutCustomer", f"{path}/external/{keys[0]}", john)["statusCode"] == 201
@@ -366,7 +366,7 @@ def _call_history(
             assert function("KeepHistory")({"Records": records}, None) == {"batchItemFailures": []}
         known = f"/api/customers/{created['dynamodb']['Keys']['id']['N']}"
         assert call("GetHistory", known, limit="1")["statusCode"] == 200
-    # Without a change that is kept.
+    # No change of this customer is kept.
     assert call("GetHistory", customer)["statusCode"] == 200
 
 
@@ -385,14 +385,14 @@ def _authorize(recorder: Recorder, function: Callable[[str], Handler], tokens: T
 
 
 def _import(cloud: ImportCloud) -> None:
-    """Import files and messages, the functions killed before and after each call in turn, and delivered again."""
+    """Import files and messages. Functions are killed before and after each call in turn, and get the message again."""
     rows = "".join(f"J,D,j{number}@example.com,1,\n" for number in range(2))
     keyed = "J,NAME,j@example.com,1,key\n"
     data = f"first_name,last_name,email,group_id,external_id\n{keyed}{rows},D,nobody,1,\n".encode()
 
     def drop(*, lasting: bool = True) -> Message:
         key = f"imports/{uuid4()}.csv"
-        # The customer with an external id is another one each time, and so updated.
+        # The customer with an external id is different each time, and is therefore updated.
         cloud.put(key, data.replace(b"NAME", key[-12:].encode()))
         if not lasting:
             cloud.s3.delete_object(Bucket=BUCKET, Key=key)
@@ -405,7 +405,7 @@ def _import(cloud: ImportCloud) -> None:
         for call in range(len(calls)):
             message = make()
             cloud.invoke(message, Fault(call, "before"))
-            # The chunks that are out already, before the rest.
+            # First the chunks that were already sent, then the rest.
             cloud.run()
             cloud.deliver(message)
             cloud.run()
@@ -421,7 +421,7 @@ def _import(cloud: ImportCloud) -> None:
     kill_at_each_call(chunk)
     kill_at_each_call(lambda: chunk()._replace(queue="ChunkDeadLetters"))
     kill_at_each_call(lambda: drop()._replace(queue="PlanDeadLetters"))
-    # A file whose chunks are all booked but whose plan is not.
+    # A file whose chunks are all recorded, but whose plan is not.
     cloud.deliver(drop(lasting=False))
     cloud.milliseconds, enough = 1, cloud.milliseconds
     cloud.invoke(drop())
@@ -448,7 +448,7 @@ def test_every_role_grants_what_its_function_calls_and_nothing_else(template: Te
 
 
 def _statements(template: Template) -> Iterator[tuple[str, Any, list[Any]]]:
-    """Return each statement of each function's role in a copy of the template; what it is, and its actions."""
+    """Yield each statement of each function's role: the function, the statement, and its actions."""
     for function, resource in template["Resources"].items():
         if resource["Type"] == "AWS::Serverless::Function":
             role = template["Resources"][resource["Properties"]["Role"]["Fn::GetAtt"][0]]

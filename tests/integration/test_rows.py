@@ -1,4 +1,4 @@
-"""Rows of imports find their customers, by id, external id or content, and write only what differs."""
+"""Rows of imports find their customers by id, external id or content, and write only what differs."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class TestByContent:
         (customer,) = stores.all()
         stores.customers.delete(customer["id"], None)
         assert stores.rows.write(source(), rows) == {1: "deleted"}
-        # A repetition knows that it created it, and does not do it again.
+        # A repeated import knows that it created the customer, and does not create it again.
         assert stores.rows.write(origin, rows) == {1: "created"}
         assert stores.all() == []
         assert stores.rows.write(source(restore=True), rows) == {1: "created"}
@@ -198,7 +198,7 @@ class TestByExternalId:
     ) -> None:
         stores.put(key)
         ok: Callable[..., Any] = lambda _: None  # noqa: E731
-        # The first question is which customers there are.
+        # The first call asks which customers exist.
         stores.faults = [ok, lost(ReadTimeoutError)]
         assert stores.rows.write(source(LATER), {1: ImportRow(stores.new("New", external_id=key))}) == {1: "updated"}
         assert stores.keyed.get(key)["version"] == 2

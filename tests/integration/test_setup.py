@@ -1,4 +1,4 @@
-"""Setting up looks for what it needs before it installs anything, and says how to get what is missing."""
+"""Setup looks for what it needs before it installs anything, and says how to get what is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WITH_NPM = re.findall(r"^([a-z-]+):.*node_modules/\.ready", (ROOT / "Makefile").
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return a copy of the project as it is cloned, and `bin` in it, in which alone programs are found."""
+    """Return a copy of the project as a clone has it, with a folder `bin`, the only place where programs are found."""
     made = shutil.ignore_patterns(".*", "__pycache__", "build", "node_modules")
     shutil.copytree(ROOT, tmp_path, ignore=made, dirs_exist_ok=True)
     (tmp_path / "bin").mkdir()
@@ -49,7 +49,7 @@ def add(project: Path, name: str, program: str) -> None:
 
 @pytest.mark.parametrize("target", WITH_NPM)
 def test_a_missing_npm_is_told_before_anything_is_installed(project: Path, target: str) -> None:
-    # A Python that works: without the check it would be used now.
+    # This Python works: without the check, it would be used now.
     add(project, "python3.13", f'exec {sys.executable} "$@"')
     done = make(project, target)
     assert done.returncode == 2
@@ -68,7 +68,7 @@ def test_what_needs_no_npm_does_not_ask_for_it(project: Path) -> None:
 
 @pytest.mark.parametrize("other", [None, "exit 127", "exit 1"])
 def test_a_missing_python_is_told_with_how_to_get_it(project: Path, other: str | None) -> None:
-    """Also where there is a `python3.13` that leads nowhere, as pyenv leaves, or a Python of another version."""
+    """The same holds for a `python3.13` that does not run (pyenv leaves such files), or another version of Python."""
     add(project, "npm", "exit 1")
     if other is not None:
         add(project, "python3.13", other)
@@ -89,7 +89,7 @@ def test_a_python3_of_the_right_version_is_enough(project: Path) -> None:
 
 def test_uv_fetches_a_missing_python(project: Path) -> None:
     (project / "bin" / "uv").symlink_to(Path(sys.executable).with_name("uv"))
-    # As uv keeps what it has fetched: there is no network here to fetch from.
+    # Put it where uv keeps what it has fetched: here, there is no network to fetch it from.
     version = ".".join(map(str, sys.version_info[:3]))
     machine = "linux-x86_64-gnu" if sys.platform == "linux" else "macos-aarch64-none"
     kept = project / "pythons" / f"cpython-{version}-{machine}"
@@ -112,7 +112,7 @@ def test_a_fetch_that_fails_says_how_else_to_get_python(project: Path) -> None:
 
 
 def test_an_environment_that_cannot_be_made_leaves_nothing_half_done(project: Path) -> None:
-    """As on Debian without python3.13-venv: the folder is there, and pip is not."""
+    """As on Debian without python3.13-venv: the folder is there, but pip is not."""
     add(project, "python3.13", f'[ "$1" = -c ] && exec {sys.executable} "$@"; "$MKDIR" .venv; exit 1')
     mkdir = shutil.which("mkdir")
     assert mkdir is not None

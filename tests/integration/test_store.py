@@ -1,4 +1,4 @@
-"""The store on a real engine whose network fails: each write takes place once, and the answer tells the truth."""
+"""The store on a real engine whose network fails: each write takes place once, and the answer is true."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def error_answer(code: str, status: int = 400, **members: object) -> Callable[[A
 
 
 class Table:
-    """The store under test, with what the tests do to its network and see of its table."""
+    """The store under test, its network, which tests can break, and what tests see of its table."""
 
     def __init__(self, name: str, engine: DynamoDBClient) -> None:
         self.client = dynamodb.client()
@@ -86,7 +86,7 @@ class Table:
         self.client.meta.events.register("before-send.dynamodb", self._send)  # type: ignore[arg-type]
 
     def next(self, *faults: Hook) -> None:
-        """Let the next requests fail, one after the other."""
+        """Make the next requests fail, one after the other."""
         self.requests = 0
         self._faults = list(faults)
 
@@ -107,13 +107,13 @@ class Table:
         return [self.store.get(customer["id"]) for customer in page.customers]
 
     def delete_all_as_another(self) -> None:
-        """Delete the group's customers as somebody else."""
+        """Delete the group's customers as another client."""
         other = CustomerStore(dynamodb.client(), self.name)
         for customer in self.pages.group(self.group, "id", descending=False, limit=PAGE, after=None).customers:
             other.delete(customer["id"], None)
 
     def write(self, customer_id: int, **values: str) -> None:
-        """Write as somebody else."""
+        """Write as another client."""
         self._engine.update_item(
             TableName=self.name,
             Key={"id": {"N": str(customer_id)}},
@@ -124,7 +124,7 @@ class Table:
 
 @pytest.fixture(scope="module")
 def loader() -> Loader:
-    """Return a loader that all tests share, since it reads the service's description once."""
+    """Return a loader that all tests share, so that the service's description is read only once."""
     return create_loader()
 
 
@@ -283,7 +283,7 @@ def test_a_deletion_that_did_not_arrive_is_not_reported_as_made(versions: Sequen
     table.next(lost_request(ReadTimeoutError))
     with pytest.raises(OutcomeUnknownError):
         table.store.delete(customer["id"], versions)
-    # A second deletion might be of what another client made meanwhile.
+    # A second deletion might hit what another client has created in the meantime.
     assert table.requests == 2
     assert table.all() == [customer]
 
@@ -341,7 +341,7 @@ FAILURES: Final = {
 
 
 UNKNOWN: Final = frozenset({"server error", "unavailable", "no answer", "connection closed"})
-"""After these a write may have been applied."""
+"""After these, a write may have been applied."""
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -526,7 +526,7 @@ RAW: Final[dict[str, tuple[str, Callable[[DynamoDBClient, str], Any]]]] = {
 
 @pytest.mark.parametrize("operation", RAW)
 def test_no_read_leaves_its_items_to_botocore(operation: str, table: Table, dynamodb: DynamoDBClient) -> None:
-    # There is at least the salt, at id 0.
+    # The table holds at least the salt, at id 0.
     table.create()
     bodies: list[Any] = []
 
@@ -557,7 +557,7 @@ def _import_two(table: Table) -> dict[int, Outcome]:
 
 
 def _first_batch(table: Table, monkeypatch: pytest.MonkeyPatch, fault: Hook) -> None:
-    """Let the batch fail that is sent with a signature and nothing else around it."""
+    """Make the first batch fail. It is sent with a signature, but without the rest of botocore."""
     http = table.client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001
     next_ones = iter([fault])
     send = http.send

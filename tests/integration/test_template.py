@@ -1,4 +1,4 @@
-"""What is deployed is what the template says, and the gateway's own responses are true."""
+"""The deployed stack is what the template says, and the gateway's own responses are true."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = ROOT / "template.yaml"
 # What the gateway can answer itself without an API key, a usage plan or a firewall. For what the template leaves out,
-# AWS takes the status of its own and the text of a DEFAULT response.
+# AWS uses its own status and the text of a DEFAULT response.
 RESPONSE_TYPES = (
     "ACCESS_DENIED",
     "AUTHORIZER_CONFIGURATION_ERROR",
@@ -50,7 +50,7 @@ def aliases(template: Path) -> list[str]:
 
 
 def properties(template: Path) -> dict[str, Any]:
-    """Return the properties of each resource, but for where its code is."""
+    """Return the properties of each resource, except where its code is."""
     resources = yaml_parse(template.read_text(encoding="utf-8"))["Resources"]
     return {
         name: {key: value for key, value in resource["Properties"].items() if key not in {"CodeUri", "ContentUri"}}
@@ -91,7 +91,7 @@ def test_what_belongs_to_the_whole_account_is_named_by_the_region_too() -> None:
     resources = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Resources"].values()
     names = [each["Properties"]["DashboardName"] for each in resources if each["Type"] == "AWS::CloudWatch::Dashboard"]
     assert names == [{"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}]
-    # A role, and a policy, would be of the whole account too: they have no names of their own.
+    # Names of roles and policies would be account-wide too, so they have no names of their own.
     assert not any("RoleName" in each.get("Properties", {}) for each in resources)
 
 
@@ -111,7 +111,7 @@ def test_the_program_that_adopts_kept_tables_makes_a_template_that_stands_alone(
         if each["Type"] == "AWS::DynamoDB::Table" and each["DeletionPolicy"].startswith("Retain")
     }
     assert adopted["Resources"].keys() == live - absent
-    # CloudFormation imports only what is kept.
+    # CloudFormation imports only resources that are kept when the stack is deleted.
     assert all(table["DeletionPolicy"] == "RetainExceptOnCreate" for table in adopted["Resources"].values())
     (tmp_path / "adopt.json").write_text(done.stdout)
     linted = subprocess.run(

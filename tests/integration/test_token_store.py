@@ -1,4 +1,4 @@
-"""Tokens in their table: a revocation stays, and what fails beside a look-up refuses nobody."""
+"""Tokens in their table: a revocation stays, and a failure beside the look-up refuses nobody."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def store(dynamodb: DynamoDBClient) -> TokenStore:
 
 @pytest.fixture
 def hashed(store: TokenStore) -> str:
-    """Return the hash of a token that is valid for long."""
+    """Return the hash of a token that is valid for a long time."""
     hashed = token_hash(new_token())
     store.put(hashed, SCOPES, "a test", int(time.time()) + 1_000 * SOON)
     return hashed
@@ -75,7 +75,7 @@ def test_a_token_is_read_as_it_was_made(store: TokenStore, monkeypatch: pytest.M
     store.put(whole, ("customers:write", "customers:read"), "a shop", 9_000, "the-first-one")
     store.end(whole, 8_000)
     store.mark_used(whole, "2026-11-26")
-    # Its own id, as it replaces no other token.
+    # It has its own id, because it does not replace another token.
     of_bare = TokenRecord(bare, (), "", 1_000, None, None, None, token_id(bare))
     scopes = ("customers:read", "customers:write")
     of_whole = TokenRecord(whole, scopes, "a shop", 1_000, 9_000, 8_000, "2026-11-26", "the-first-one")
@@ -114,7 +114,7 @@ FAILURES: dict[str, Exception] = {
 
 @pytest.fixture
 def authorize(function: Callable[[str], Handler], monkeypatch: pytest.MonkeyPatch) -> Handler:
-    """Return the authorizer, which does not pause between its tries."""
+    """Return the authorizer, without pauses between its tries."""
     monkeypatch.setattr("customers.aws.dynamodb.time.sleep", lambda _: None)
     return function("Authorize")
 
@@ -145,7 +145,7 @@ def test_a_token_whose_use_cannot_be_noted_is_valid_all_the_same(
     assert tried
     assert answer["principalId"] == token_id(token_hash(token))
     assert answer["policyDocument"]["Statement"][0]["Effect"] == "Allow"
-    # And the next call notes it.
+    # The next call notes it.
     authorize(event, None)
     record = store.get(token_hash(token))
     assert record is not None

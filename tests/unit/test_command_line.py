@@ -152,7 +152,7 @@ def test_without_a_service_every_command_says_how_to_start_one(
     tmp_path: Path, command: tuple[str, ...], left: str | None
 ) -> None:
     if left is not None:
-        # What a service leaves that was killed: ports at which nobody listens.
+        # A killed service leaves this behind: ports where nobody listens.
         (tmp_path / "endpoints.json").write_text(left.replace(":0", f":{free_port()}"))
     _says_that_nothing_is_running(tmp_path, command)
 

@@ -1,4 +1,4 @@
-"""The compiled rules, which only deployed functions use, judge as those that pydantic makes of the declaration."""
+"""The compiled rules, which only deployed functions use, judge like those that pydantic makes from the declaration."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_fields_are_the_same(compiled: ModuleType) -> None:
 
 
 def test_any_value_is_judged_alike(compiled: ModuleType) -> None:
-    # NaN is not equal to itself, so what was judged is compared as text.
+    # NaN is not equal to itself, so results are compared as text.
     ours, pydantics = SchemaValidator(compiled.rules()), TypeAdapter(NewCustomer)
 
     @settings(max_examples=EXAMPLES)

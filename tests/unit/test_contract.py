@@ -1,4 +1,4 @@
-"""The published contract fits the code and the template, and its own examples; what drifts is found."""
+"""The published contract matches the code, the template and its own examples. Any drift is found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARTS = ("tools/contract", "docs", "functions", "layers", "local", "template.yam
 
 
 def examples(part: Any, where: str) -> list[tuple[str, Any, Any]]:
-    """Return all examples of a document, with where they stand and their schemas."""
+    """Return all examples in a document, with their places and their schemas."""
     match part:
         case {"schema": schema, "examples": dict(named)}:
             return [(f"{where}/{name}", schema, named[name]["value"]) for name in named if "value" in named[name]]
@@ -46,7 +46,7 @@ def document(name: str) -> Any:
 
 
 def schemas_in(part: Any) -> list[dict[str, Any]]:
-    """Return every object of a document, of which the schemas are some."""
+    """Return every object in a document. Some of them are schemas."""
     match part:
         case dict():
             return [part, *(found for value in part.values() for found in schemas_in(value))]
@@ -140,7 +140,7 @@ def test_what_is_published_is_up_to_date(copy: Path) -> None:
 
 
 DRIFT = [
-    # The code alone was changed, the template, or the document itself.
+    # Only the code was changed, or the template, or the document itself.
     ("layers/customers/customers/http/listing.py", "1, 1000, default=100", "1, 500, default=100", " maximum: 500"),
     ("functions/list_group/app.py", '("asc", "desc")', '("asc", "desc", "random")', " - random"),
     ("functions/authorize/app.py", '"customers:delete": (', '"customers:remove": (', " - customers:remove"),
@@ -157,7 +157,7 @@ DRIFT = [
     ("docs/api.md", "| `limit` | 1 to 1000 |", "| `limit` | 1 to 100 |", "-| `limit` | 1 to 100 |"),
 ]
 WORDS = [
-    # There are facts without words now, and words without a fact.
+    # Now there are facts without words, and words without a fact.
     ("functions/get_customer/app.py", "    request.check()", '    request.flag("deep")', "parameters.deep"),
     ("functions/create_customers/app.py", 'request.flag("dry_run")', "False", "createCustomers.parameters.dry_run"),
     (

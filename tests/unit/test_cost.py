@@ -1,4 +1,4 @@
-"""The page on cost calculates correctly, and counts what the template has."""
+"""The page on costs calculates correctly, and counts what is in the template."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPERATORS: Final[dict[type[ast.operator], Callable[[float, float], float]]] = {
 
 
 class Row(NamedTuple):
-    """A row of the table: the text that says how much, at which price, and the dollars that it comes to."""
+    """A row of the table: the text that says how much, the price, and the resulting dollars."""
 
     name: str
     how_much: str
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 def value(text: str) -> float:
-    """Calculate what a cell says. Units are words, which do not count: M × KB is GB, and prices are for M or GB."""
+    """Calculate what a cell says. Units are words and are ignored: M × KB is GB, and prices are for M or GB."""
     symbols = re.findall(r"\d+(?:\.\d+)?|[+×()]", text)
     return _calculated(ast.parse(" ".join(symbols).replace("×", "*"), mode="eval").body)
 
@@ -117,7 +117,7 @@ def test_a_wrong_figure_is_found(wrong: tuple[str, str]) -> None:
 
 
 def watched(*, history: bool) -> int:
-    """Return how many metrics the alarms watch: each is billed."""
+    """Return how many metrics the alarms watch. Each is billed."""
     return sum(
         len([part for part in alarm.get("Metrics", []) if "MetricStat" in part]) or 1
         for name, alarm in alarms(TEMPLATE).items()
@@ -135,7 +135,7 @@ def test_the_alarms_metrics_are_those_of_the_template() -> None:
         for part in alarm.get("Metrics", [])
         if part.get("MetricStat", {}).get("Metric", {}).get("Namespace") == "AWS/DynamoDB"
     ]
-    # The page includes the history's four.
+    # The page includes the four of the history.
     assert f"{len(throttled) + 4} metrics, ${(len(throttled) + 4) / 10:.2f}" in PAGE
 
 
@@ -144,7 +144,7 @@ def test_the_dashboards_are_those_of_the_template() -> None:
 
 
 def test_the_metrics_are_those_that_the_dashboard_shows() -> None:
-    # Each is shown, and each that is shown is made (tests/integration/test_operations.py).
+    # All metrics are shown, and all that are shown are made (tests/integration/test_operations.py).
     (dashboard,) = resources(TEMPLATE, "AWS::CloudWatch::Dashboard").values()
     shown = set(re.findall(r'\["\$\{AWS::StackName\}", "(\w+)"', dashboard["DashboardBody"]["Fn::Sub"]))
     constant, rare = map(int, re.findall(r"\d+", row("Metrics").how_much)[:2])
@@ -155,7 +155,7 @@ def test_the_indexes_are_those_of_the_template() -> None:
     indexes = resources(TEMPLATE, "AWS::DynamoDB::Table")["CustomersTable"]["GlobalSecondaryIndexes"]
     words = {6: "six", 7: "seven", 8: "eight"}
     assert f"the {words[len(indexes)]} indexes" in row("DynamoDB: customers").name
-    # A unit for the customer, and one for each index; three for the kept response, one more for another sort text.
+    # One unit for the customer, one for each index, three for the kept response, one more for another sort text.
     units = [int(each) for each in re.findall(r"× (\d+)", row("DynamoDB: creates").how_much)]
     assert units == [1 + len(indexes) + 3, 1 + len(indexes) + 1, 1 + len(indexes)]
 

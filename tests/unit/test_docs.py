@@ -1,4 +1,4 @@
-"""The documents hold together."""
+"""The documents agree with each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_ROOT_ENTRIES = 20
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors that GitHub makes for a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""What the guides show and name is there. Whether it works is for tests/environment/test_guides.py."""
+"""What the guides show and name exists. tests/environment/test_guides.py checks that it works."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGES: Final = pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.ste
 
 
 def _commands(page: Path) -> Iterator[str]:
-    """Yield what a page tells people to type, in blocks and within sentences, a command each."""
+    """Yield the commands that a page tells people to type, in blocks and within sentences."""
     sentences = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     blocks_ = [block.text for block in blocks(page) if block.language in {"sh", "console"}]
     for text in [*blocks_, *re.findall(r"`([^`]+)`", sentences)]:
@@ -33,7 +33,7 @@ def _commands(page: Path) -> Iterator[str]:
 
 
 def _check(words: list[str]) -> None:
-    """Check that `./customers` has a command, and the command the options."""
+    """Check that `./customers` has a command, and that the command has the options."""
     command: click.Command = main
     for word in words:
         if word.startswith("-"):

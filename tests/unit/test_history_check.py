@@ -1,4 +1,4 @@
-"""The check of a history finds each kind of wrong answer, and takes no right one for wrong."""
+"""The check of a history finds each kind of wrong answer, and accepts every right one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def changed(customer: Json, **changes: object) -> Json:
 
 
 class Scene:
-    """Records operations one after the other, each a second long, unless it is told when they ran."""
+    """Records operations one after the other, each one second long unless given other times."""
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []

@@ -1,6 +1,6 @@
-"""The history check takes no right answer for wrong, and finds each planted fault, in simulated histories.
+"""In simulated histories, the history check accepts every right answer, and finds each planted fault.
 
-A store that does one thing at a time serves clients whose requests arrive late, and whose answers get lost: whatever it
+A store that does one thing at a time serves clients whose requests arrive late and whose answers get lost. Whatever it
 answers is right, unless a fault is planted.
 """
 
@@ -30,7 +30,7 @@ GROUPS = (1, 2)
 
 
 class Store:
-    """Customers, as one process without faults would keep them; but now and then the planted fault happens."""
+    """Customers as a single process without faults would keep them. But now and then, the planted fault happens."""
 
     def __init__(self, fault: str, choose: random.Random) -> None:
         self.customers: dict[int, Json] = {}
@@ -104,7 +104,7 @@ class Store:
 
 
 class Simulation:
-    """Clients and a store, on a clock of their own."""
+    """Clients and a store, with their own clock."""
 
     def __init__(self, seed: int, fault: str = "", *, answered: float = 0.8) -> None:
         self._choose = random.Random(seed)
@@ -142,7 +142,7 @@ class Simulation:
         if outcome < self._answered:
             self._at(self._choose.uniform(now, end), apply)
         elif outcome < (1 + self._answered) / 2:
-            # Its answer is lost, and it may still be on its way.
+            # The answer is lost, and the request may still be on its way.
             self._at(self._choose.uniform(now, end + 10), apply)
         self._at(end, lambda end: self._finish(replace(sent, end=end), answers if outcome < self._answered else []))
 
@@ -162,7 +162,7 @@ class Simulation:
         if kind == "again" and self._keyed:
             return pick(self._keyed)
         if kind == "list":
-            # A group stands in the customer's place.
+            # A group takes the customer's place.
             return replace(blank, kind="list", customer_id=pick(GROUPS))
         if (kind in {"create", "again"} and len(self._seen) < 40) or not self._seen:
             row = {
@@ -202,5 +202,5 @@ def test_a_store_that_does_one_thing_at_a_time_gives_no_wrong_answer(seed: int, 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_planted_in_the_store_is_found(fault: str) -> None:
     found = [check(Simulation(seed, fault).run()) != [] for seed in range(20)]
-    # In some histories it does not happen, or an operation of unknown outcome may have been the cause.
+    # In some histories, it does not happen, or an operation with an unknown outcome may have been the cause.
     assert sum(found) >= 15

@@ -1,4 +1,4 @@
-"""`customers import --dry-run`: what an import would find, without a service and without a write."""
+"""`customers import --dry-run`: what an import would find, without a service and without writing anything."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a live stack would lose by the next deployment: nothing.
+"""What a live stack would lose in the next deployment: nothing.
 
-`last_release/template.yaml` is the template of the last release; until the first is out, an earlier one. What
-CloudFormation replaces is in cfn-lint's copy of the resource types:
+`last_release/template.yaml` is the template of the last release or, until the first release, an earlier one. cfn-lint's
+copy of the resource types says what CloudFormation replaces:
 https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
 """
 
@@ -42,12 +42,12 @@ HOLD_DATA = frozenset({
     "AWS::SNS::Topic",
     "AWS::SQS::Queue",
 })  # fmt: skip
-"""Types whose resources must not go: they have data, or an address that others use."""
+"""Types whose resources must not be lost: they hold data, or an address that others use."""
 KEPT_BY_A_POLICY = frozenset({"AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket"})
 
 
 def losses(before: Resources, after: Resources) -> list[str]:
-    """Say what a deployment would replace or lose, and where DynamoDB would refuse it."""
+    """Say what a deployment would replace or lose, and what DynamoDB would refuse."""
     found = []
     for name, old in before.items():
         new = after.get(name)
@@ -84,7 +84,7 @@ def _keeps(resource: Resources) -> bool:
 
 
 def _refused(old: Resources, new: Resources) -> Iterator[str]:
-    """Say what DynamoDB cannot change in a table that exists."""
+    """Say what DynamoDB cannot change in an existing table."""
     indexes, new_indexes = (
         {each["IndexName"]: each for each in table.get("GlobalSecondaryIndexes", [])} for table in (old, new)
     )
@@ -112,7 +112,7 @@ def translated(source: Resources, **parameters: str) -> Resources:
 
 
 def read(name: str) -> Resources:
-    # Without aliases, so that a test can change one place alone.
+    # Without aliases, so that a test can change a single place.
     source: Resources = json.loads(json.dumps(yaml_parse((ROOT / name).read_text(encoding="utf-8"))))
     return source
 
@@ -197,11 +197,11 @@ OTHER_VALUES = {
     "ThrottleBurst": "7",
     "ThrottleRate": "7",
 }
-"""Of the parameters that change the API."""
+"""Values for the parameters that change the API."""
 
 
 def _named_in(node: Any, conditions: Resources) -> Iterator[str]:
-    """Return what a part of the template refers to, also by its conditions."""
+    """Return what a part of the template refers to, including by its conditions."""
     if isinstance(node, list):
         for part in node:
             yield from _named_in(part, conditions)
@@ -219,7 +219,7 @@ def test_it_is_known_which_parameters_change_the_api() -> None:
     source = read("template.yaml")
     resources = source["Resources"].values()
     routed = [each for each in resources if '"Type": "Api"' in json.dumps(each["Properties"].get("Events", {}))]
-    # Of a function, it is whether it is there that changes the API.
+    # A function changes the API only by being there or not.
     parts = [source["Resources"]["Api"], *({"Condition": each["Condition"]} for each in routed if "Condition" in each)]
     assert set(_named_in(parts, source["Conditions"])) & source["Parameters"].keys() == OTHER_VALUES.keys()
 
@@ -227,7 +227,7 @@ def test_it_is_known_which_parameters_change_the_api() -> None:
 def test_what_changes_with_a_parameter_is_documented_once() -> None:
     page = (ROOT / "docs" / "changing.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"^\| what changes \|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
-    # The first column names the parameters, and nothing else as code.
+    # In the first column, only parameters are marked as code.
     named = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert sorted(named) == sorted(read("template.yaml")["Parameters"])
 
@@ -235,7 +235,7 @@ def test_what_changes_with_a_parameter_is_documented_once() -> None:
 @pytest.mark.parametrize("parameter", OTHER_VALUES)
 def test_the_stage_serves_what_a_parameter_changes(parameter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = itertools.count()
-    # A deployment is named by the second in which it is made.
+    # A deployment is named after the second in which it is made.
     monkeypatch.setattr("samtranslator.model.apigateway.time", SimpleNamespace(time=lambda: next(seconds)))
     before = _deployment(translated(read("template.yaml")))
     after = _deployment(translated(read("template.yaml"), **{parameter: OTHER_VALUES[parameter]}))

@@ -1,4 +1,4 @@
-"""The load test says what it will do, refuses what is absurd, and does what it says, whatever is answered."""
+"""The load test says what it will do, refuses absurd options, and does what it says, whatever the answers are."""
 
 from __future__ import annotations
 
@@ -82,15 +82,15 @@ def test_a_refusal_needs_nothing_installed_and_shows_no_token() -> None:
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: URL=http://api.example.com is not encrypted")
     assert TOKEN not in refused.stdout + refused.stderr
-    # In front of `make`, it is in no argument, which other users of the machine could read.
+    # In front of `make`, it is not in an argument, which other users of the machine could read.
     assert "usage: TOKEN=$(cat .local/token) make load " in refused.stderr
 
 
 class Service:
-    """As much of the service as a life meets, whose answers may be lost."""
+    """The part of the service that a life needs. Its answers may be lost."""
 
     def __init__(self, lost: random.Random | None = None) -> None:
-        # By what each is found.
+        # By id: what each customer is found by.
         self.customers: dict[int, str] = {}
         self.index_is_behind = False
         self.calls: list[Call] = []
@@ -99,7 +99,7 @@ class Service:
 
     def answer(self, call: Call) -> Answer:
         self.calls.append(call)
-        # Some calls never arrive, and of some only the answer is lost.
+        # Some calls never arrive, and for some only the answer is lost.
         fate = 1.0 if self._lost is None else self._lost.random()
         if fate < 0.2:
             return Answer(503)
@@ -138,7 +138,7 @@ def test_a_life_calls_every_endpoint_and_leaves_nothing() -> None:
     assert {call.endpoint for call in service.calls} == {
         "create", "get", "find by email", "list group", "patch", "put external", "get external", "history", "delete",
     }  # fmt: skip
-    # As `make load` announces, and docs/performance.md counts.
+    # As `make load` announces and docs/performance.md counts.
     methods = Counter(call.method for call in service.calls)
     assert methods == {"GET": 8, "POST": 1, "PUT": 1, "PATCH": 1, "DELETE": 2}
     assert (service.customers, life.left) == ({}, 0)
@@ -155,7 +155,7 @@ def test_a_life_that_is_broken_off_is_cleaned_up(ended_after: int) -> None:
         call = calls.send(service.answer(call))
     run(life.clean_up(), service)
     assert (service.customers, life.left) == ({}, 0)
-    # One call to find and one to delete each of two.
+    # For each of two customers, one call to find it and one to delete it.
     assert len(service.calls) - ended_after <= 4
 
 
@@ -165,7 +165,7 @@ def test_whatever_is_lost_a_life_knows_how_many_customers_it_leaves(seed: int) -
     run(life.calls(), service)
     run(life.clean_up(), service)
     assert len(service.customers) <= life.left
-    # Once the service answers again, all are found. That a creation never arrived stays in doubt.
+    # Once the service answers again, all are found. Whether a lost creation arrived stays in doubt.
     working = Service()
     working.customers = service.customers
     run(life.clean_up(), working)
@@ -175,7 +175,7 @@ def test_whatever_is_lost_a_life_knows_how_many_customers_it_leaves(seed: int) -
 
 @pytest.mark.parametrize(("method", "left"), [("POST", 1), ("PUT", 0)])
 def test_a_creation_whose_answer_was_lost_is_deleted_or_said_to_be_left(method: str, left: int) -> None:
-    """The index of email addresses is a moment behind; who has a key of our own is found at once."""
+    """The index of email addresses is a moment behind. A customer with one of our keys is found at once."""
     service, life = Service(), Life(7)
     service.index_is_behind = True
     calls = life.calls()
@@ -201,11 +201,11 @@ def test_the_table_is_markdown_and_lines_up() -> None:
 
 @contextmanager
 def served(answer: Callable[[Call], Answer]) -> Iterator[str]:
-    """Serve on this machine; give the address."""
+    """Serve on this machine, and yield the address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # head and body in one piece: the second would wait for 40 ms
+        wbufsize = -1  # head and body in one piece: otherwise the body would wait for 40 ms
 
         def do(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -254,7 +254,7 @@ def test_ctrl_c_ends_a_run_at_once_and_leaves_nothing(tmp_path: Path) -> None:
     process: subprocess.Popen[str] | None = None
 
     def answer(call: Call) -> Answer:
-        # The first call comes while connections are still beginning.
+        # The first call comes while connections are still being opened.
         if process is not None and not service.calls:
             process.send_signal(signal.SIGINT)
         return service.answer(call)

@@ -13,7 +13,7 @@ from customers.logs import count, logger
 if TYPE_CHECKING:
     import pytest
 
-# The specification's schema, as far as it binds:
+# The binding part of the specification's schema:
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 UNITS = {"Count"}
 
@@ -55,7 +55,7 @@ def test_counts_have_no_dimension(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lambda_can_read_the_level_and_the_time_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Otherwise it takes every line for INFO: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+    # Otherwise Lambda takes every line for INFO: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
     line = json.loads(logged(monkeypatch))
     assert line["level"] == "INFO"
     said = line["timestamp"]

@@ -1,4 +1,4 @@
-"""The model: whatever is sent, it is taken by the contract's rules or refused with all that is wrong with it."""
+"""The model: whatever is sent is accepted by the contract's rules, or refused with everything that is wrong with it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ NEAR_CUSTOMERS: Final = st.builds(
 
 
 def sent(value: Json) -> Json:
-    """Return a value as it arrives: through JSON text."""
+    """Return a value as it arrives, through JSON text."""
     return model.parse_json(json.dumps(value).encode())
 
 
@@ -85,7 +85,7 @@ def told(errors: Iterable[FieldError]) -> list[str]:
 
 
 def resolve(document: Json, pointer: str) -> tuple[Json, str | None]:
-    """Follow a pointer to what holds the offending place, and the place's name there (RFC 6901, section 6)."""
+    """Follow a pointer. Return what contains the offending place, and the place's name in it (RFC 6901, section 6)."""
     assert pointer.startswith("#")
     assert pointer.isascii()
     steps = [unquote(step).replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
@@ -97,7 +97,7 @@ def resolve(document: Json, pointer: str) -> tuple[Json, str | None]:
 
 
 def assert_obeys(customer: Json) -> None:
-    """Assert the contract's rules of each field."""
+    """Assert the contract's rules for each field."""
     assert customer.keys() <= JOHN.keys()
     for name in ("first_name", "last_name"):
         if name in customer:
@@ -204,7 +204,7 @@ def test_any_bytes_are_json_as_python_reads_it_or_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("lone", ["\\ud800", "\\udc00", "a\\ud83dz", "\\ude00\\ud83d", "\\ud800\\ud800\\udc00"])
 def test_a_lone_surrogate_is_reported_where_it_is(lone: str) -> None:
-    """A lone surrogate is JSON by its grammar, but not Unicode (RFC 8259, section 8.2)."""
+    """A lone surrogate fits JSON's grammar, but is not Unicode (RFC 8259, section 8.2)."""
     for name in ("first_name", "last_name", "email"):
         body = json.dumps({**JOHN, name: "@"}).replace('"@"', f'"{lone}"').encode()
         assert told(errors_of(model.new_customer, model.parse_json(body))) == [f"#/{name} invalid_unicode"]
@@ -633,7 +633,7 @@ def test_a_detail_never_shows_a_value(value: Json) -> None:
         assert "secret" not in error["detail"]
 
 
-# Emails. The letters of a dot-atom, and what is special about domains.
+# Emails: the letters of a dot-atom, and special domains.
 LABELS: Final = st.text("abcXYZ019-", min_size=1, max_size=5) | st.sampled_from(
     [
         "xn--bcher-kva",
@@ -658,7 +658,7 @@ EMAILS: Final = st.builds("{}@{}".format, LOCALS, DOMAINS) | st.emails() | TEXTS
 
 
 def judged(address: str) -> email_validator.ValidatedEmail | None:
-    """Ask the library that knows the standards; the names reserved for tests are valid here (RFC 2606)."""
+    """Ask the library that knows the standards. Names reserved for tests (RFC 2606) are valid here."""
     email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
     try:
         return email_validator.validate_email(address, check_deliverability=False, strict=True)
@@ -695,7 +695,7 @@ def test_every_spelling_of_a_domain_is_stored_in_one_form(domain: str) -> None:
 
 
 def test_an_ordinary_email_needs_no_library() -> None:
-    # The pattern that spares every cold start the library must take what nearly everybody sends.
+    # The pattern that saves cold starts from loading the library must accept what nearly everybody sends.
     for address in ("john.doe@example.com", "John_Doe+1@mail.EXAMPLE.co.uk", "j@a-b.example", "o'doe@example.museum"):
         assert email_address._ORDINARY.fullmatch(address), address  # noqa: SLF001 (it is the pattern that is under test)
 

@@ -1,4 +1,4 @@
-"""`make mutants` mutates every handler, and judges survivors by a list that can be read."""
+"""`make mutants` mutates every handler, and judges survivors by a readable list."""
 
 from __future__ import annotations
 

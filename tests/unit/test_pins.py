@@ -1,4 +1,4 @@
-"""What is fetched is named by its hash: npm's packages and the actions of GitHub. (pip refuses what has none.)"""
+"""Downloads are pinned by hash: npm packages and GitHub actions. (pip refuses packages without a hash.)"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_reference_page_with_another_hash_is_not_installed(tmp_path: Path) -> 
     manifest = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))
     manifest["reference"]["integrity"] = "sha512-other"
     (tmp_path / "package.json").write_text(json.dumps(manifest))
-    # Instead of the registry's.
+    # This npm fetches something other than the registry's package.
     npm = tmp_path / "bin/npm"
     npm.parent.mkdir()
     npm.write_text('#!/bin/sh\nwhile [ "$1" != --pack-destination ]; do shift; done\necho other >"$2/scalar.tgz"\n')

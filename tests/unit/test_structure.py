@@ -1,4 +1,4 @@
-"""Files and functions stay small enough to be read at once. Which package may import which, `make check` holds."""
+"""Files and functions stay small enough to read at once. `make check` enforces which package may import which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The threat model says the truth: its tests exist, and what it says of the template stands there."""
+"""The threat model is true: its tests exist, and what it says about the template is in the template."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_test_that_is_named_exists() -> None:
 
 
 def told_roles() -> dict[str, dict[str, set[str]]]:
-    """Return the actions on each resource by function, as the page tells them."""
+    """Return the actions on each resource, by function, from the page."""
     told = {}
     for name, rights in re.findall(r"^\| `(\w+)` \| (.+?) \|", PAGE, re.MULTILINE):
         rows = [right.replace("\\", "").split(": ") for right in rights.split("; ") if right != "nothing"]
@@ -43,7 +43,7 @@ def told_roles() -> dict[str, dict[str, set[str]]]:
 
 
 def short(resource: Any) -> str:
-    """Return a resource of a policy as the page writes it: its name in the template, and the place in it."""
+    """Return a policy's resource as the page writes it: its name in the template, and the place in it."""
     match resource:
         case {"Fn::GetAtt": [name, "Arn"]} | {"Fn::GetAtt": str(name)}:
             return str(name).removesuffix(".Arn")
@@ -85,7 +85,7 @@ def test_each_role_may_do_what_the_threat_model_says_and_nothing_else() -> None:
 
 
 def statements(kind: str) -> list[tuple[list[Any], dict[str, Any]]]:
-    """Return each statement of the policies of a kind, with what they belong to."""
+    """Return each statement in policies of a kind, with the resource that it belongs to."""
     return [
         (_owners(policy), statement)
         for policy in of_type(kind).values()
@@ -115,7 +115,7 @@ def test_no_policy_of_a_resource_lets_in_anyone_but_services_for_this_account() 
 @pytest.mark.parametrize(
     ("kind", "policy", "action", "resources"),
     [
-        # In the policy of a queue, `*` is the queue.
+        # In a queue's policy, `*` means the queue.
         ("AWS::SQS::Queue", POLICIES[0], "sqs:*", ["*"]),
         # SNS refuses a policy that names `sns:*`: https://github.com/cdklabs/cdk-nag/issues/676
         ("AWS::SNS::Topic", POLICIES[1], "sns:Publish", [{"Ref": "AlarmTopic"}]),
@@ -193,12 +193,12 @@ def test_the_own_key_is_granted_to_tables_alone_and_used_by_services_for_this_ac
 def test_what_holds_customers_outlives_a_mistake() -> None:
     kept = {name: table for name, table in of_type("AWS::DynamoDB::Table").items() if name != "AnswersTable"}
     assert {"CustomersTable", "TokensTable"} < kept.keys()
-    # Without the key, nobody can read the tables. The setting and its role also serve the account's other APIs.
+    # Without the key, nobody can read the tables. The account's setting and its role also serve other APIs.
     others = ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::ApiGateway::Account")
     stays = {*kept, *(name for kind in others for name in of_type(kind)), "AccessLogAccountRole"}
     for name in stays:
         policies = (RESOURCES[name]["DeletionPolicy"], RESOURCES[name]["UpdateReplacePolicy"])
-        # After a first deployment that failed, what is left would be in the way of the next.
+        # After a failed first deployment, leftovers would be in the way of the next one.
         assert policies == ("RetainExceptOnCreate", "Retain"), name
     for name, table in kept.items():
         properties = table["Properties"]
@@ -228,7 +228,7 @@ def test_what_a_report_adds_to_a_row_is_no_formula(hostile: str) -> None:
     assert number == "7"
     assert told.startswith("email: ") or told[0].isalpha()
     assert hostile.strip() not in told
-    # The row comes back as it came, to be mended.
+    # The row comes back as it was sent, to be fixed.
     assert line.removesuffix(b"\r\n").endswith(original)
     assert len(rest) == 5
 

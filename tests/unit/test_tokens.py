@@ -1,4 +1,4 @@
-"""Tokens: garbage is told from tokens by form and checksum alone."""
+"""Tokens: form and checksum alone tell tokens from garbage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKENS = st.builds(new_token)
 
 
 def with_checksum(body: str) -> str:
-    """Write a token's checksum out as the module's page says: CRC-32 in base 62, six digits."""
+    """Append a token's checksum as the page linked in the module says: CRC-32 in base 62, six digits."""
     number, digits = zlib.crc32(body.encode()), ""
     for _ in range(6):
         number, digit = divmod(number, 62)
@@ -34,7 +34,7 @@ def with_checksum(body: str) -> str:
 
 @pytest.fixture(scope="session")
 def gateway_pattern(stack: Stack) -> re.Pattern[str]:
-    """Return what the gateway lets through to the authorizer."""
+    """Return the pattern that the gateway lets through to the authorizer."""
     (authorizer,) = stack.api.authorizers.values()
     return authorizer.pattern
 
@@ -97,7 +97,7 @@ def test_any_two_exchanged_neighbours_are_detected(token: str, place: int) -> No
 
 @pytest.mark.parametrize("letter", ["\u017f", "\u212a", "\u0130", "\u0131", "\u0660", "\uff10", "-", "_", " "])
 def test_only_ascii_letters_and_digits_make_a_token_however_right_the_checksum(letter: str) -> None:
-    # Some letters beyond ASCII are i, k and s where case does not count.
+    # Without regard to case, some letters beyond ASCII equal i, k or s.
     assert token_in(with_checksum("cust_" + "a" * 42 + letter)) is None
 
 

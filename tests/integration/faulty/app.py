@@ -1,8 +1,8 @@
 """A function whose calls to the store can be made to fail: the real one, with botocore's own event hooks around it.
 
-The event's `fault` says what happens, at which call (counted from 0, the SDK's repetitions not): the process is killed,
-or hangs until its time is up, before or after the store has done its part; or the request or the answer gets lost, once
-or for the rest of the invocation. The calls made are appended to the fault's `calls_file`.
+The event's `fault` says what happens, and at which call (counted from 0, without the SDK's retries). The process is
+killed, or hangs until its time is up, before or after the store has done its part. Or the request or the answer gets
+lost, once or for the rest of the invocation. The calls are appended to the fault's `calls_file`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _end(kind: str) -> None:
 
 
 app = _load_app()
-# The function's own client, where its hooks are.
+# The function's own client: the hooks belong there.
 client = getattr(app, "client", None) or app.store._table.client  # noqa: SLF001
 client.meta.events.register_first("before-call.dynamodb", _begin)
 client.meta.events.register_first("before-send.dynamodb", _send)

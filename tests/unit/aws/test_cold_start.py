@@ -1,4 +1,4 @@
-"""Modules that a start loads late are there for whoever uses them."""
+"""Modules that are loaded late are there for any code that uses them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_whoever_asks_for_a_name_gets_the_modules_own_and_then_the_module(monkey
     assert standing_for.dedent("  a") == "a"
     loaded = sys.modules["textwrap"]
     assert loaded is not standing_for
-    # Whoever has kept it gets the same module's names, and the module stays.
+    # Code that has kept the stand-in gets the names of the same module, and the module stays.
     assert standing_for.indent is loaded.indent
     assert sys.modules["textwrap"] is loaded
 

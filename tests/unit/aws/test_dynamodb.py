@@ -1,4 +1,4 @@
-"""A call of DynamoDB is repeated only where a repetition can do no harm, and its failure is named for what it is."""
+"""A call to DynamoDB is repeated only if that does no harm, and a failure is reported as what it is."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ NOT_CARRIED_OUT: dict[str, Exception] = {
     "not connected": EndpointConnectionError(**AT),
     "not connected in time": ConnectTimeoutError(**AT),
 }
-"""Nothing was done, and it may succeed in a moment."""
+"""Nothing was done, and the call may succeed in a moment."""
 
 UNKNOWN: dict[str, Exception] = {
     "no response": ReadTimeoutError(**AT),
@@ -81,7 +81,7 @@ WRONG: dict[str, Exception] = {
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return the pauses that were made, each as long as it may get."""
+    """Return the pauses that were made, each at its longest."""
     made: list[float] = []
     monkeypatch.setattr("customers.aws.dynamodb.time.sleep", made.append)
     monkeypatch.setattr("customers.aws.dynamodb.random.uniform", lambda _, longest: longest)
@@ -89,7 +89,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 class Operation:
-    """An operation that fails so often, and then succeeds; it counts its calls."""
+    """An operation that fails with the given errors, and then succeeds. It counts its calls."""
 
     def __init__(self, *failures: Exception) -> None:
         self._failures = list(failures)
@@ -205,7 +205,7 @@ def test_the_pauses_grow_and_are_drawn(pauses: list[float], monkeypatch: pytest.
 
     monkeypatch.setattr("customers.aws.dynamodb.random.uniform", draw)
     call(Operation(*[NOT_CARRIED_OUT["throttled"]] * 2))
-    # Whoever was refused together does not come again together.
+    # Clients that were refused together do not try again together.
     assert pauses == [0.03, 0.03]
     (first_least, first), (second_least, second) = drawn
     assert first_least == second_least == 0
@@ -213,7 +213,7 @@ def test_the_pauses_grow_and_are_drawn(pauses: list[float], monkeypatch: pytest.
 
 
 def test_the_sdk_repeats_nothing_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Its repetitions include writes whose response was lost.
+    # It would also repeat writes whose response was lost.
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

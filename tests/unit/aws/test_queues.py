@@ -1,4 +1,4 @@
-"""A function that takes messages: each on its own, and what fails is reported by its id and logged without its text."""
+"""A function that takes messages: each on its own. A failure is reported by its id and logged without its text."""
 
 from __future__ import annotations
 

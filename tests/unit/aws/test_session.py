@@ -1,4 +1,4 @@
-"""Clients are made without the handlers of other services, and lack none of their own."""
+"""Clients are made without the handlers of other services, and have all of their own."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_a_cursor_opens_for_its_own_walk_only(position: str, walk: str, other: s
 
 @given(TEXTS, st.text(string.ascii_letters, min_size=1))
 def test_what_a_position_begins_with_cannot_be_moved_into_the_walk(walk: str, position: str) -> None:
-    # Who knows the position knows the key stream, and can encrypt the rest of the position for the same tag.
+    # If you know the position, you know the key stream, and can encrypt the rest of the position for the same tag.
     raw = base64.urlsafe_b64decode(SEALER.seal(position, walk) + "==")
     tag, sealed = raw[: -len(position)], raw[-len(position) :]
     for moved in range(1, len(position) + 1):
@@ -78,7 +78,7 @@ def test_a_changed_cursor_does_not_open(position: str, data: st.DataObject) -> N
 
 
 def test_no_other_character_at_any_place_makes_a_cursor_that_opens() -> None:
-    # Also those that only set the spare bits of base64, or are its other alphabet.
+    # Including those that only set the spare bits of base64, or belong to its other alphabet.
     for position in ("123", "doe\x1f0000000000000123", "d\u00f6\x1f0000000000000123"):
         cursor = SEALER.seal(position, WALK)
         for place in range(len(cursor)):
@@ -121,7 +121,7 @@ def test_after_a_rotation_new_cursors_have_the_new_key_and_old_ones_still_open()
 
 
 def test_a_cursor_sealed_before_an_update_opens_after_it() -> None:
-    # Clients keep cursors, so what this version seals is what every later one opens, and the other way round.
+    # Clients keep cursors. So every later version must open what this one seals, and the other way round.
     position, cursor = "d\u00f6\x1f0000000000000123", "9gLYy80BmQkHknSBP-BlD2loS8TxB-g8BAE6NfVfP69hThHF"
     assert SEALER.open(cursor, WALK) == position
     assert SEALER.seal(position, WALK) == cursor

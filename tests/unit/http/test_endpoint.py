@@ -67,7 +67,7 @@ def event(
     path: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     def lists(values: Mapping[str, str | list[str]] | None) -> dict[str, list[str]] | None:
-        # API Gateway sends null for none.
+        # API Gateway sends null if there are none.
         return {name: value if isinstance(value, list) else [value] for name, value in (values or {}).items()} or None
 
     return {
@@ -103,7 +103,7 @@ def where_and_code(errors: list[FieldError]) -> list[str]:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Return all that is logged, as it is written."""
+    """Return everything that is logged, as it is written."""
     stream = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", stream)
     yield stream
@@ -648,7 +648,7 @@ class SecretError(Exception):
 
 
 class OtherCustomersError(CustomersError):
-    """Of the service, but foreseen by nobody."""
+    """An error of the service that nobody foresaw."""
 
 
 @pytest.mark.parametrize("kind", [SecretError, OtherCustomersError, KeyError, RecursionError, UnicodeError])
@@ -698,7 +698,7 @@ def test_why_the_store_is_unavailable_is_logged_by_its_kind_and_not_by_its_text(
 def test_a_call_is_logged_once_without_what_it_was_about(log: io.StringIO) -> None:
     answer_to(response=Response(200, CUSTOMER))
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
-    # The first call of a process says that too.
+    # The first call of a process also logs a cold start.
     (line,) = (line for line in lines if line["message"] != "cold start")
     assert line["route"] == "PATCH /api/customers/{customer_id}"
     assert (line["status"], line["request_id"], line["token_id"]) == (200, "request", "id")
@@ -780,7 +780,7 @@ def test_an_instance_is_a_uri_reference_whatever_was_sent() -> None:
         assert Request(sent, None).instance == instance
 
 
-# Pages of other origins
+# Pages from other origins
 
 
 OURS: Final = "https://app.example.com"
@@ -858,7 +858,7 @@ def test_a_body_that_only_says_it_is_not_compressed_is_read(coding: str) -> None
     assert body_of(request(headers={"Content-Encoding": coding}, body=b"{}")) == {}
 
 
-# Imports, each in an interpreter of its own
+# Imports, each in its own interpreter
 
 
 def modules_after(program: str) -> set[str]:

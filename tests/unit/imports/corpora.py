@@ -1,4 +1,4 @@
-"""Public collections of awkward files, and how our readers judge each, as a document."""
+"""Public collections of awkward files, and a document of how our readers judge each file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def records(data: bytes, delimiter: str = ",") -> list[list[str] | str]:
 
 
 def json_texts() -> list[tuple[str, bytes]]:
-    """Return the name and the content of each text of JSONTestSuite."""
+    """Return the name and the content of each text in JSONTestSuite."""
     _, _, listed = (SUITE / "data" / "parsing.js").read_text(encoding="utf-8").partition("export default")
     return [(case["name"], case["input"].encode()) for case in json.loads(listed.strip().rstrip(";"))]
 

@@ -1,7 +1,7 @@
 r"""Situations that PapaParse's tests cover, in our own words and with our own data.
 
 Each has the bytes of a file without its header, and the records that are read: the cells of each, or the code of what
-is wrong with it. A reason says where we judge otherwise than PapaParse.
+is wrong with it. A reason says why we judge differently from PapaParse.
 
 https://github.com/mholt/PapaParse/blob/master/tests/test-cases.js
 """

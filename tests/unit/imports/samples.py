@@ -1,4 +1,4 @@
-"""The same customers as a file of every form."""
+"""The same customers as a file in each form."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 class Slow(io.RawIOBase):
-    """A stream that gives few bytes at a time, as a network does."""
+    """A stream that returns only a few bytes at a time, as a network does."""
 
     def __init__(self, data: bytes, most: int) -> None:
         self._stream = io.BytesIO(data)

@@ -1,4 +1,4 @@
-"""Files as spreadsheets, exports and people write them: each gives the customers that its author meant."""
+"""Files as spreadsheets, exports and people write them: each becomes the customers that its author meant."""
 
 from __future__ import annotations
 

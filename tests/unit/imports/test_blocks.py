@@ -35,7 +35,7 @@ def test_a_zip_bomb_is_cut_off_in_constant_memory(line: bytes, monkeypatch: pyte
 
 
 class TestExpansion:
-    """A limit of three blocks and of twice the size: it counts the whole file, however it comes."""
+    """A file may expand to three blocks, or to twice its size. The limit counts the whole file, however it comes."""
 
     @pytest.fixture(autouse=True)
     def limits(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Where chunks begin: an import that goes on in another process, or after a deployment, has to cut the same ones."""
+"""Where chunks begin. An import that goes on in another process, or after a deployment, has to make the same cuts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON arrays: what is not an element ends the file's import, and never silently."""
+"""JSON arrays: anything that is not an element ends the file's import, but never silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines: blank ones are passed, and one that is too long is a row of its own."""
+"""Lines: blank ones are skipped, and one that is too long is a row of its own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_blank_line_is_no_row_however_long_it_is(form: str, blank: bytes) -> N
         (b"a\nb\n", False, [b"a\n", b"b\n"], 0),
         (b"a\r\nb\r\n", False, [b"a\r\n", b"b\r\n"], 0),
         (b"a\nbcd", False, [b"a\n"], 3),
-        # Its line feed may follow.
+        # The line feed may still follow.
         (b"a\r\nbcd\r", False, [b"a\r\n"], 4),
         (b"a\nbcd", True, [b"a\n", b"bcd"], 0),
         (b"a\r\nbcd\r", True, [b"a\r\n", b"bcd\r"], 0),

@@ -1,4 +1,4 @@
-"""A file of customers is cut into rows, whatever its form; what is none says why, from which row on."""
+"""A file of customers is cut into rows, whatever its form. A broken file says why, and from which row on."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ ENDS: dict[str, tuple[bytes, bytes]] = {
     "json array": (b"[", b" \t\r\n,[]{}"),
     "json object": (b'{"customers":[', b" \t\r\n,[]{}"),
 }
-"""How a file of each form begins, and what may stand outside of its rows."""
+"""How a file of each form begins, and what may stand outside its rows."""
 PIECES = [
     ITEM,
     GOOD,

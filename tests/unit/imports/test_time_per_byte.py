@@ -43,7 +43,7 @@ HOLES: dict[str, tuple[bytes, list[bytes]]] = {
 }
 BYTES = 300_000
 NOISE = 2
-"""How much longer other work on the machine may make a measurement."""
+"""By which factor other work on the machine may lengthen a measurement."""
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from local.events.import_bucket import ImportBucketFolder
 
 
 class Bucket:
-    """Takes objects; it has no reports. The real one is in `tests/integration/test_local_events.py`."""
+    """Takes objects, and has no reports. The real one is in `tests/integration/test_local_events.py`."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -26,7 +26,7 @@ class Bucket:
 
 
 class Inbox:
-    """The folder, looked at twice a second by a clock that the test moves."""
+    """The folder, checked twice a second by a clock that the test moves."""
 
     def __init__(self, path: Path) -> None:
         self.seconds = 0.0

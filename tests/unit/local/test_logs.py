@@ -74,7 +74,7 @@ def test_following_gives_whole_lines_also_of_logs_that_begin_later_or_anew(tmp_p
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     with log.open("a", buffering=1) as writer:
-        # Until the reader has begun, it takes no notice.
+        # The reader does not see lines from before it has begun.
         while not lines:
             writer.write("hello\n")
         writer.write("half")

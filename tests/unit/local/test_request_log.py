@@ -1,4 +1,4 @@
-"""The line of a request tells what happened, and nobody's name."""
+"""The line of a request says what happened, without anybody's name."""
 
 from __future__ import annotations
 

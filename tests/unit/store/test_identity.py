@@ -1,8 +1,8 @@
-"""What is derived for ever: each release must find what those before it wrote.
+"""Values that must always be derived in the same way: each release must find what earlier ones wrote.
 
-A customer is found again by nothing else than these values. If one changed, a deployment would make a second customer
-of each row, external id and request that comes again, or look for customers where none of the old ones is. So no value
-here may be brought into line with the code.
+A customer is found again only by these values. If one changed, a deployment would create a second customer for each
+row, external id and request that comes again, or look for old customers in the wrong place. So never change a value
+here to match the code.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def test_a_content_leads_to_its_customer_for_ever(content: str, ids: list[int], 
 def test_a_row_without_a_key_is_known_by_the_same_content_for_ever() -> None:
     known_by = '{"email": "É.O@Example.com", "first_name": "Élodie", "group_id": 7, "last_name": "O\u2019Brien"}'
     assert _content(NEW) == known_by  # type: ignore[arg-type]  # a customer's fields
-    # What a row leaves open does not count, in whatever order its fields are.
+    # Empty fields of a row do not count, nor does the order of its fields.
     open_ = {"age": None, "metadata": {}, **dict(reversed(NEW.items()))}
     assert _content(open_) == known_by  # type: ignore[arg-type]
     assert _content(ALL) == (  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Customers as items: nothing is lost on the way, and a typical one fits into the unit that its write is billed by."""
+"""Customers as items: nothing is lost on the way, and a typical one fits into one unit of billing."""
 
 from __future__ import annotations
 
@@ -82,5 +82,5 @@ def test_a_typical_customer_takes_one_write_unit_and_leaves_room() -> None:
     assert item.keys() >= {order.key for order in (*ORDERS.values(), EMAIL_INDEX)}
     item["write_token"] = {"S": "x" * 16}
     bytes_ = sum(len(name.encode()) + size(value) for name, value in item.items())
-    # Room for a key of the client's own.
+    # Leave room for a key of the client's own.
     assert bytes_ <= WRITE_UNIT - 100

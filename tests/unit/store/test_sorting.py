@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_KEY_BYTES = 1024
 NAME = Field("name", "str", required=False, fixed=False, sorts=True, on_request=False, maximum=0)
 AGE = Field("age", "int", required=False, fixed=False, sorts=True, on_request=False, maximum=150)
-# What a name or an address may hold: no control characters, no lone surrogates.
+# What a name or an address may contain: no control characters, no lone surrogates.
 VALUES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=100)
 NEAR = st.text("aAáÁbeéßﬁ ~\u0301\u00a0\u200b", max_size=4)
 IDS = st.integers(1, MAX_ID) | st.sampled_from([1, 9, 10, 99, 100, MAX_ID])
@@ -53,12 +53,12 @@ def test_what_a_text_begins_with_sorts_before_it(text: str, rest: str, one_id: i
 
 @given(VALUES | NEAR, IDS, VALUES | NEAR, IDS)
 def test_bytes_sort_as_code_points_do(one: str, one_id: int, other: str, other_id: int) -> None:
-    # DynamoDB compares the bytes of UTF-8, Python the code points.
+    # DynamoDB compares UTF-8 bytes, Python compares code points.
     first, second = by_text(one, one_id), by_text(other, other_id)
     assert sign(first.encode(), second.encode()) == sign(first, second)
 
 
-# The longest foldings there are, and characters of every length in UTF-8.
+# The characters with the longest foldings, and characters of every length in UTF-8.
 LONG = st.text(st.sampled_from("\ufdfa\ufdfb\u3316a\u00e9\u4e2d\U0001f600\U0001d400"), min_size=50, max_size=254)
 
 
@@ -73,7 +73,7 @@ def test_a_sort_text_is_never_longer_than_a_sort_key_may_be(text: str, customer_
 def test_a_text_too_long_sorts_by_what_it_begins_with(text: str, customer_id: int) -> None:
     value = by_text(text, customer_id)[:-17]
     assert fold(text).startswith(value)
-    # Cut at the last character that fits, and no earlier.
+    # It is cut after the last character that fits, and no earlier.
     assert value == fold(text) or len(value.encode()) > 1007 - 4
 
 

@@ -1,4 +1,4 @@
-"""Rules for alarms: each watches something that exists, by a number that means something, as its description says."""
+"""Rules for alarms: each watches something that exists, with a number that means something, as its description says."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class _Metric(NamedTuple):
     """A metric of AWS."""
 
     statistic: str
-    """The one that says what an alarm asks: how many in the time (Sum), or how bad at worst (Maximum)."""
+    """The statistic that answers the alarm's question: how many in a period (Sum), or how bad at worst (Maximum)."""
     dimensions: dict[str, str]
-    """What it is told apart by, and the type of resource that each names."""
+    """The dimensions of the metric, and the type of resource that each names."""
     unit: float = 1
-    """What stands for a second; 1 for a count."""
+    """How many units a second has; 1 for a count."""
 
 
 _API: Final = {"ApiName": "AWS::Serverless::Api", "Stage": "AWS::Serverless::Api"}
@@ -34,7 +34,7 @@ _OF_AWS: Final = {
     ("AWS/ApiGateway", "5XXError"): _Metric("Sum", _API),
     ("AWS/ApiGateway", "Latency"): _Metric("p99", _API, 1000),
     # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
-    # Without a dimension: of all functions in the account and region.
+    # Without a dimension, it counts all functions in the account and region.
     ("AWS/Lambda", "Throttles"): _Metric("Sum", {}),
     ("AWS/Lambda", "IteratorAge"): _Metric("Maximum", _FUNCTION, 1000),
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html
@@ -49,7 +49,7 @@ _NUMBERS: Final = {"an": 1, "five": 5, "ten": 10}
 _TIME: Final = re.compile(r"(?:for|in|over) (an?|five|ten|[0-9]+) (second|minute|hour)s?")
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600}
 _USUAL: Final = 300
-"""Seconds within which an alarm tells whose description names no time (docs/runbook.md)."""
+"""Seconds within which an alarm is raised if its description names no time (docs/runbook.md)."""
 
 
 _INDEX: Final = "GlobalSecondaryIndexName"
@@ -57,7 +57,7 @@ _INDEX: Final = "GlobalSecondaryIndexName"
 
 
 class _Watched(NamedTuple):
-    """A metric as an alarm watches it."""
+    """A metric that an alarm watches."""
 
     namespace: Any
     name: Any
@@ -91,7 +91,7 @@ def _times(alarm: dict[str, Any]) -> list[int]:
 
 
 def an_alarm_watches_what_exists(template: Template) -> Iterator[str]:
-    """CloudWatch accepts any name, and an alarm on a metric that nobody writes is silent for ever."""
+    """CloudWatch accepts any name, and an alarm on a metric that nobody writes stays silent for ever."""
     (api,) = resources(template, "AWS::Serverless::Api").values()
     made = {"ApiName": api["Name"], "Stage": api["StageName"]}
     filters = resources(template, "AWS::Logs::MetricFilter").values()
@@ -134,7 +134,7 @@ def an_alarm_asks_for_the_statistic_that_its_metric_has(template: Template) -> I
 
 
 def an_alarm_adds_up_counts_and_picks_the_worst_age(template: Template) -> Iterator[str]:
-    """Of several metrics the sum counts, and of ages the oldest; one value alone is compared."""
+    """Several metrics are added up, and of several ages the oldest counts: only one value is compared."""
     for name, alarm in alarms(template).items():
         parts = alarm.get("Metrics", [])
         shown = [part.get("Expression") for part in parts if part.get("ReturnData") is not False]
@@ -148,7 +148,7 @@ def an_alarm_adds_up_counts_and_picks_the_worst_age(template: Template) -> Itera
 
 
 def an_alarm_is_raised_above_what_its_description_says(template: Template) -> Iterator[str]:
-    """Whoever is called reads the description: `More than 5 …`, or at the first one where no number is named."""
+    """The person on call reads the description: `More than 5 …`. Without a number, one is enough."""
     for name, alarm in alarms(template).items():
         text = alarm.get("AlarmDescription", "")
         watched = _watched(alarm)[0]
@@ -167,7 +167,7 @@ def an_alarm_is_raised_above_what_its_description_says(template: Template) -> It
 
 
 def an_alarm_is_raised_after_the_time_that_its_description_says(template: Template) -> Iterator[str]:
-    """Whoever is called knows how long it has been so."""
+    """The person on call knows how long the problem has lasted."""
     for name, alarm in alarms(template).items():
         periods = {metric.period for metric in _watched(alarm)}
         times = [] if _watched(alarm)[0].name == "ApproximateAgeOfOldestMessage" else _times(alarm)
@@ -179,7 +179,7 @@ def an_alarm_is_raised_after_the_time_that_its_description_says(template: Templa
 
 
 def an_alarm_is_quiet_when_nothing_happens(template: Template) -> Iterator[str]:
-    """No calls, no data: nights are no alarms. And a percentile of a handful of calls means nothing."""
+    """Without calls there is no data, and a quiet night is not an alarm. A percentile of a few calls means nothing."""
     for name, alarm in alarms(template).items():
         if alarm.get("TreatMissingData") != "notBreaching":
             yield f"{name}: missing data is {alarm.get('TreatMissingData')}"
@@ -188,7 +188,7 @@ def an_alarm_is_quiet_when_nothing_happens(template: Template) -> Iterator[str]:
 
 
 def an_alarm_calls_somebody_and_says_when_it_is_over(template: Template) -> Iterator[str]:
-    """And the runbook says in the same words what it means."""
+    """And the runbook explains it in the same words."""
     for name, alarm in alarms(template).items():
         if not alarm.get("AlarmActions") == alarm.get("OKActions") == [{"Ref": "AlarmTopic"}]:
             yield f"{name} goes to {alarm.get('AlarmActions')}, its end to {alarm.get('OKActions')}"
@@ -200,7 +200,7 @@ def an_alarm_calls_somebody_and_says_when_it_is_over(template: Template) -> Iter
 
 
 def an_alarm_leaves_none_out(template: Template) -> Iterator[str]:
-    """Every function, both kinds of calls of every table, every queue that waits for somebody."""
+    """Both kinds of calls to every table, and every queue that nothing consumes."""
     queues = resources(template, "AWS::SQS::Queue").keys()
     tables = resources(template, "AWS::DynamoDB::Table").keys() - {"HistoryTable"}
     dead = queues - consumed(template)
@@ -210,7 +210,7 @@ def an_alarm_leaves_none_out(template: Template) -> Iterator[str]:
         },
         "DeadLettersAlarm": {(each, "ApproximateNumberOfMessagesVisible") for each in dead},
         "LateEventsAlarm": {("PublishChanges", "IteratorAge")},
-        # An alarm that is always there cannot name what is not.
+        # An alarm that is always there cannot name what is not always there.
         "LateHistoryAlarm": {("KeepHistory", "IteratorAge")},
         "HistoryThrottlesAlarm": {
             (each, kind)
@@ -229,7 +229,7 @@ def an_alarm_leaves_none_out(template: Template) -> Iterator[str]:
 
 
 def a_filter_counts_lines_that_the_access_log_has(template: Template) -> Iterator[str]:
-    """By the type of response that the gateway gives, in the log that it writes, one by one, for the dashboard."""
+    """It counts lines of the gateway's log by the type of the response, and the dashboard shows the count."""
     (dashboard,) = resources(template, "AWS::CloudWatch::Dashboard").values()
     (api,) = resources(template, "AWS::Serverless::Api").values()
     form = json.loads(api["AccessLogSetting"]["Format"])

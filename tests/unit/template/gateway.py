@@ -1,4 +1,4 @@
-"""Rules for the gateway: what it keeps away from the functions, which cost money each time that they run."""
+"""Rules for the gateway: what it keeps away from the functions, which cost money each time they run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def a_call_needs_a_token_and_a_preflight_has_none(template: Template) -> Iterato
 
 
 def every_call_counts_for_the_stages_limit(template: Template) -> Iterator[str]:
-    """A client in an endless loop is told 429 before it costs much, as the parameters say."""
+    """A client in an endless loop gets a 429 before it costs much, as the parameters say."""
     for name, api in resources(template, "AWS::Serverless::Api").items():
         wanted = {
             "HttpMethod": "*",

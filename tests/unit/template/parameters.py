@@ -1,4 +1,4 @@
-"""Rules for parameters: whoever deploys with none of them gets what the operations page promises."""
+"""Rules for parameters: a deployment without any of them does what the operations page promises."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _promised() -> dict[str, str]:
-    """Return the default of each parameter, as the page's table says."""
+    """Return the default of each parameter from the page's table."""
     table = OPERATIONS.partition("| parameter | default | |\n")[2].partition("\n\n")[0]
     promised: dict[str, str] = {}
     for row in table.splitlines()[1:]:
@@ -24,15 +24,15 @@ def _promised() -> dict[str, str]:
 
 
 def a_default_is_the_one_that_the_operations_page_promises(template: Template) -> Iterator[str]:
-    """Backups of 35 days, protected tables, events without personal data, tokens that end within a minute: whoever
-    relies on these has not looked into the template."""
+    """Backups of 35 days, protected tables, events without personal data, tokens that end within a minute: people
+    rely on these without reading the template."""
     defaults = {name: str(each.get("Default")) for name, each in template["Parameters"].items()}
     for name, default in sorted(defaults.items() ^ _promised().items()):
         yield f"the template and the page do not agree on {name}: {default}"
 
 
 def a_default_is_one_of_the_values(template: Template) -> Iterator[str]:
-    """CloudFormation refuses others only when somebody deploys."""
+    """CloudFormation refuses other values only when somebody deploys."""
     for name, each in template["Parameters"].items():
         default = each.get("Default")
         if default not in each.get("AllowedValues", [default]):

@@ -30,7 +30,7 @@ _STREAM: Final = 24 * HOUR
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
 """
 _LEAST_TRIES: Final = 5
-"""Fewer, and messages become dead letters only because Lambda had no room for them for a moment.
+"""With fewer, messages become dead letters only because Lambda had no room for them for a moment.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-queueconfig
 """
@@ -42,8 +42,8 @@ def queues(template: Template) -> dict[str, dict[str, object]]:
 
 
 def a_message_is_hidden_for_six_times_its_consumers_limit(template: Template) -> Iterator[str]:
-    """So that nobody else gets it while Lambda repeats what it may (AWS asks for six times at least), and not longer:
-    a message whose function died waits that long for its next try.
+    """Nobody else may get it while Lambda repeats its tries (AWS asks for at least six times the limit). But no longer:
+    if a function died, its message waits that long for the next try.
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-queueconfig
     """
@@ -55,7 +55,7 @@ def a_message_is_hidden_for_six_times_its_consumers_limit(template: Template) ->
 
 
 def a_chunk_waits_as_long_for_its_next_try_as_the_runbook_says(template: Template) -> Iterator[str]:
-    """Who follows the runbook knows how long five failures take."""
+    """A person who follows the runbook knows how long five failures take."""
     for source in ("ChunkQueue", "ImportQueue"):
         minutes = queues(template)[source].get("VisibilityTimeout", 30) / 60  # type: ignore[operator]
         if f"tries, {minutes:g} minutes" not in RUNBOOK:
@@ -63,7 +63,7 @@ def a_chunk_waits_as_long_for_its_next_try_as_the_runbook_says(template: Templat
 
 
 def a_message_that_fails_is_tried_as_often_as_the_runbook_says(template: Template) -> Iterator[str]:
-    """Often enough to outlive a moment without room, and as often as operators count on."""
+    """Often enough to survive a moment without room, and as often as operators expect."""
     for name in consumed(template) & queues(template).keys():
         policy = queues(template)[name].get("RedrivePolicy", {})
         tries = policy.get("maxReceiveCount", 0)  # type: ignore[attr-defined]
@@ -89,7 +89,7 @@ def a_message_that_keeps_failing_ends_in_a_queue_that_nothing_consumes(template:
 
 
 def a_message_is_kept_as_long_as_sqs_can(template: Template) -> Iterator[str]:
-    """A dead letter's time counts from when it was first sent: a shorter one might end on the day it arrives.
+    """A dead letter's time counts from when it was first sent. A shorter time might end on the day it arrives.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
     """
@@ -99,7 +99,7 @@ def a_message_is_kept_as_long_as_sqs_can(template: Template) -> Iterator[str]:
 
 
 def a_message_that_fails_does_not_take_others_along(template: Template) -> Iterator[str]:
-    """Without ReportBatchItemFailures, Lambda takes what the function reports for success, and deletes the message.
+    """Without ReportBatchItemFailures, Lambda takes a report of failures for success, and deletes the message.
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
     """
@@ -111,7 +111,7 @@ def a_message_that_fails_does_not_take_others_along(template: Template) -> Itera
 
 
 def a_message_has_all_the_time_of_its_function(template: Template) -> Iterator[str]:
-    """One may hold thousands of customers: a second one in the same run would have what the first leaves."""
+    """A message may hold thousands of customers. A second one in the same run would get only the time that is left."""
     for function, source, kind, settings in consumers(template):
         if kind == "SQS" and settings.get("BatchSize") != 1:
             yield f"{function} takes {settings.get('BatchSize')} messages of {source} at once"
@@ -121,7 +121,7 @@ def a_message_has_all_the_time_of_its_function(template: Template) -> Iterator[s
 
 
 def every_change_is_told_from_the_first_on(template: Template) -> Iterator[str]:
-    """From the beginning of the stream, with the customer before and after (`Change.of_record`)."""
+    """From the beginning of the stream, with the customer before and after the change (`Change.of_record`)."""
     for _, table, kind, settings in consumers(template):
         if kind == "DynamoDB":
             stream = resources(template, "AWS::DynamoDB::Table")[table].get("StreamSpecification", {})
@@ -132,15 +132,15 @@ def every_change_is_told_from_the_first_on(template: Template) -> Iterator[str]:
 
 
 def one_change_that_breaks_the_function_does_not_hold_up_the_others(template: Template) -> Iterator[str]:
-    """A batch whose function crashes is halved until the change that does it is alone."""
+    """If the function crashes, its batch is halved until the change that causes it is alone."""
     for function, _, kind, settings in consumers(template):
         if kind == "DynamoDB" and settings.get("BisectBatchOnFunctionError") is not True:
             yield f"{function} crashes on a whole batch"
 
 
 def a_change_is_given_up_while_it_can_still_be_read(template: Template) -> Iterator[str]:
-    """Whoever is called has as long again to read the change from the stream, as the runbook shows, and was called by
-    the alarm before."""
+    """The alarm calls somebody before that. They then have as long again to read the change from the stream, as the
+    runbook shows."""
     for function, _, kind, settings in consumers(template):
         if kind != "DynamoDB":
             continue

@@ -1,4 +1,4 @@
-"""What the rules share: how they read a template, and a test to hold it against them."""
+"""How the rules read a template."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 type Template = dict[str, Any]
 type Rule = Callable[[Template], Iterator[str]]
-"""A rule says what is wrong with a template, and nothing of one that is right. Its docstring says why it matters."""
+"""A rule yields what is wrong with a template, and nothing if it is right. Its docstring says why it matters."""
 
 HOUR, DAY = 3_600, 86_400
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 
 
 class Consumer(NamedTuple):
-    """A function that Lambda gives the messages of a queue, or the records of a stream."""
+    """A function that gets the messages of a queue, or the records of a stream, from Lambda."""
 
     function: str
     source: str
@@ -33,7 +33,7 @@ class Consumer(NamedTuple):
 
 
 def read_template() -> Template:
-    """Return the project's template, in which no part is shared: a test may change one value alone."""
+    """Return the project's template without shared parts, so that a test may change a single value."""
     parsed: Template = json.loads(json.dumps(yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))))
     return parsed
 
@@ -44,7 +44,7 @@ def resources(template: Template, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def target(reference: Any) -> str | None:
-    """Return the logical id that a Ref or a GetAtt names; None for anything else."""
+    """Return the logical id that a Ref or a GetAtt names, or None for anything else."""
     match reference:
         case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), *_]}:
             return name
@@ -62,7 +62,7 @@ def time_limit(template: Template, function: str) -> float:
 
 
 def events(template: Template) -> list[tuple[str, dict[str, Any]]]:
-    """Return everything that calls a function, with the function."""
+    """Return every event that calls a function, with the function."""
     return [
         (name, event)
         for name, properties in functions(template).items()
@@ -71,7 +71,7 @@ def events(template: Template) -> list[tuple[str, dict[str, Any]]]:
 
 
 def consumers(template: Template) -> list[Consumer]:
-    """Return who consumes which queue and stream."""
+    """Return which function consumes which queue or stream."""
     return [
         Consumer(function, target(settings.get("Queue", settings.get("Stream"))) or "nothing", event["Type"], settings)
         for function, event in events(template)
@@ -80,5 +80,5 @@ def consumers(template: Template) -> list[Consumer]:
 
 
 def consumed(template: Template) -> set[str]:
-    """Return the queues and tables that a function consumes."""
+    """Return the queues and tables that functions consume."""
     return {consumer.source for consumer in consumers(template)}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.unit.template.reading import Rule, Template
 
 _LATE: Final = 2
-"""Days after which DynamoDB has deleted what has expired.
+"""Days within which DynamoDB deletes what has expired.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
 """
@@ -28,7 +28,7 @@ the items."""
 
 
 def what_expires_is_deleted(template: Template) -> Iterator[str]:
-    """An answer holds customers who may have been deleted since; imports' chunks are of no use after a month."""
+    """An answer holds customers who may have been deleted since then. Chunks of imports are useless after a month."""
     for name, properties in resources(template, "AWS::DynamoDB::Table").items():
         declared = properties.get("TimeToLiveSpecification", {})
         attribute = declared.get("AttributeName") if declared.get("Enabled") is True else None
@@ -37,14 +37,14 @@ def what_expires_is_deleted(template: Template) -> Iterator[str]:
 
 
 def _rules(template: Template) -> dict[str, Any]:
-    """Return the bucket's rules that hold, by the folder that they are for."""
+    """Return the bucket's enabled rules, by the folder that they apply to."""
     (bucket,) = resources(template, "AWS::S3::Bucket").values()
     rules = bucket.get("LifecycleConfiguration", {}).get("Rules", [])
     return {rule.get("Prefix", ""): rule for rule in rules if rule.get("Status") == "Enabled"}
 
 
 def _days(template: Template, folder: str) -> tuple[int, int]:
-    """Return the least and the usual number of days for which a folder's files are kept; 0 for no end."""
+    """Return the least and the default number of days for which a folder's files are kept; 0 means for ever."""
     value = _rules(template).get(folder, {}).get("ExpirationInDays", 0)
     if isinstance(value, int):
         return value, value
@@ -53,7 +53,7 @@ def _days(template: Template, folder: str) -> tuple[int, int]:
 
 
 def whatever_holds_rows_of_an_import_is_erased_in_time(template: Template) -> Iterator[str]:
-    """The erasure table promises the days after which nothing is left, with the defaults."""
+    """The erasure table promises after how many days nothing is left, with the defaults."""
     for folder in (_FOLDER, "reports/", "parts/"):
         if not 0 < _days(template, folder)[1] <= _ERASED:
             yield f"{folder} is erased after {_days(template, folder)[1]} days"
@@ -67,8 +67,8 @@ def whatever_holds_rows_of_an_import_is_erased_in_time(template: Template) -> It
 
 
 def a_file_and_its_report_outlive_the_messages_about_them(template: Template) -> Iterator[str]:
-    """A file may wait in its queue, and a chunk as a dead letter, for all the time that a queue keeps messages. Whoever
-    wants them gone sooner may have them gone on the next day."""
+    """A file may wait in its queue, and a chunk as a dead letter, for as long as a queue keeps messages. It must be
+    possible to have them erased by the day after that."""
     longest = max(queue["MessageRetentionPeriod"] for queue in resources(template, "AWS::SQS::Queue").values())
     for folder in (_FOLDER, "reports/"):
         if not longest < _days(template, folder)[0] * DAY <= longest + DAY:
@@ -76,20 +76,20 @@ def a_file_and_its_report_outlive_the_messages_about_them(template: Template) ->
 
 
 def rejected_rows_are_kept_as_long_as_their_import_may_be_reported_again(template: Template) -> Iterator[str]:
-    """The table of imports says where they are until it has forgotten the chunk; then no report needs them."""
+    """The table of imports says where they are until it has forgotten the chunk. After that, no report needs them."""
     if _days(template, "parts/")[0] < _KEPT.days + _LATE:
         yield f"parts/ is erased after {_days(template, 'parts/')[0]} days"
 
 
 def an_upload_that_was_not_completed_is_removed(template: Template) -> Iterator[str]:
-    """Its parts hold rows, are in no listing, and no function uploads for a day, the least that S3 can be told."""
+    """Its parts hold rows and are in no listing. No function uploads for a whole day, and S3 takes no shorter time."""
     days = _rules(template).get("", {}).get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
     if days != 1:
         yield f"uploads are removed after {days} days"
 
 
 def a_file_has_the_same_tag_each_time_it_is_put(template: Template) -> Iterator[str]:
-    """An import is known by its file's ETag, which is the MD5 of the content only without a KMS key.
+    """An import is identified by its file's ETag, which is the MD5 of the content only without a KMS key.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
@@ -100,14 +100,14 @@ def a_file_has_the_same_tag_each_time_it_is_put(template: Template) -> Iterator[
 
 
 def only_what_is_put_into_the_imports_folder_is_imported(template: Template) -> Iterator[str]:
-    """Reports and their parts are written into the same bucket: each would be taken for a file to import."""
+    """Reports and their parts are written to the same bucket, and each would be taken for a file to import."""
     for name, properties in resources(template, "AWS::S3::Bucket").items():
         (told,) = properties["NotificationConfiguration"]["QueueConfigurations"]
         if told["Filter"]["S3Key"]["Rules"] != [{"Name": "prefix", "Value": _FOLDER}]:
             yield f"{name}: tells of {told['Filter']}"
         if told.get("Event") != "s3:ObjectCreated:*":
             yield f"{name}: does not tell of every way to put a file"
-        # S3 tries it when the bucket is made: https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html
+        # S3 tests it when the bucket is made: https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html
         queue, bucket = target(told.get("Queue")), template["Resources"][name]
         policy = resources(template, "AWS::SQS::QueuePolicy").get(str(bucket.get("DependsOn")), {})
         if policy.get("Queues") != [{"Ref": queue}]:
@@ -115,7 +115,7 @@ def only_what_is_put_into_the_imports_folder_is_imported(template: Template) -> 
 
 
 def the_data_key_is_rotated(template: Template) -> Iterator[str]:
-    """Whoever has its own key has it renewed each year.
+    """A deployment with its own key gets a new one each year.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html
     """

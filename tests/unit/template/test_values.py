@@ -1,7 +1,7 @@
-"""Each value of the template that has a reason has a rule that states it, and none can change without a rule's word.
+"""Each value in the template that has a reason has a rule that states it. None can change unless a rule allows it.
 
-The rules are beside this file, a module for each kind of value. A rule never repeats a value. It says
-what must hold between values, between a value and the code, a limit of AWS, or what the documentation promises.
+The rules are beside this file, with a module for each kind of value. A rule never repeats a value. It says what must
+hold between two values, or between a value and the code, a limit of AWS, or a promise in the documentation.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def test_the_template_keeps_the_rule(rule: Rule) -> None:
 
 
 def governed() -> list[Path]:
-    """Return where the values are that the rules govern."""
+    """Return the places of the values that the rules govern."""
     found: list[Path] = [("Globals", "Function", "Timeout")]
     for name, properties in functions(TEMPLATE).items():
         where = ("Resources", name, "Properties")
@@ -84,11 +84,11 @@ ACCEPTED: Final = {
     ("Changes", "BatchSize"): "how many changes Lambda hands over; the function takes any number",
     ("Rules", "Id"): "a rule's name",
 }
-"""Values that may change without a rule's word, and why."""
+"""Values that may change without a rule, and why."""
 
 
 def leaves(part: Any, where: Path) -> Iterator[Path]:
-    """Return where the single values are in a part of the template; a reference to a resource is one."""
+    """Return the places of the single values in a part of the template. A reference to a resource is a single value."""
     match part:
         case {"Ref": _} | {"Fn::GetAtt": _}:
             yield where
@@ -151,7 +151,7 @@ def finds(rule: Rule, template: Template) -> bool:
     try:
         return next(rule(template), None) is not None
     except (AttributeError, KeyError, TypeError, ValueError):
-        # It cannot read the value: its test fails too.
+        # The rule cannot read the value, so its test fails too.
         return True
 
 
@@ -160,7 +160,7 @@ LEAVES: Final = [where for part in governed() for where in leaves(value_at(part)
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, set[str]]:
-    """Return for each mutant the names of the rules that find it."""
+    """Return the names of the rules that find each mutant."""
     template, found = read_template(), dict[str, set[str]]()
     for where in LEAVES:
         for value in changes(value_at(where)):

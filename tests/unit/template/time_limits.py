@@ -1,4 +1,4 @@
-"""Rules for the functions' time limits: long enough for what may take longest, short enough for whoever waits."""
+"""Rules for the functions' time limits: long enough for the slowest work, and short enough for those who wait."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LAMBDA: Final = 900
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 
-# botocore-stubs know no member of it.
+# botocore-stubs declare none of its members.
 STORE: Final[Any] = dynamodb._CONFIG  # noqa: SLF001
 OTHERS: Final[Any] = clients._CONFIG  # noqa: SLF001
 
@@ -38,7 +38,7 @@ _OTHER_TRIES: Final = OTHERS.retries["total_max_attempts"]
 _OTHER_CALL: Final = _OTHER_TRIES * (OTHERS.connect_timeout + OTHERS.read_timeout) + sum(
     min(2**tried, 20) for tried in range(_OTHER_TRIES - 1)
 )
-"""A call of S3, SQS or EventBridge at its slowest. The standard mode waits up to 1, 2, 4 … seconds, 20 at most."""
+"""A call of S3, SQS or EventBridge at its slowest. The standard mode waits up to 1, 2, 4 … seconds, at most 20."""
 _TRY: Final = STORE.connect_timeout + STORE.read_timeout
 _PAUSES: Final = sum(_FIRST_PAUSE * 2**tried for tried in range(_TRIES - 1))
 _CALL: Final = _TRIES * _TRY + _PAUSES
@@ -53,7 +53,7 @@ SLOWEST: Final = {
     "GetHistory": _CALL + _CALL,
     # It reads the salt first.
     "GetExternal": _CALL + _CALL,
-    # A page of everybody takes up to three calls.
+    # A page of all customers takes up to three calls.
     "FindCustomers": 3 * _CALL,
     # Without a response, they look whether the row shows the write.
     "DeleteCustomer": _WRITE + _CALL,
@@ -61,9 +61,9 @@ SLOWEST: Final = {
     "UpdateCustomer": _CALL + _WRITE + _CALL,
     # It reads the salt first.
     "PutCustomer": _CALL + _WRITE + _CALL,
-    # With an Idempotency-Key, it takes back afterwards that the request runs.
+    # With an Idempotency-Key, it afterwards removes the note that the request is running.
     "CreateCustomers": _WRITE + _CALL + _CALL,
-    # It looks the token up, and notes that it was used.
+    # It looks up the token, and notes that it was used.
     "Authorize": _CALL + _CALL,
     "Preflight": 0.0,
 }
@@ -71,7 +71,7 @@ SLOWEST: Final = {
 
 
 def a_call_ends_in_its_function_and_not_at_the_gateway(template: Template) -> Iterator[str]:
-    """A slow store is a 503 with Retry-After from the function, never a 504 that says nothing."""
+    """A slow store leads to a 503 with Retry-After from the function, never to a 504 that says nothing."""
     behind = {name for name, event in events(template) if event["Type"] == "Api"}
     for api in resources(template, "AWS::Serverless::Api").values():
         behind |= {each["FunctionArn"]["Fn::GetAtt"][0] for each in api["Auth"]["Authorizers"].values()}
@@ -84,14 +84,14 @@ def a_call_ends_in_its_function_and_not_at_the_gateway(template: Template) -> It
 
 
 def a_plan_runs_as_long_as_lambda_lets_it(template: Template) -> Iterator[str]:
-    """A packed file is read from its start each time that its plan goes on: short runs might never get further."""
+    """A compressed file is read from its start each time its plan goes on. Short runs might never get any further."""
     if time_limit(template, "PlanImport") != _LAMBDA:
         yield "PlanImport could run longer"
 
 
 def a_plan_hands_over_before_its_time_is_over(template: Template) -> Iterator[str]:
-    """It sends its last chunks, keeps its position and sends the file again, while SQS and the table are at their
-    slowest. And it spends more time on reading the file than it keeps for that."""
+    """There is time to send its last chunks, keep its position and send the file again, even when SQS and the table are
+    at their slowest. And it spends more time on reading the file than it keeps for that."""
     code = (ROOT / functions(template)["PlanImport"]["CodeUri"] / "app.py").read_text(encoding="utf-8")
     (kept,) = re.findall(r"^ENOUGH_MILLISECONDS: Final = ([0-9_]+)$", code, re.MULTILINE)
     if not 2 * _OTHER_CALL + _CALL < int(kept) / 1000 < time_limit(template, "PlanImport") / 2:
@@ -99,14 +99,14 @@ def a_plan_hands_over_before_its_time_is_over(template: Template) -> Iterator[st
 
 
 def a_chunk_gets_in_while_the_table_refuses_most_of_it(template: Template) -> Iterator[str]:
-    """A busy table has room for four rows of each batch. The pauses between are half their longest on average."""
+    """A busy table has room for four rows of each batch. On average, a pause is half as long as the longest."""
     batches = ceil(_ROWS / 4)
     if time_limit(template, "ImportCustomers") < batches * bulk._LONGEST_PAUSE / 2:  # noqa: SLF001
         yield "ImportCustomers ends before its chunk is in"
 
 
 def what_could_not_be_imported_is_booked_while_the_table_refuses(template: Template) -> Iterator[str]:
-    """`close_import` is the last to handle a chunk, and looks at all of its rows, by batches that may be refused."""
+    """`close_import` is the last to handle a chunk. It looks at all of its rows, in batches that may be refused."""
     pauses = [
         min(bulk._LONGEST_PAUSE, bulk._FIRST_PAUSE * 2**tried)  # noqa: SLF001
         for tried in range(1, bulk._TRIES)  # noqa: SLF001
@@ -116,7 +116,7 @@ def what_could_not_be_imported_is_booked_while_the_table_refuses(template: Templ
 
 
 def a_bus_that_does_not_respond_is_reported_by_the_function(template: Template) -> Iterator[str]:
-    """A function that times out reports nothing: all its changes come again. And it is done in time to try again
+    """A function that times out reports nothing, and all its changes come again. It must also end in time to try again
     before anybody is called."""
     alarm = resources(template, "AWS::CloudWatch::Alarm")["LateEventsAlarm"]
     if not _OTHER_CALL < time_limit(template, "PublishChanges") <= alarm["Threshold"] / 1000 / 2:
@@ -124,8 +124,8 @@ def a_bus_that_does_not_respond_is_reported_by_the_function(template: Template) 
 
 
 def a_history_that_cannot_be_written_is_reported_by_the_function(template: Template) -> Iterator[str]:
-    """As with the bus: it reports the first call that fails, and is done in time to try again. Removing a customer's
-    500 changes, a hundred at a time, may take every call as long as one can."""
+    """As with the bus, it reports the first call that fails, and ends in time to try again. Even removing a customer's
+    500 changes, a hundred at a time, may take the longest possible time for every call."""
     alarm = resources(template, "AWS::CloudWatch::Alarm")["LateHistoryAlarm"]
     if not (2 + 2 * 500 / _MOST_REMOVED) * _CALL < time_limit(template, "KeepHistory") <= alarm["Threshold"] / 1000 / 2:
         yield "KeepHistory has no time, or takes the time of its repetition"

@@ -1,4 +1,4 @@
-"""Decides by the token's own words, and tells how often it was asked."""
+"""Decides by the text of the token, and reports how often it was asked."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _asked = 0
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Decide about a token."""
-    global _asked  # noqa: PLW0603 - a process lives on between events, which is what is tested
+    global _asked  # noqa: PLW0603 - a process lives on between events, and this is what is tested
     _asked += 1
     token: str = event["authorizationToken"]
     if token == "unknown":
-        raise Exception("Unauthorized")  # noqa: TRY002 - the one form that API Gateway understands
+        raise Exception("Unauthorized")  # noqa: TRY002 - the only form that API Gateway understands
     if token == "broken":
         raise ValueError("Unauthorized, perhaps")
     if token == "malformed":

@@ -1,4 +1,4 @@
-"""Does as the request's body says; without one, gives back the event."""
+"""Does what the request's body says. Without a body, returns the event."""
 
 from __future__ import annotations
 

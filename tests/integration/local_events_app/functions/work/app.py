@@ -1,4 +1,4 @@
-"""Does as each message's body says, and puts what it got into the journal."""
+"""Does what each message's body says, and puts what it received into the journal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import boto3
 
 GREETING = "hello"
 
-# Now, and not within the short time that a message has.
+# Here, and not within the short time that a message has.
 s3, sqs, events = boto3.client("s3"), boto3.client("sqs"), boto3.client("events")
 
 
@@ -38,7 +38,7 @@ def lambda_handler(event: dict[str, Any], _context: object) -> object:
 
 
 def follow(records: list[dict[str, Any]]) -> object:
-    """Handle changes: those of a thing that is bad fail."""
+    """Handle changes: those of a bad thing fail."""
     name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
     note(function=name, changes=records)
     bad = [record for record in records if record["dynamodb"]["Keys"]["id"]["S"].startswith("bad")]
@@ -59,7 +59,7 @@ def do(told: dict[str, Any]) -> bool:
             (folder / str(os.getpid())).touch()
             while len(list(folder.iterdir())) < told["number"]:
                 time.sleep(0.01)
-            # Long enough for one more to come, if it may.
+            # Long enough for one more to come, if more are allowed.
             time.sleep(0.3)
         case "announce":
             for kind in ("wanted", "unwanted"):
