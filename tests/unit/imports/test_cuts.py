@@ -30,7 +30,9 @@ def test_a_chunk_ends_with_the_row_that_makes_it_75_000_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [",".join(f"metadata.{number:023}" for number in range(1900)), ",".join(["x"] * 1995)], ids=["entries", "ignored"]
+    "header",
+    [",".join(f"metadata.{number:023}" for number in range(1900)), ",".join(["x"] * 1995)],
+    ids=["entries", "ignored"],
 )
 def test_the_largest_chunk_fits_into_a_message_of_sqs(header: str) -> None:
     randomness = random.Random(1)
