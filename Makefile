@@ -109,7 +109,7 @@ bench-pages: .venv/.dev-ready node_modules/.ready ## Measure what a page costs i
 	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.pages $(ARGS)
 
 .PHONY: bench-writes
-bench-writes: .venv/.dev-ready node_modules/.ready ## Measure what each write costs, with and without an Idempotency-Key
+bench-writes: .venv/.dev-ready node_modules/.ready ## Measure what each write costs, and a read by external id
 	@PYTHONPATH=layers/customers .venv/bin/python -m tools.benchmarks.writes
 
 .PHONY: bench-imports

@@ -34,7 +34,7 @@ def lambda_handler(request: Request) -> Response:
     customer_id = request.id_in_path("customer_id")
     page = history.newest_first(customer_id, limit=walk.limit, after=walk.position)
     if not page.entries and walk.position is None:
-        # A customer whose last change is not kept any more, or not yet, has an empty history. Nobody has none.
+        # A customer's history is empty if no change is kept any more, or not yet. Without a customer, it is a 404.
         store.get(customer_id)
     return listing(request, cursors, walk, {"history": page.entries}, page.next_position)
 
