@@ -296,6 +296,22 @@ def test_a_life_whose_versions_start_anew_after_the_tombstone_is_kept_and_erased
     assert [found["version"] for found in page.entries] == [3]
 
 
+def test_a_page_that_the_table_ends_early_leads_on(dynamodb: DynamoDBClient) -> None:
+    class AfterOne:
+        """A client whose pages end after one entry, as those of DynamoDB do after a megabyte."""
+
+        def query(self, **arguments: Any) -> Any:
+            return dynamodb.query(**arguments | {"Limit": 1})
+
+    customer = CUSTOMER + 1
+    for version in (1, 2):
+        step = [entry(version, f"2050-01-0{version}T00:00:00.000Z")._replace(customer_id=customer)]
+        HistoryStore(dynamodb, "HistoryTable").keep(step, 365)
+    page = HistoryStore(AfterOne(), "HistoryTable").newest_first(customer, limit=9, after=None)  # type: ignore[arg-type]
+    assert [found["version"] for found in page.entries] == [2]
+    assert page.next_position == "2"
+
+
 def test_many_customers_in_one_batch_are_all_kept_with_those_erased_left_out(
     store: CustomerStore, changes_of: ChangesOf, keep: Any, dynamodb: DynamoDBClient
 ) -> None:

@@ -78,6 +78,14 @@ def test_all_that_is_kept_of_an_import_goes_after_30_days(
         assert int(item["expires_at"]["N"]) - time.time() == pytest.approx(30 * 24 * 3600, abs=60)
 
 
+def test_the_import_that_began_last_is_listed_first(store: ImportStore) -> None:
+    begun = [store.begin(uuid4().hex, {"bucket": "b", "key": "imports/k"}) for _ in range(3)]
+    wanted = sorted(begun, key=lambda one: one.started_at, reverse=True)
+    ids = {one.import_id for one in begun}
+    assert [one.started_at for one in store.all() if one.import_id in ids] == [one.started_at for one in wanted]
+    assert len({one.started_at for one in begun}) > 1
+
+
 def test_a_chunk_is_counted_once_whatever_two_runs_say_of_it(store: ImportStore, known: Import) -> None:
     store.book(known.import_id, 1, LAYOUT, Counts(created=3), None)
     store.book(known.import_id, 1, LAYOUT, Counts(already_there=3, rejected=2), "parts/other")

@@ -567,6 +567,31 @@ def test_a_chunk_that_keeps_failing_is_rejected_but_for_what_was_written(
     assert len(cloud.group(group_id)) == 45, "what is booked is booked"
 
 
+def test_a_row_that_could_not_be_processed_says_so_in_its_report(cloud: ImportCloud) -> None:
+    name = str(uuid4())
+    cloud.put(f"imports/{name}", FORMS["lines"](_rows(_new_group(), 1)))
+    (plan,) = cloud.take("PlanQueue")
+    cloud.deliver(plan)
+    (chunk,) = cloud.take("ChunkQueue")
+    cloud.deliver(chunk._replace(queue="ChunkDeadLetters"))
+    (line,) = cloud.reports(name)["rejected.jsonl"].splitlines()
+    assert json.loads(line)["import_errors"] == [
+        {"pointer": "#", "code": "not_processed", "detail": "Could not be processed. Import it again."}
+    ]
+
+
+def test_a_message_brings_no_deleted_customer_back(cloud: ImportCloud) -> None:
+    group_id = _new_group()
+    body = json.dumps(_rows(group_id, 1)[0])
+    cloud.send(body)
+    cloud.run()
+    (item,) = cloud.group(group_id)
+    CustomerStore(cloud.dynamodb, "CustomersTable").delete(int(item["id"]["N"]), None)
+    cloud.send(body)
+    cloud.run()
+    assert cloud.group(group_id) == []
+
+
 def test_a_file_that_cannot_be_planned_is_told_as_failed(cloud: ImportCloud) -> None:
     name = str(uuid4())
     cloud.put(f"imports/{name}", _csv(_rows(1, 3)))

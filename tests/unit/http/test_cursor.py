@@ -123,8 +123,9 @@ def test_after_a_rotation_new_cursors_have_the_new_key_and_old_ones_still_open()
 def test_a_cursor_sealed_before_an_update_opens_after_it() -> None:
     # Clients keep cursors. So every later version must open what this one seals, and the other way round.
     position, cursor = "d\u00f6\x1f0000000000000123", "9gLYy80BmQkHknSBP-BlD2loS8TxB-g8BAE6NfVfP69hThHF"
-    assert SEALER.open(cursor, WALK) == position
-    assert SEALER.seal(position, WALK) == cursor
+    sealer = with_keys("key")
+    assert sealer.open(cursor, WALK) == position
+    assert sealer.seal(position, WALK) == cursor
 
 
 @pytest.fixture

@@ -689,6 +689,7 @@ def test_why_the_store_is_unavailable_is_logged_by_its_kind_and_not_by_its_text(
     answer = answer_to(error)
     assert answer["statusCode"] == 503
     (logged,) = (line for line in map(json.loads, log.getvalue().splitlines()) if line["level"] == "WARNING")
+    assert (logged["message"], logged["request_id"]) == ("store unavailable", "request")
     assert logged["cause"] == "ConnectionError"
     for secret in ("john", "example.com", "CustomersTable"):
         assert secret not in answer["body"]
