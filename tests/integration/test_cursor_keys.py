@@ -86,7 +86,7 @@ def test_the_command_replaces_the_key_and_its_second_run_ends_the_cursors_of_the
     def run() -> None:
         done = CliRunner(mix_stderr=False).invoke(main, ("rotate-cursor-key",))
         assert (done.exit_code, done.stdout) == (0, "")
-        assert done.stderr == "The key is replaced. All functions use the new one within five minutes.\n"
+        assert done.stderr == "The key was replaced. All functions will use the new one within five minutes.\n"
 
     def opened(cursor: str) -> str | None:
         # As a function that starts now would.
