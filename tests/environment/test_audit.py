@@ -152,6 +152,11 @@ def project(tmp_path: Path) -> Path:
         file = project / f"{name}.txt"
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"{pin} ; python_version > '3' \\\n    --hash=sha256:{'0' * 64}\n")
+    # What others have pinned, in what is built and installed here, is not ours to audit.
+    for folder in ("build/site", ".aws-sam/build", "tools/x/node_modules/y"):
+        (project / folder).mkdir(parents=True)
+        (project / folder / "requirements.txt").write_text("not-ours==1.0\n")
+        (project / folder / "package.json").write_text('{"dependencies": {"not-ours": "1.0.0"}}')
     return project
 
 
