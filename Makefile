@@ -24,7 +24,7 @@ test: .venv/.dev-ready .venv/ministack/.ready .venv/.valgrind-ready .venv/proxie
 	@$(PYTEST) $(ARGS)
 
 .PHONY: test-quick
-test-quick: .venv/.dev-ready node_modules/.ready ## Run the unit tests, and the integration tests that need no cloud: a minute and a half
+test-quick: .venv/.dev-ready node_modules/.ready ## Run the unit tests, and the integration tests that need no cloud: about a minute
 	@$(PYTEST) tests/unit tests/integration -m 'not cloud' $(ARGS)
 
 .PHONY: deployed

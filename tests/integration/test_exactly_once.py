@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from local.template.stack import Stack
 
+# The laptop cloud starts the functions, and ends them.
+pytestmark = pytest.mark.cloud
+
 FAULTS = ("kill before", "kill after", "hang before", "hang after", "lost request", "lost answer", "outage")
 LOSSES = ("lost request", "lost answer")
 JOHN = {"first_name": "John", "last_name": "Doe", "email": "john.doe@example.com"}
@@ -30,7 +33,6 @@ LONG_ENOUGH = 15.0
 SOON_OVER = 2.0
 """Seconds. If a request died, its key is free again when the request's time is over, so a test waits that long."""
 PATIENCE = 120
-
 
 type CallerFactory = Callable[..., Caller]
 

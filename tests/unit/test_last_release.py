@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-sc
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import json
 import re
@@ -112,9 +113,14 @@ def translated(source: Resources, **parameters: str) -> Resources:
 
 
 def read(name: str) -> Resources:
-    # Without aliases, so that a test can change a single place.
-    source: Resources = json.loads(json.dumps(yaml_parse((ROOT / name).read_text(encoding="utf-8"))))
+    """Return a template of its own: without aliases, so that a test can change a single place."""
+    source: Resources = json.loads(_read(name))
     return source
+
+
+@functools.cache
+def _read(name: str) -> str:
+    return json.dumps(yaml_parse((ROOT / name).read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
