@@ -590,6 +590,12 @@ def test_every_wrong_parameter_of_a_listing_is_told_by_its_name(
     ]
 
 
+@pytest.mark.usefixtures("customers_table")
+def test_an_external_id_that_nobody_has_is_an_empty_page(function: Callable[[str], Handler]) -> None:
+    answer = run(function, "find_customers/valid", with_query(read("find_customers/valid"), "external_id=nobodys"))
+    assert (answer["statusCode"], body_of(answer)) == (200, {"customers": [], "next_cursor": None})
+
+
 def test_a_browser_is_told_what_a_page_of_another_origin_may_send() -> None:
     spec = importlib.util.spec_from_file_location(
         "functions.preflight.app", ROOT / "functions" / "preflight" / "app.py"

@@ -17,7 +17,7 @@ from customers.logs import logger
 from customers.store.author import Author
 from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
-from customers.store.history import MOST_IN_A_STEP, Entry, HistoryStore, entry_of
+from customers.store.history import MOST_IN_A_STEP, Entry, HistoryStore, entry_of, steps
 from customers.store.identity import ImportRow, Source
 from customers.store.items import Creation, new_item
 from customers.store.pages import PageStore
@@ -310,6 +310,17 @@ def test_a_page_that_the_table_ends_early_leads_on(dynamodb: DynamoDBClient) -> 
     page = HistoryStore(AfterOne(), "HistoryTable").newest_first(customer, limit=9, after=None)  # type: ignore[arg-type]
     assert [found["version"] for found in page.entries] == [2]
     assert page.next_position == "2"
+
+
+def test_entries_are_written_together_but_a_deletion_alone_and_a_customer_once() -> None:
+    def some(*kinds: tuple[int, str]) -> list[Entry]:
+        return [entry(1, "2050-01-01T00:00:00.000Z", kind)._replace(customer_id=id_) for id_, kind in kinds]
+
+    many = some(*((id_, "updated") for id_ in range(2 * MOST_IN_A_STEP + 1)))
+    assert [len(step) for step in steps(many)] == [MOST_IN_A_STEP, MOST_IN_A_STEP, 1]
+    mixed = some((1, "updated"), (2, "updated"), (3, "deleted"), (4, "updated"), (5, "updated"), (4, "updated"))
+    assert list(steps(mixed)) == [mixed[:2], mixed[2:3], mixed[3:5], mixed[5:]]
+    assert list(steps([])) == []
 
 
 def test_many_customers_in_one_batch_are_all_kept_with_those_erased_left_out(
