@@ -8,7 +8,7 @@ import pytest
 
 from customers.errors import FieldError, InvalidError
 from customers.imports.files.report import report_header, report_line
-from customers.imports.files.rows import Layout, Row
+from customers.imports.files.rows import MAX_ROW_BYTES, Layout, Row
 from customers.imports.files.values import RowParser
 from tests.unit.imports.samples import CUSTOMERS, FORMS, GOOD, HEAD, read, values
 
@@ -33,6 +33,13 @@ def test_a_report_line_of_anything_is_one_line_of_json(original: bytes) -> None:
     )
     assert line.count(b"\n") == 1
     assert json.loads(line)["import_row"] == 7
+
+
+@pytest.mark.parametrize("layout", [Layout("json_lines"), Layout("csv", ("first_name",))])
+def test_a_report_shows_the_longest_row_whole_and_the_beginning_of_a_longer_one(layout: Layout) -> None:
+    whole, cut = (report_line(layout, Row(1, b"x" * length), []) for length in (MAX_ROW_BYTES, MAX_ROW_BYTES + 1))
+    assert whole.count(b"x") == MAX_ROW_BYTES
+    assert 100 < cut.count(b"x") < 2_000
 
 
 @pytest.mark.parametrize("bad", [b'Ann,Doe,ann@example.com,1,"3', b'"Ann,Doe', b'x,"' + b"x" * 70_000, b"x" * 70_000])
