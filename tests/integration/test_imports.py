@@ -136,6 +136,7 @@ def test_a_plan_looks_at_the_clock_by_bytes_and_goes_on_where_it_was(cloud: Impo
     cloud.milliseconds = 900_000
     cloud.run()
     assert _counts(cloud.summary(name)) == (2, 0, 0)
+    assert [event["detail-type"] for event in cloud.events()] == ["Import started", "Import completed"]
 
 
 @pytest.mark.parametrize("form", ["csv", "semicolons", "lines", "array"])

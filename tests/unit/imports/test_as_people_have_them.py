@@ -68,6 +68,7 @@ SAME_TWO: dict[str, bytes] = {
     "a sep line with a tab": b"sep=\t\n" + (SHORT + ROWS).replace(b",", b"\t"),
     "a sep line with another delimiter": b"sep=|\r" + (SHORT + ROWS).replace(b",", b"|").replace(b"\n", b"\r"),
     "a sep line with the usual one": b"sep=,\n\n" + SHORT + ROWS,
+    "a sep line above a byte order mark": b"sep=;\n" + BOM * 2 + (SHORT + ROWS).replace(b",", b";"),
     "a sep line below blank lines": b"\n" * 20 + b"sep=;\n" + (SHORT + ROWS).replace(b",", b";"),
     "names with spaces": b"First Name,Last Name,Email,Group ID\n" + ROWS,
     "names in camel case": b"firstName,lastName,eMail,groupId\n" + ROWS,

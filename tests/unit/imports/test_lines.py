@@ -40,6 +40,13 @@ def test_a_blank_line_is_no_row_however_long_it_is(form: str, blank: bytes) -> N
         assert [row.number for row in rows] == [row.number for row in expected]
 
 
+@pytest.mark.parametrize("cells", [b"," * MAX_ROW_BYTES, b" ,\t" * MAX_ROW_BYTES])
+def test_a_line_of_empty_cells_is_no_row_however_long_it_is(cells: bytes) -> None:
+    reader, rows = read(HEAD + GOOD + cells + b"\n" + GOOD + cells)
+    assert reader.broken is None
+    assert [row.original for row in rows] == [GOOD.rstrip()] * 2
+
+
 @pytest.mark.parametrize(
     ("data", "is_last", "lines", "unfinished"),
     [
