@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import yaml
 from markdown_it import MarkdownIt
+from werkzeug.datastructures import Headers
 from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
@@ -60,9 +61,11 @@ class Reference:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""
 
-        def identified(status: str, headers: list[tuple[str, str]], *error: object) -> Callable[[bytes], object]:
-            named = any(name.lower() == "x-request-id" for name, _ in headers)
-            return start_response(status, headers if named else [*headers, ("X-Request-Id", str(uuid4()))], *error)  # type: ignore[arg-type]
+        def completed(status: str, headers: list[tuple[str, str]], *error: object) -> Callable[[bytes], object]:
+            all_ = Headers(headers)
+            all_.setdefault("X-Request-Id", str(uuid4()))
+            all_["Cache-Control"], all_["X-Content-Type-Options"] = "no-store", "nosniff"
+            return start_response(status, all_.to_wsgi_list(), *error)  # type: ignore[arg-type]
 
         path: str = environ["PATH_INFO"]
         call: Call = environ.get(CALL) or Call()
@@ -70,16 +73,16 @@ class Reference:
         call.function, call.path = "docs", path
         match path.split("/")[1:] if environ["REQUEST_METHOD"] in {"GET", "HEAD"} else None:
             case [""] | ["docs"]:
-                return redirect("/docs/")(environ, identified)
+                return redirect("/docs/")(environ, completed)
             case ["docs", ""]:
-                return self._files({**environ, "PATH_INFO": "/docs/index.html"}, identified)
+                return self._files({**environ, "PATH_INFO": "/docs/index.html"}, completed)
             case ["docs", name] if name == _LAPTOP:
-                return self._laptop(environ)(environ, identified)
+                return self._laptop(environ)(environ, completed)
             case ["docs", *_]:
-                return self._files(environ, identified)
+                return self._files(environ, completed)
             case ["problems", name] if _PROBLEM.fullmatch(name):
                 call.path = f"/problems/{HIDDEN}"
-                return redirect(f"/docs/problems.html#{name}")(environ, identified)
+                return redirect(f"/docs/problems.html#{name}")(environ, completed)
             case _:
                 return self._api(environ, start_response)
 
@@ -90,7 +93,7 @@ class Reference:
         if own and self._token is not None:
             with suppress(FileNotFoundError):
                 facts["token"] = self._token.read_text(encoding="ascii").strip()
-        return Response(json.dumps(facts), mimetype="application/json", headers={"Cache-Control": "no-store"})
+        return Response(json.dumps(facts), mimetype="application/json")
 
 
 def _is_own(environ: WSGIEnvironment) -> bool:

@@ -50,8 +50,7 @@ def _alone(body: object) -> list[NewCustomer]:
 
 def _create_one(request: Request, name: RequestName | None) -> Response:
     (customer,) = store.create(request.body(_alone), name, request.author)
-    location = f"{request.path.rstrip('/')}/{customer['id']}"
-    return Response(201, customer, {"Location": location, **etag(customer["version"])})
+    return Response(201, customer, {**request.location(customer["id"]), **etag(customer["version"])})
 
 
 def _create_all(request: Request, name: RequestName | None) -> Response:

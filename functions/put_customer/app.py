@@ -25,9 +25,8 @@ def lambda_handler(request: Request) -> Response:
     customer, created = store.put(external_id, new, versions=versions, exists=exists, author=request.author)
     if not created:
         return Response(200, customer, etag(customer["version"]))
-    # The customer's other address, by its id.
-    base = request.path.rstrip("/").removesuffix(f"/external/{external_id}")
-    return Response(201, customer, {"Location": f"{base}/{customer['id']}", **etag(customer["version"])})
+    # Its other address, by its id.
+    return Response(201, customer, {**request.location(customer["id"], below=2), **etag(customer["version"])})
 
 
 customers.aws.cold_start.over()

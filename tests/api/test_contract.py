@@ -75,7 +75,10 @@ def test_the_page_is_no_way_to_other_files_and_the_problem_types_lead_to_it(serv
         assert anyone.get("/docs/openapi.yaml").content == (ROOT / "docs/openapi.yaml").read_bytes()
         assert anyone.get("/problems/not-found").headers["location"] == "/docs/problems.html#not-found"
         for path in ("/docs", "/docs/", "/docs/page.js", "/problems/not-found", "/docs/none"):
-            assert len(anyone.get(path).headers.get_list("X-Request-Id")) == 1, path
+            headers = anyone.get(path).headers
+            assert len(headers.get_list("X-Request-Id")) == 1, path
+            assert headers.get_list("Cache-Control") == ["no-store"], path
+            assert headers.get_list("X-Content-Type-Options") == ["nosniff"], path
             assert anyone.delete(path).status_code == 404, path
         page = anyone.get("/docs/problems.html").text
         assert '<h2 id="not-found">' in page

@@ -277,28 +277,29 @@ def test_a_tag_does_not_make_a_customer(client: httpx.Client) -> None:
     assert_problem(client.get(f"/api/customers/{any_group()}", headers={"If-None-Match": "*"}), 404)
 
 
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
 @pytest.mark.parametrize("tag", ["1", '"1", 2', 'foo"1"', 'w/"1"'])
-def test_a_malformed_tag_is_told_before_anything_else(client: httpx.Client, group: int, tag: str) -> None:
+def test_a_malformed_tag_is_told_before_anything_else_wherever_it_is_sent(
+    client: httpx.Client, group: int, tag: str, header: str
+) -> None:
     path = path_of(create(client, group))
     missing = f"/api/customers/{any_group()}"
-    for header, responses in (
-        ("If-None-Match", [client.get(place, headers={"If-None-Match": tag}) for place in (path, missing)]),
-        (
-            "If-Match",
-            [
-                response
-                for place in (path, missing)
-                for response in (
-                    client.patch(place, json={"age": 2}, headers={"If-Match": tag}),
-                    client.delete(place, headers={"If-Match": tag}),
-                )
-            ],
-        ),
-    ):
-        for response in responses:
-            (error,) = assert_problem(response, 400)["errors"]
-            assert (error["header"], error["code"]) == (header, "invalid_tag")
+    external = f"/api/customers/external/{group}"
+    body = customer_body(group, age=2)
+    calls: list[tuple[str, str, dict[str, Any] | None]] = [
+        *((method, place, None) for method in ("GET", "DELETE") for place in (path, missing)),
+        *(("PATCH", place, {"age": 2}) for place in (path, missing)),
+        *(("GET", place, None) for place in (external, COLLECTION, group_path(group), f"{path}/history")),
+        ("PUT", external, body),
+        ("POST", COLLECTION, body),
+        ("POST", f"{COLLECTION}?dry_run=true", body),
+    ]
+    for method, place, sent in calls:
+        answer = client.request(method, place, json=sent, headers={header: tag})
+        (error,) = assert_problem(answer, 400)["errors"]
+        assert (error["header"], error["code"]) == (header, "invalid_tag"), (method, place)
     assert client.get(path).json()["version"] == 1
+    assert_problem(client.get(external), 404)
 
 
 # PATCH

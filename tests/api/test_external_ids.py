@@ -85,6 +85,16 @@ def test_what_is_no_external_id_is_refused_in_a_body(external_id: object, client
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/external_id"]
 
 
+def test_a_key_that_is_escaped_in_the_path_is_the_same_and_the_location_leads_to_its_customer(
+    client: httpx.Client, group: int, key: str
+) -> None:
+    for path in (keyed(f"%{ord(key[0]):02X}{key[1:]}%7E1"), keyed(f"{key}%7e2/")):
+        created = client.put(path, json=customer_body(group))
+        assert created.status_code == 201
+        assert client.get(created.headers["Location"]).json() == created.json()
+    assert [client.get(keyed(f"{key}~{number}")).status_code for number in (1, 2)] == [200, 200]
+
+
 def test_the_key_cannot_be_changed(client: httpx.Client, group: int, key: str) -> None:
     customer = client.put(keyed(key), json=customer_body(group)).json()
     for value in (key, "other", None):
@@ -221,6 +231,10 @@ class TestFind:
             for scopes, token in tokens.items()
         }
         assert [answer.status_code for answer in answers.values()] == [403, 403, 200]
+        for wrong in ({"limit": 0}, {"cursor": "x"}, {"unknown": 1}):
+            token = tokens["customers:read",]
+            answer = client.get(COLLECTION, params=wrong, headers={"Authorization": f"Bearer {token}"})
+            assert answer.status_code == 403, "whoever may not know, is told nothing else"
         assert_problem(answers["customers:read",], 403)
         found: list[int] = []
         parameters: dict[str, Any] = {"limit": 1000}

@@ -151,7 +151,11 @@ def test_a_link_begins_with_the_public_url_if_there_is_one(tmp_path: Path, group
     with running_service(tmp_path, "--in-memory", "--parameter", parameter) as own, own.client() as client:
         fill(client, group)
         url = client.get(group_path(group), params={"limit": 1}).links["next"]["url"]
+        created = client.post(COLLECTION, json=customer_body(group))
+        keyed = client.put("/api/customers/external/a", json=customer_body(group))
     assert url.startswith(f"https://example.com/crm{group_path(group)}?limit=1&cursor=")
+    assert created.headers["Location"] == f"https://example.com/crm/api/customers/{created.json()['id']}"
+    assert keyed.headers["Location"] == f"https://example.com/crm/api/customers/{keyed.json()['id']}"
 
 
 def test_an_empty_cursor_is_the_first_page(client: httpx.Client, group: int) -> None:

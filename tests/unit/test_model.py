@@ -440,16 +440,31 @@ def test_the_first_of_a_list_with_an_external_id_has_it_and_each_later_one_is_to
     ]
     outcomes = model.row_outcomes({"customers": rows})
     wanted: list[Json] = [*rows]
-    wanted[2] = ["#/customers/2/age too_large"]
+    wanted[2] = ["#/customers/2/age too_large", "#/customers/2/external_id duplicate"]
     for index in (4, 8):
         wanted[index] = [f"#/customers/{index}/external_id duplicate"]
     assert [told(outcome.errors) if isinstance(outcome, InvalidError) else outcome for outcome in outcomes] == wanted
     assert told(errors_of(model.new_customers, {"customers": rows})) == [*wanted[2], *wanted[4], *wanted[8]]
 
 
-def test_the_external_id_of_a_row_with_errors_is_left_to_the_next_row() -> None:
+def test_the_external_id_of_a_row_with_errors_is_left_to_the_next_row_only_if_each_is_on_its_own() -> None:
     rows = [{**JOHN, "external_id": "a", "age": 151}, {**JOHN, "external_id": "a"}]
-    assert told(errors_of(model.new_customers, {"customers": rows})) == ["#/customers/0/age too_large"]
+    wrong, good = model.row_outcomes({"customers": rows})
+    assert isinstance(wrong, InvalidError)
+    assert (told(wrong.errors), good) == (["#/customers/0/age too_large"], rows[1])
+    assert told(errors_of(model.new_customers, {"customers": rows})) == [
+        "#/customers/0/age too_large",
+        "#/customers/1/external_id duplicate",
+    ]
+
+
+def test_rows_without_a_valid_external_id_have_none_in_common() -> None:
+    values: list[Json] = [None, "-a", 7, [], {}]
+    for value in values:
+        rows = [{**JOHN, "external_id": value}] * 2
+        outcomes = model.row_outcomes({"customers": rows})
+        codes = [error["code"] for one in outcomes if isinstance(one, InvalidError) for error in one.errors]
+        assert "duplicate" not in codes
 
 
 @pytest.mark.parametrize("value", ["", "-a", ".a", "a b", "a/b", "\u00e9", "a" * 129, "a\n"])
@@ -475,6 +490,15 @@ def test_a_replacement_has_the_external_id_of_its_path() -> None:
             "detail": "Must be the external id in the path, or left out.",
         }
     ]
+    wrong: list[tuple[Json, str]] = [
+        ("shop-43", "does_not_match_path"),
+        ("-a", "invalid_external_id"),
+        (7, "wrong_type"),
+    ]
+    for value, code in wrong:
+        errors = errors_of(lambda body: model.replacement(body, "shop-42"), {**JOHN, "external_id": value, "age": 151})
+        assert told(errors) == ["#/age too_large", f"#/external_id {code}"]
+    assert told(errors_of(lambda body: model.replacement(body, "shop-42"), [])) == ["# wrong_type"]
 
 
 # Entries

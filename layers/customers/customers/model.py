@@ -6,6 +6,7 @@ The rules themselves come from the declaration in `customer`.
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote
@@ -130,15 +131,25 @@ def replacement(value: object, external_id: str) -> NewCustomer:
     InvalidError
         With everything that is wrong with it.
     """
-    checked = new_customer(value)
-    if checked.get("external_id") not in {None, external_id}:
+    outcome = _outcome(value, "#")
+    errors = outcome.errors if isinstance(outcome, InvalidError) else []
+    if _external_id(value) not in {None, external_id}:
         detail = "Must be the external id in the path, or left out."
-        raise InvalidError([FieldError(pointer="#/external_id", code="does_not_match_path", detail=detail)])
-    return {**checked, "external_id": external_id}
+        errors = [*errors, FieldError(pointer="#/external_id", code="does_not_match_path", detail=detail)]
+    if isinstance(outcome, InvalidError) or errors:
+        raise InvalidError(errors)
+    return {**outcome, "external_id": external_id}
 
 
-def row_outcomes(body: object) -> list[NewCustomer | InvalidError]:
+def row_outcomes(body: object, *, all_or_none: bool = False) -> list[NewCustomer | InvalidError]:
     """Check each row of a body `{"customers": [...]}`, and return for each the customer to create or its errors.
+
+    Parameters
+    ----------
+    body
+        A parsed JSON value.
+    all_or_none
+        Whether a row with errors keeps its external id from later rows; otherwise, the next one has it.
 
     Raises
     ------
@@ -159,7 +170,7 @@ def row_outcomes(body: object) -> list[NewCustomer | InvalidError]:
         code = "too_long" if rows else "too_short"
         errors.append(FieldError(pointer="#/customers", code=code, detail=f"Must contain 1 to {MAX_ROWS} customers."))
     else:
-        outcomes = _once(_outcome(row, f"#/customers/{index}") for index, row in enumerate(rows))
+        outcomes = _once(rows, all_or_none=all_or_none)
     if errors:
         raise InvalidError(errors + _row_errors(outcomes))
     return outcomes
@@ -173,7 +184,7 @@ def new_customers(body: object) -> list[NewCustomer]:
     InvalidError
         With everything that is wrong with it.
     """
-    outcomes = row_outcomes(body)
+    outcomes = row_outcomes(body, all_or_none=True)
     if errors := _row_errors(outcomes):
         raise InvalidError(errors)
     return [outcome for outcome in outcomes if not isinstance(outcome, InvalidError)]
@@ -186,20 +197,26 @@ def _outcome(row: object, pointer: str) -> NewCustomer | InvalidError:
         return error
 
 
-def _once(outcomes: Iterable[NewCustomer | InvalidError]) -> list[NewCustomer | InvalidError]:
-    """Return the outcomes, with an error in place of each customer whose external id an earlier one has."""
+def _once(rows: Iterable[object], *, all_or_none: bool) -> list[NewCustomer | InvalidError]:
+    """Check rows, of which each external id is only that of the first."""
     seen: set[str] = set()
-    checked: list[NewCustomer | InvalidError] = []
-    for index, outcome in enumerate(outcomes):
-        external_id = None if isinstance(outcome, InvalidError) else outcome.get("external_id")
+    outcomes: list[NewCustomer | InvalidError] = []
+    for index, row in enumerate(rows):
+        outcome, external_id = _outcome(row, f"#/customers/{index}"), _external_id(row)
         if external_id in seen:
             where, detail = f"#/customers/{index}/external_id", "An earlier customer of the list has this external id."
-            checked.append(InvalidError([FieldError(pointer=where, code="duplicate", detail=detail)]))
-            continue
-        checked.append(outcome)
-        if external_id is not None:
+            others = outcome.errors if isinstance(outcome, InvalidError) else []
+            outcome = InvalidError([*others, FieldError(pointer=where, code="duplicate", detail=detail)])
+        elif external_id is not None and (all_or_none or not isinstance(outcome, InvalidError)):
             seen.add(external_id)
-    return checked
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _external_id(value: object) -> str | None:
+    """Return a customer's external id, whatever is wrong with its other fields; None if it has no valid one."""
+    given = value.get("external_id") if isinstance(value, dict) else None
+    return given if isinstance(given, str) and re.fullmatch(EXTERNAL_ID, given) else None
 
 
 def _row_errors(outcomes: list[NewCustomer | InvalidError]) -> list[FieldError]:

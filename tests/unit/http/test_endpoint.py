@@ -185,6 +185,17 @@ def test_a_malformed_tag_is_an_error_that_names_the_header(value: str) -> None:
         assert where_and_code(errors_of(sent.check)) == [f"{header} invalid_tag"]
 
 
+def test_a_malformed_tag_is_an_error_also_where_nobody_reads_it() -> None:
+    assert where_and_code(errors_of(request(headers={"If-None-Match": "3", "If-Match": "3"}).check)) == [
+        "If-Match invalid_tag",
+        "If-None-Match invalid_tag",
+    ]
+    sent = request(headers={"If-None-Match": "3"})
+    sent.expected_existence()
+    assert where_and_code(errors_of(sent.check)) == ["If-None-Match invalid_tag"]
+    request(headers={"If-None-Match": '"3"', "If-Match": "*"}).check()
+
+
 def test_tags_are_read_in_time_proportional_to_their_length() -> None:
     for part in (" ", ",", '"1",', "\t ", 'W/"', '"1" '):
         began = time.perf_counter()
@@ -788,7 +799,9 @@ OURS: Final = "https://app.example.com"
 VARY: Final = {"Vary": "Origin"}
 SHARED: Final = {
     "Access-Control-Allow-Origin": OURS,
-    "Access-Control-Expose-Headers": "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id",
+    "Access-Control-Expose-Headers": (
+        "Accept-Encoding, ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id"
+    ),
 }
 
 
@@ -842,6 +855,25 @@ def test_a_link_begins_with_the_gateways_own_address_or_the_public_one(
 ) -> None:
     link = link_of(host, monkeypatch, public_url)
     assert link == f'<{address}/api/customers/123?sort=age&cursor=a%2Bb>; rel="next"'
+
+
+@pytest.mark.parametrize(("public_url", "base"), [
+    ("", "/prod/api/customers"),
+    ("https://example.com/crm", "https://example.com/crm/api/customers"),
+])  # fmt: skip
+@pytest.mark.parametrize(("path", "below"), [
+    ("/api/customers", 0),
+    ("/api/customers/", 0),
+    ("/api/customers/external/y%7E1", 2),
+    ("/api/customers/external/y%7E1/", 2),
+])  # fmt: skip
+def test_a_location_is_the_customers_address_under_the_path_as_it_was_sent(
+    path: str, below: int, public_url: str, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("customers.http.request._PUBLIC_URL", public_url)
+    sent = event() | {"path": path}
+    sent["requestContext"]["path"] = f"/prod{path}"
+    assert Request(sent, None).location(7, below=below) == {"Location": f"{base}/7"}
 
 
 # Compressed bodies

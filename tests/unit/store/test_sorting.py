@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,7 @@ def test_a_text_too_long_sorts_by_what_it_begins_with(text: str, customer_id: in
     ("Þórr", "thorr"),
     ("Œuvre", "oeuvre"),
     ("Guðrún", "gudrun"),
+    ("\ua7a0er\ua7a7is \ua741", "gerris k"),
     ("O\u2019Brien", "o'brien"),
     ("\u02bbOkina", "'okina"),
     ("\u201cAnn\u201d", "'ann'"),
@@ -108,6 +110,16 @@ def test_a_text_too_long_sorts_by_what_it_begins_with(text: str, customer_id: in
 ])  # fmt: skip
 def test_text_is_folded_as_the_contract_says(text: str, folded: str) -> None:
     assert fold(text) == folded
+
+
+def test_every_latin_letter_with_something_to_it_folds_to_its_base_letter() -> None:
+    letters = {
+        chr(point): match[1].lower()
+        for point in range(0x80, 0x20000)
+        if (match := re.match(r"LATIN (?:SMALL|CAPITAL) LETTER ([A-Z]|AE|OE) WITH ", unicodedata.name(chr(point), "")))
+    }
+    assert len(letters) > 500
+    assert {letter: fold(letter) for letter, base in letters.items() if not fold(letter).startswith(base)} == {}
 
 
 @given(VALUES)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from customers.http.request import Response
 
-_ORIGINS: Final = frozenset(filter(None, os.environ.get("CORS_ORIGINS", "").split(",")))
+_ORIGINS: Final = frozenset(filter(None, map(str.strip, os.environ.get("CORS_ORIGINS", "").split(","))))
 """Origins whose web pages may call."""
 _ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 """No cache keeps customers, and no browser takes a response for a page."""
@@ -93,5 +93,5 @@ def _cross_origin(request: Request) -> dict[str, str]:
     vary = {"Vary": "Origin"}
     if origin not in _ORIGINS:
         return vary
-    exposed = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id"
+    exposed = "Accept-Encoding, ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id"
     return {**vary, "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": exposed}

@@ -35,6 +35,7 @@ _PUBLIC_URL: Final = os.environ.get("PUBLIC_URL", "").rstrip("/")
 """Where clients reach the API, without the stage; empty for the gateway's own address."""
 _IN_A_PATH: Final = "/:@!$&'()*+,;=~%"
 _NO_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_TAG_HEADERS: Final = ("If-Match", "If-None-Match")
 _EVERY_VERSION: Final = range(1, 2**63)
 _ID: Final = re.compile(r"[1-9][0-9]{0,15}")
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
@@ -88,6 +89,7 @@ class Request:
         self._event = event
         self._headers = {name.lower(): values for name, values in (event.get("multiValueHeaders") or {}).items()}
         self._known: set[str] = set()
+        self._tags_read: set[str] = set()
         self._errors: list[FieldError] = []
 
     def header(self, name: str) -> str | None:
@@ -191,6 +193,10 @@ class Request:
                 self.refuse(name, "unknown_parameter", "There is no such parameter.")
             elif len(values) > 1:
                 self.refuse(name, "repeated_parameter", "Must not be repeated.")
+        for header in _TAG_HEADERS:
+            # Also where it does not count: who sends it wrong believes that it does.
+            if header not in self._tags_read:
+                self._versions(header)
         if self._errors:
             raise InvalidError(self._errors)
 
@@ -261,6 +267,7 @@ class Request:
         https://www.rfc-editor.org/rfc/rfc9110#section-13.1
         """
         if_match, if_none_match = self.header("If-Match"), self.header("If-None-Match")
+        self._tags_read.add("If-None-Match")
         if if_none_match is None:
             return None if if_match is None else True
         if if_none_match.strip() != "*":
@@ -287,6 +294,7 @@ class Request:
 
     def _versions(self, header: str) -> set[int] | range | None:
         """Return the versions that a header names, with `*` every version; None if it was not sent."""
+        self._tags_read.add(header)
         value = self.header(header)
         if value is None:
             return None
@@ -305,6 +313,20 @@ class Request:
         path = quote(_NO_ESCAPE.sub("%25", self.path), safe=_IN_A_PATH)
         # Two slashes would begin an authority.
         return f"/.{path}" if path.startswith("//") else path
+
+    def location(self, customer_id: int, *, below: int = 0) -> dict[str, str]:
+        """Return the header with the address of a customer that was created (RFC 9110, section 10.2.2).
+
+        Parameters
+        ----------
+        customer_id
+            Its id.
+        below
+            How many segments the request's own path has below that of all customers.
+        """
+        # Without the stage, which only the gateway's own address has.
+        path = self._event["path"] if _PUBLIC_URL else self.path
+        return {"Location": f"{_PUBLIC_URL}{path.rstrip('/').rsplit('/', below)[0]}/{customer_id}"}
 
     def next_page(self, cursor: str) -> dict[str, str]:
         """Return the header that leads to the next page (RFC 8288), with an absolute URL.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from customers.ids import MAX_ID
@@ -31,15 +32,16 @@ _MISSING: Final = "\U0010ffff"
 
 
 _LETTERS: Final = {
-    "a": "ⱥ", "b": "ƀƃɓ", "c": "ƈȼ", "d": "ðđɖɗƌ", "e": "ɇ", "f": "ƒ", "g": "ǥɠ", "h": "ħɦⱨ", "i": "ıɨ", "j": "ȷɉ",
-    "k": "ƙⱪ", "l": "łƚɫɬⱡ", "m": "ɱ", "n": "ŋƞɲ", "o": "øɵ", "p": "ƥᵽ", "q": "ĸɋ", "r": "ɍɽ", "s": "ȿʂ",
-    "t": "ŧƫƭʈⱦ", "u": "ʉ", "v": "ʋ", "w": "ⱳ", "y": "ƴɏ", "z": "ƶȥɀⱬ", "ae": "æ", "oe": "œ", "th": "þ",  # noqa: RUF001 (what looks alike is the point)
+    "i": "ı", "j": "ȷ", "d": "ð", "n": "ŋ", "o": "ɵ", "q": "ĸ", "u": "ʉ", "ae": "æ", "oe": "œ", "th": "þ",  # noqa: RUF001 (what looks alike is the point)
     "'": "‘’‚‛“”„‟«»‹›ʻʼʽ",  # noqa: RUF001 (likewise)
 }  # fmt: skip
 """Letters of Latin alphabets that Unicode does not decompose, by what people type for them where their keyboard lacks
-them; likewise the apostrophes and quotes that phones and word processors write."""
+them; likewise the apostrophes and quotes that phones and word processors write. `_WITH` knows the other letters."""
 
-_BASE_LETTERS: Final = {ord(letter): base for base, letters in _LETTERS.items() for letter in letters}
+_BASE_LETTERS: Final = {letter: base for base, letters in _LETTERS.items() for letter in letters}
+
+_WITH: Final = re.compile(r"LATIN SMALL LETTER ([A-Z]{1,2}) WITH ")
+"""The Unicode name of a base letter with something, such as LATIN SMALL LETTER L WITH STROKE."""
 
 
 def fold(text: str) -> str:
@@ -50,7 +52,15 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     folded = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
-    return folded if folded.isascii() else folded.translate(_BASE_LETTERS)
+    return folded if folded.isascii() else "".join(map(_base_letter, folded))
+
+
+@lru_cache(4096)
+def _base_letter(letter: str) -> str:
+    if letter in _BASE_LETTERS:
+        return _BASE_LETTERS[letter]
+    named = _WITH.match(unicodedata.name(letter, ""))
+    return letter if named is None else named[1].lower()
 
 
 def sort_text(field: Field, value: object) -> str:
