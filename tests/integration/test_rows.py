@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from customers.aws import dynamodb as service_dynamodb
+from customers.errors import NotFoundError
 from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
 from customers.store.identity import HALF, ImportRow, Salt, Source
@@ -192,6 +193,33 @@ class TestByExternalId:
         after = stores.keyed.get(key)
         assert (after["id"], after["version"]) == (before["id"], 3)
 
+    def test_a_row_that_is_refused_does_not_take_the_place_of_an_earlier_one(self, stores: Stores, key: str) -> None:
+        stores.put(key)
+        origin = source(LATER)
+        rows = {
+            number: ImportRow(stores.new(f"Doe {number}", external_id=key), version=version)
+            for number, version in ((1, 1), (2, 1), (3, 7), (4, 9))
+        }
+        wanted = {1: "superseded", 2: "updated", 3: "version_mismatch", 4: "version_mismatch"}
+        for _ in range(2):
+            assert stores.rows.write(origin, rows) == wanted
+        assert stores.rows.written(origin, rows) == {2: "updated"}
+        assert stores.keyed.get(key)["last_name"] == "Doe 2"
+
+    def test_whoever_was_deleted_after_the_file_was_put_there_stays_deleted(self, stores: Stores, key: str) -> None:
+        before = stores.put(key)
+        row = ImportRow(stores.new(external_id=key))
+        twice, late, old = source(restore=True), source(restore=True), source(LONG_AGO, restore=True)
+        assert stores.rows.write(twice, {1: row}) == {1: "unchanged"}
+        while now() == late.put_at:
+            pass
+        stores.customers.delete(before["id"], None)
+        for origin in (twice, late, old):
+            assert stores.rows.write(origin, {1: row}) == {1: "superseded"}
+        with pytest.raises(NotFoundError):
+            stores.keyed.get(key)
+        assert stores.rows.write(source(LATER, restore=True), {1: row}) == {1: "created"}
+
     @pytest.mark.parametrize("lost", [lost_answer, lost_request])
     def test_an_update_whose_response_was_lost_is_made_once(
         self, lost: Callable[..., Any], stores: Stores, key: str
@@ -240,6 +268,27 @@ class TestById:
         assert stores.rows.write(source(LATER), {1: row}) == {1: "deleted"}
         assert stores.rows.write(source(LATER, restore=True), {1: row}) == {1: "created"}
         assert stores.customers.get(plain["id"])["version"] == 3
+
+    def test_a_deleted_customer_comes_back_with_the_external_id_it_had_or_not_at_all(
+        self, stores: Stores, key: str
+    ) -> None:
+        keyed = stores.put(key)
+        (plain,) = stores.customers.create([stores.new("Plain")])
+        for customer in (keyed, plain):
+            stores.customers.delete(customer["id"], None)
+        wrong = {
+            1: ImportRow(stores.new(external_id=f"{key}-other"), keyed["id"]),
+            2: ImportRow(stores.new("Plain", external_id=f"{key}-other"), plain["id"]),
+        }
+        again = source(LATER, restore=True)
+        assert stores.rows.write(again, wrong) == dict.fromkeys(wrong, "external_id_mismatch")
+        assert stores.rows.write(again, {1: ImportRow(stores.new(), keyed["id"])}) == {1: "external_id_mismatch"}
+        for external_id in (key, f"{key}-other"):
+            with pytest.raises(NotFoundError):
+                stores.keyed.get(external_id)
+        right = {1: ImportRow(stores.new(external_id=key), keyed["id"]), 2: ImportRow(stores.new("Plain"), plain["id"])}
+        assert stores.rows.write(again, right) == dict.fromkeys(right, "created")
+        assert stores.keyed.get(key)["id"] == keyed["id"]
 
     def test_id_and_external_id_of_one_customer_are_one(self, stores: Stores, key: str) -> None:
         keyed = stores.put(key)

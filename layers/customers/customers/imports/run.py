@@ -49,7 +49,7 @@ REFUSALS: Final[dict[Outcome, FieldError]] = {
     "external_id_mismatch": FieldError(
         pointer="#/external_id",
         code="external_id_mismatch",
-        detail="The customer with this id has another external id.",
+        detail="The customer with this id has another external id, or had one that the row must name.",
     ),
 }
 """Why the store may refuse a valid row."""
@@ -203,5 +203,4 @@ def _checked(chunk: Chunk) -> tuple[dict[int, ImportRow], dict[int, list[FieldEr
 
 
 def _source(chunk: Chunk) -> Source:
-    # 128 bits are enough to identify an import, and each row stores them.
-    return Source(chunk.import_id[:32], chunk.put_at, chunk.restore)
+    return Source(chunk.import_id, chunk.put_at, chunk.restore)

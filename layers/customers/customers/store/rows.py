@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from customers.errors import OutcomeUnknownError
 from customers.store.bulk import Batches
 from customers.store.external_ids import pass_over, replacement, salt_of
+from customers.store.identity import HALF
 from customers.store.items import Creation, is_customer, new_item, now, stored_fields
 from customers.store.table import RefusedError, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 type Refusal = Literal["deleted", "version_mismatch", "external_id_mismatch"]
 type Outcome = Literal["created", "updated", "unchanged", "already_there", "superseded"] | Refusal
 """What becomes of a row."""
+_REFUSED_ALONE: Final = frozenset({"version_mismatch", "external_id_mismatch"})
+"""Refusals that do not concern other rows of the same customer."""
 
 
 class _Target:
@@ -40,6 +43,8 @@ class _Target:
         self._salt = salt
         self._draw = 0
         self._external_id = row.customer.get("external_id")
+        self.earlier: _Target | None = None
+        """An earlier row of the same customer, which this one replaces unless it is refused."""
         self.by_id = known_id is not None
         self.by_content = not self.by_id and self._external_id is None
         self.known_by = _content(row.customer) if self.by_content else str(self._external_id)
@@ -55,6 +60,13 @@ class _Target:
             return self._salt.content_id(self.known_by, self._draw)
         return self._salt.id(self.known_by, self._draw)
 
+    def with_earlier(self) -> Iterator[_Target]:
+        """Yield the row, and the earlier ones of the same customer."""
+        target: _Target | None = self
+        while target is not None:
+            yield target
+            target = target.earlier
+
     def is_foreign(self, item: Item) -> bool:
         """Whether an item belongs to something else with the same id."""
         return not self.by_id and item.get("key_hash") != {"S": self.key_hash}
@@ -63,6 +75,15 @@ class _Target:
         """Try the next id."""
         self._draw += 1
         self.id = self._next_id()
+
+    def contradicts(self, tombstone: Item) -> bool:
+        """Whether a row that is known by its id names another external id than the customer had, or does not name it."""
+        if not self.by_id:
+            return False
+        if self._external_id is None:
+            # It would come back without the external id that leads to it.
+            return self.id >= HALF
+        return tombstone.get("key_hash") != {"S": self._salt.key_hash(str(self._external_id))}
 
     def fields(self, item: Item) -> AttributeValueTypeDef:
         """Return what the customer is to be; an external id stays, even if the row does not name it."""
@@ -126,7 +147,14 @@ class RowStore:
                 elif outcome := self._outcome(source, target, item):
                     outcomes[target.number] = outcome
             self._insert(source, free, outcomes)
-            waiting = [target for target in waiting if target.number not in outcomes]
+            waiting = [target for target in waiting if target.number not in outcomes] + [
+                # A row that is refused replaces no other.
+                target.earlier
+                for target in chosen
+                if target.earlier is not None and outcomes.get(target.number) in _REFUSED_ALONE
+            ]
+            for target in waiting:
+                outcomes.pop(target.number, None)
         return outcomes
 
     def written(self, source: Source, rows: Mapping[int, ImportRow]) -> dict[int, Outcome]:
@@ -134,7 +162,7 @@ class RowStore:
         salt = salt_of(self._table).find()
         if salt is None:
             return {}
-        targets = self._first_targets(rows, salt, {})
+        targets = [target for last in self._first_targets(rows, salt, {}) for target in last.with_earlier()]
         items = self._batches.read({target.id for target in targets})
         found = {target.number: _of_this_row(source, target, items.get(target.id, {})) for target in targets}
         return {number: outcome for number, outcome in found.items() if outcome}
@@ -158,6 +186,7 @@ class RowStore:
             else:
                 # The last one wins.
                 outcomes[other.number] = "superseded"
+                target.earlier = other
                 targets[known_by] = target
         return list(targets.values())
 
@@ -173,6 +202,8 @@ class RowStore:
             return outcome or ("updated" if self._replace(source, target, item) else None)
         if outcome is None and (not item or (_is_there(item) and not source.restore)):
             outcome = "deleted"
+        if outcome is None and _is_there(item):
+            outcome = _refused_by(item, target, source.order(target.number))
         return outcome or ("created" if self._replace(source, target, item) else None)
 
     def _replace(self, source: Source, target: _Target, item: Item) -> bool:
@@ -231,6 +262,14 @@ def _of_this_row(source: Source, target: _Target, item: Item) -> Outcome | None:
     if token in (item.get("create_token"), item.get("old_create_token")):
         return "created"
     return "updated" if item.get("write_token") == token else None
+
+
+def _refused_by(tombstone: Item, target: _Target, order: str) -> Outcome | None:
+    """Return why a row does not create a deleted customer again, although its source asks for that."""
+    if target.contradicts(tombstone):
+        return "external_id_mismatch"
+    # It was deleted after the file was put there.
+    return "superseded" if tombstone["order"]["S"] > order else None
 
 
 def _is_there(item: Item) -> bool:
