@@ -143,7 +143,7 @@ class _Walk:
                 if error.code == 404 and not cursor:  # noqa: PLR2004
                     return {"customers": [], "next_cursor": None}
                 if error.code not in _BUSY or tries == _TRIES:
-                    raise _refused(error) from None
+                    raise _refused(error, self._pages) from None
                 time.sleep(float(error.headers.get("Retry-After", tries)))
             except OSError as error:
                 if tries == _TRIES:
@@ -152,11 +152,14 @@ class _Walk:
         raise AssertionError
 
 
-def _refused(error: urllib.error.HTTPError) -> click.ClickException:
+def _refused(error: urllib.error.HTTPError, pages: IO[bytes]) -> click.ClickException:
     problem: Any = {}
     # There is no problem document if something between here and the service answered.
     with suppress(ValueError):
         problem = json.load(error)
+    if any(one.get("parameter") == "cursor" for one in problem.get("errors", [])):
+        where = f"Delete {printable(str(pages.name))}, and run" if isinstance(pages.name, str | Path) else "Run"
+        return click.ClickException(f"The API no longer knows how far this export is. {where} the command again.")
     return click.ClickException(f"The API answered {error.code}: {problem.get('detail', error.reason)}")
 
 

@@ -24,8 +24,15 @@ _PAGE: Final = 100
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
+class _CustomerId(click.IntRange):
+    """The id of a customer, also as exports write it in CSV: C-4503599627370496."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 (click's own)
+        return int(super().convert(str(value).removeprefix("C-"), param, ctx))
+
+
 @click.command()
-@click.argument("customer_id", metavar="ID", type=click.IntRange(1, MAX_ID))
+@click.argument("customer_id", metavar="ID", type=_CustomerId(1, MAX_ID))
 @json_option
 @stack_option
 def history(customer_id: int, stack: str | None, *, as_json: bool) -> None:

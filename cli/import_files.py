@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -148,8 +149,9 @@ class _FileImport:
 
     def finish(self) -> dict[str, Any]:
         """Upload the file and wait for the summary."""
-        # Not every tool can handle a key with a line break.
-        key = f"imports/{_LINE_BREAKS.sub(' ', self.file.name)}"
+        # A key is UTF-8, and not every tool can handle one with a line break.
+        name = os.fsencode(self.file.name).decode(errors="replace")
+        key = f"imports/{_LINE_BREAKS.sub(' ', name)}"
         terminal = console(stderr=True)
         with Progress(
             TextColumn("{task.description}", markup=False),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from cli.terminal import printable
 from customers.imports.files.columns import ERRORS_COLUMN, ROW_COLUMN
+from customers.imports.files.csv import delimiter_named
 from customers.imports.store import Counts
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ def _rejected_text(target: Target, report: str, number: int) -> list[str]:
 def _rejected_rows(report: TextIO) -> Iterator[str]:
     """Read what is wrong with each row of a report, which is CSV or JSON Lines like the imported file."""
     first = report.readline()
+    if delimiter_named(first.rstrip().encode()) is not None:
+        first = report.readline()
     if not first.startswith(ROW_COLUMN):
-        for line in (first, *report):
+        for line in chain((first,), report):
             row = json.loads(line)
             yield row_text(row[ROW_COLUMN], row[ERRORS_COLUMN])
         return

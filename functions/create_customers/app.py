@@ -10,6 +10,7 @@ import customers.aws.cold_start
 from customers import model
 from customers.aws import dynamodb
 from customers.errors import ExternalIdTakenError, InvalidError
+from customers.http.addresses import location
 from customers.http.endpoint import endpoint
 from customers.http.entity_tags import etag
 from customers.http.request import Request, Response
@@ -50,7 +51,7 @@ def _alone(body: object) -> list[NewCustomer]:
 
 def _create_one(request: Request, name: RequestName | None) -> Response:
     (customer,) = store.create(request.body(_alone), name, request.author)
-    return Response(201, customer, {**request.location(customer["id"]), **etag(customer["version"])})
+    return Response(201, customer, {**location(request, customer["id"]), **etag(customer["version"])})
 
 
 def _create_all(request: Request, name: RequestName | None) -> Response:

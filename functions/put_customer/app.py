@@ -7,6 +7,7 @@ import os
 import customers.aws.cold_start
 from customers import model
 from customers.aws import dynamodb
+from customers.http.addresses import location
 from customers.http.endpoint import endpoint
 from customers.http.entity_tags import etag
 from customers.http.request import Request, Response
@@ -26,7 +27,7 @@ def lambda_handler(request: Request) -> Response:
     if not created:
         return Response(200, customer, etag(customer["version"]))
     # Its other address, by its id.
-    return Response(201, customer, {**request.location(customer["id"], below=2), **etag(customer["version"])})
+    return Response(201, customer, {**location(request, customer["id"], below=2), **etag(customer["version"])})
 
 
 customers.aws.cold_start.over()

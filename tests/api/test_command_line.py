@@ -223,6 +223,23 @@ def test_files_of_one_name_in_several_folders_are_all_imported(service: Service,
     assert done.stdout.splitlines() == [f"{file}: 1 created" for file in files]
 
 
+def test_a_file_is_summed_up_whatever_its_rows_and_its_name_are(service: Service, tmp_path: Path, group: int) -> None:
+    good = json.dumps({"first_name": "A", "last_name": "B", "email": "a@example.com", "group_id": group})
+    lines = tmp_path / os.fsdecode(b"x\xff\n.jsonl")
+    lines.write_text("\n".join(["{bad}", good, "{'a': 1}", '{"a":"\t"}', '{"a":1,}', ""]))
+    piped = tmp_path / "piped.csv"
+    piped.write_text(f"sep=|\n{HEADER}\nA,C,a@example.com,{group}\nA,C,x,{group}\n".replace(",", "|"))
+    done = _customers(service.data, "import", lines, piped)
+    assert (done.returncode, done.stderr) == (1, "")
+    text = done.stdout.splitlines()
+    assert text[0].endswith(": 1 created, 4 rejected")
+    assert [line.partition(":")[0] for line in text[1:5]] == [f"  row {number}" for number in (1, 3, 4, 5)]
+    assert text[6:8] == [
+        f"{piped}: 1 created, 1 rejected",
+        "  row 2, email: Must be a valid email address, like name@example.com.",
+    ]
+
+
 def test_each_import_of_the_same_file_is_shown_its_own_summary(service: Service, tmp_path: Path, group: int) -> None:
     file = _file(tmp_path, f"{group}.csv", f"A,B,a@example.com,{group}")
     done = _customers(service.data, "import", "--json", *[file] * 5)

@@ -98,6 +98,7 @@ def test_the_commands_show_what_a_token_did_and_what_a_customers_changes_were(
     entries = history_of(client, created["id"], 2)
     done = customers(service, "history", name, "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, entries)
+    assert customers(service, "history", f"C-{name}", "--json").stdout == done.stdout
     shown = customers(service, "history", name).stdout
     assert r'last_name: "Doe" → "[red]Mil\u202eler"' in shown
     token_id = entries[0]["by"]["token_id"]

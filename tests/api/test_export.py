@@ -92,6 +92,19 @@ def test_all_customers_are_exported_to_the_output_with_a_token_that_may(
     assert client.get(path_of(people[0])).status_code == 200
 
 
+def test_an_export_that_cannot_go_on_says_how_to_begin_anew(
+    service: Service, tmp_path: Path, group: int, people: list[Json]
+) -> None:
+    assert people
+    file, part = tmp_path / "all.csv", tmp_path / ".all.csv.part"
+    page = {"url": f"{service.url}{group_path(group)}", "customers": [], "next_cursor": "of another service"}
+    part.write_text(json.dumps(page) + "\n")
+    done = _customers(service.data, "export", "--group", str(group), "-o", file)
+    assert (done.returncode, f"Delete {part}, and run the command again." in done.stderr) == (1, True)
+    part.unlink()
+    assert _customers(service.data, "export", "--group", str(group), "-o", file).returncode == 0
+
+
 def test_an_interrupted_export_goes_on_where_it_was(
     service: Service, client: httpx.Client, group: int, tmp_path: Path
 ) -> None:

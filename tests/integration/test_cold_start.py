@@ -69,7 +69,12 @@ LOGS: Final = {"aws_lambda_powertools", "customers.logs"}
 HTTP: Final = STORE | ITEMS | LOGS | HTTP_ALONE
 CUSTOMERS: Final = HTTP | {"customers.store.customers", "customers.store.table"}
 EXTERNAL_IDS: Final = {"customers.store.external_ids", "customers.store.identity", "customers.store.table"}
-WALK: Final = {"customers.http.cursor", "customers.http.listing", "customers.store.cursor_keys"}
+WALK: Final = {
+    "customers.http.cursor",
+    "customers.http.addresses",
+    "customers.http.listing",
+    "customers.store.cursor_keys",
+}
 PAGES: Final = WALK | {"customers.store.pages"}
 MODEL: Final = {
     "customers.email_address", "customers.integers", "customers.metadata", "customers.model", "customers.trimming",
@@ -113,7 +118,7 @@ READERS: Final = {
 MAY_LOAD: Final = {
     "Authorize": STORE | {"customers.store.tokens", "customers.tokens"},
     "CloseImport": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk", "customers.store.rows"},
-    "CreateCustomers": CUSTOMERS | MODEL | EXTERNAL_IDS | {"customers.store.places"},
+    "CreateCustomers": CUSTOMERS | MODEL | EXTERNAL_IDS | {"customers.http.addresses", "customers.store.places"},
     "DeleteCustomer": CUSTOMERS,
     "FindCustomers": HTTP | PAGES | EXTERNAL_IDS | {"customers.email_address", "customers.trimming"},
     "GetCustomer": CUSTOMERS,
@@ -127,7 +132,7 @@ MAY_LOAD: Final = {
     | ITEMS
     | LOGS
     | {"customers.aws.clients"},
-    "PutCustomer": HTTP | MODEL | EXTERNAL_IDS,
+    "PutCustomer": HTTP | MODEL | EXTERNAL_IDS | {"customers.http.addresses"},
     "UpdateCustomer": CUSTOMERS | MODEL,
 }
 """Beyond what a bare client loads: modules of `customers`, and of others whole packages."""

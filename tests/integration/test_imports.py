@@ -116,6 +116,16 @@ def test_the_columns_of_a_file_are_what_its_metadata_says(cloud: ImportCloud) ->
     assert "'Mail=mail'" in broken["detail"]
 
 
+def test_a_folder_made_in_the_console_is_no_file(cloud: ImportCloud) -> None:
+    name = str(uuid4())
+    cloud.put(f"imports/{name}/", b"")
+    # Nobody makes a file with such a name, but if somebody does, its rows are not lost.
+    cloud.put(f"imports/{name}-file/", b"x")
+    cloud.run(twice=True)
+    assert cloud.reports(f"{name}/") == {}
+    assert [event["detail"]["source"]["key"] for event in cloud.events()] == [f"imports/{name}-file/"] * 2
+
+
 def test_a_plan_looks_at_the_clock_by_bytes_and_goes_on_where_it_was(cloud: ImportCloud) -> None:
     group_id, name = _new_group(), str(uuid4())
     good = _csv(_rows(group_id, 2)).splitlines(keepends=True)
@@ -334,7 +344,7 @@ def test_an_import_is_told_when_it_starts_and_with_its_summary_when_it_is_over(c
     message_id = cloud.send(json.dumps({"customers": [*_rows(group_id, 3), {}]}))
     cloud.run()
     of_message = cloud.events()
-    import_id = hashlib.sha256(json.dumps(["message", message_id]).encode()).hexdigest()
+    import_id = hashlib.sha256(json.dumps(["message", message_id]).encode()).hexdigest()[:32]
     assert cloud.summary(f"messages/{message_id}")["import_id"] == import_id
     for events, folder, source, created in (
         (of_file, name, {"bucket": BUCKET, "key": f"imports/{name}"}, 2),
@@ -348,6 +358,11 @@ def test_an_import_is_told_when_it_starts_and_with_its_summary_when_it_is_over(c
         assert started["detail"] == {"import_id": summary["import_id"], "source": source}
         assert (over["source"], over["detail-type"]) == ("customers.imports", "Import completed")
         assert over["detail"] == summary
+    # The history names the import that created a customer.
+    imports = {over["detail"]["import_id"] for _, over in (of_file, of_message)}
+    for item in cloud.group(group_id):
+        stored: Any = cloud.dynamodb.get_item(TableName="CustomersTable", Key={"id": item["id"]})["Item"]
+        assert stored["author"]["M"]["import_id"]["S"] in imports
 
 
 def test_a_message_does_not_replace_what_was_written_after_it_was_sent(cloud: ImportCloud) -> None:

@@ -29,6 +29,7 @@ from customers.errors import (
     StoreUnavailableError,
     VersionMismatchError,
 )
+from customers.http.addresses import location, next_page
 from customers.http.endpoint import endpoint
 from customers.http.request import (
     MAX_BODY_BYTES,
@@ -838,11 +839,11 @@ def test_a_page_of_an_origin_that_is_allowed_sees_answers_and_errors_and_no_othe
 
 
 def link_of(host: str, monkeypatch: pytest.MonkeyPatch, public_url: str = "") -> str:
-    monkeypatch.setattr("customers.http.request._PUBLIC_URL", public_url)
+    monkeypatch.setattr("customers.http.addresses._PUBLIC_URL", public_url)
     claimed = {"Host": "elsewhere.example", "X-Forwarded-Host": "elsewhere.example", "X-Forwarded-Proto": "ftp"}
     sent = event(headers={**claimed, "Forwarded": "host=elsewhere.example"}, query={"sort": "age", "cursor": "old"})
     sent["requestContext"]["domainName"] = host
-    return Request(sent, None).next_page("a+b")["Link"]
+    return next_page(Request(sent, None), "a+b")["Link"]
 
 
 @pytest.mark.parametrize(("host", "public_url", "address"), [
@@ -870,10 +871,10 @@ def test_a_link_begins_with_the_gateways_own_address_or_the_public_one(
 def test_a_location_is_the_customers_address_under_the_path_as_it_was_sent(
     path: str, below: int, public_url: str, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("customers.http.request._PUBLIC_URL", public_url)
+    monkeypatch.setattr("customers.http.addresses._PUBLIC_URL", public_url)
     sent = event() | {"path": path}
     sent["requestContext"]["path"] = f"/prod{path}"
-    assert Request(sent, None).location(7, below=below) == {"Location": f"{base}/7"}
+    assert location(Request(sent, None), 7, below=below) == {"Location": f"{base}/7"}
 
 
 # Compressed bodies

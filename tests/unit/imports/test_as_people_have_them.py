@@ -68,6 +68,8 @@ SAME_TWO: dict[str, bytes] = {
     "a sep line with a tab": b"sep=\t\n" + (SHORT + ROWS).replace(b",", b"\t"),
     "a sep line with another delimiter": b"sep=|\r" + (SHORT + ROWS).replace(b",", b"|").replace(b"\n", b"\r"),
     "a sep line with the usual one": b"sep=,\n\n" + SHORT + ROWS,
+    "a sep line as wide as the table": b"sep=;;;;\n" + (SHORT + ROWS).replace(b",", b";"),
+    "a sep line with spaces, quoted": b'"sep=|"||  \n' + (SHORT + ROWS).replace(b",", b"|"),
     "a sep line above a byte order mark": b"sep=;\n" + BOM * 2 + (SHORT + ROWS).replace(b",", b";"),
     "a sep line below blank lines": b"\n" * 20 + b"sep=;\n" + (SHORT + ROWS).replace(b",", b";"),
     "names with spaces": b"First Name,Last Name,Email,Group ID\n" + ROWS,
@@ -78,6 +80,10 @@ SAME_TWO: dict[str, bytes] = {
     "service columns": b"created_at,updated_at,import_row,import_errors,"
     + SHORT
     + ROWS.replace(b"A", b",,7,x,A", 1).replace(b"B", b"2020,2021,8,y,B", 1),
+    "service columns, twice": b"created_at,Created At,import_row,"
+    + SHORT[:-1]
+    + b",import_row\n"
+    + ROWS.replace(b"A", b",,7,A", 1).replace(b"B", b"2020,2021,8,B", 1),
     "a whole number with a fraction": SHORT + ROWS.replace(b",1\n", b",1.0\n"),
     "an id and a version": b"id,Version," + SHORT + b"C-4503599627370496,1," + ROWS.replace(b"\n", b"\n,,", 1),
 }
@@ -208,6 +214,14 @@ def test_an_unreadable_version_rejects_the_row() -> None:
     assert imported(b"version," + SHORT + b"three," + ROWS)[0] == ["invalid_version"]
 
 
+@pytest.mark.parametrize("cell", [b"3", b"3.0", b"3.", b" 3.00 "])
+def test_a_version_may_be_written_as_programs_write_whole_numbers(cell: bytes) -> None:
+    reader, rows = read(b"version," + SHORT + cell + b"," + ROWS)
+    assert reader.layout is not None
+    assert RowParser(reader.layout).parse(rows[0].original).version == 3
+    assert imported(b"version," + SHORT + cell.replace(b"3", b"3.5", 1) + b"," + ROWS)[0] == ["invalid_version"]
+
+
 def test_a_column_can_be_mapped_and_others_left_out() -> None:
     mapping = ColumnMapping.of_words(["Mail=email", "Given name = firstName"], ["Notes", ""])
     data = b"given name,Last Name,MAIL,Notes,Group ID,\nAnn,Ash,ann@example.com,secret,1,x\n"
@@ -233,6 +247,12 @@ def test_a_mapping_survives_as_metadata_of_an_object() -> None:
     assert all(value.isascii() for value in metadata.values())
     assert ColumnMapping.of_metadata(metadata) == ColumnMapping.of_words(words, ignored)
     assert mapping_metadata([], []) == {}
+    unnamed = mapping_metadata([], [""])
+    assert ColumnMapping.of_metadata(unnamed) == ColumnMapping.of_words([], [""]) != ColumnMapping()
+    assert ColumnMapping.of_metadata({"map": " Mail=email, ", "ignore": "Notes,,"}) == ColumnMapping.of_words(
+        ["Mail=email"], ["Notes"]
+    )
+    assert ColumnMapping.of_metadata({"map": "", "ignore": " "}) == ColumnMapping()
     assert ColumnMapping.of_metadata({"map": "Mail=email, Vorname = first_name"}) == ColumnMapping.of_words(
         ["Mail=email", "Vorname=first_name"], []
     )

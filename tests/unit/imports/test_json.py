@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from customers import model
 from customers.errors import InvalidError
@@ -83,3 +85,61 @@ def test_whatever_a_word_begins_with_it_ends_before_the_next_element(sign: str, 
     elements = [word, ITEM] if is_first else [ITEM, word, ITEM]
     reader, rows = read(b"[" + b" , ".join(elements) + b"]")
     assert (reader.broken, [row.original for row in rows]) == (None, elements)
+
+
+LINES = st.sampled_from([
+    '{"a":', "{", "}", "]", "[", '"x"', '"x', ":", ",", "", " ", " {", '{"b":1}', "},", '"}"', '"\\"{"', '{"c":[', "]}",
+    "}}", "1",
+])  # fmt: skip
+
+
+def rows_of(lines: list[str]) -> list[str]:
+    """Return the rows as the documentation says, looking at each line as often as it takes."""
+    rows, first = [], 0
+    while first < len(lines):
+        last = last_line(lines, first)
+        if row := "\n".join(lines[first : last + 1]).strip():
+            rows.append(row)
+        first = last + 1
+    return rows
+
+
+def last_line(lines: list[str], first: int) -> int:
+    """Return the last line of an object; its first one if it does not end, or a string is open at the end of a line."""
+    depth, before = 0, ":"
+    for index, line in enumerate(lines[first:], first):
+        begins = line.lstrip().startswith("{")
+        if begins and not before.endswith((":", "[")):
+            return first
+        if index == first and not begins:
+            return first
+        quoted = escaped = False
+        for sign in line:
+            if quoted:
+                quoted, escaped = escaped or sign != '"', sign == "\\" and not escaped
+            elif sign == '"':
+                quoted = True
+            elif sign in "{}[]":
+                depth += 1 if sign in "{[" else -1
+                if depth == 0:
+                    return index
+        if quoted:
+            return first
+        before = line.strip() or before
+    return first
+
+
+@given(st.lists(LINES, max_size=30))
+def test_an_object_ends_where_its_brackets_do_however_its_lines_are(lines: list[str]) -> None:
+    reader, rows = read(ITEM + b"\n" + "\n".join(lines).encode())
+    assert reader.broken is None
+    assert [row.original.decode().strip() for row in rows[1:]] == rows_of(lines)
+
+
+@given(st.lists(LINES, max_size=30))
+def test_no_line_is_lost_or_read_twice_where_one_window_ends_and_another_begins(lines: list[str]) -> None:
+    # More blank lines than a row may have.
+    reader, rows = read(ITEM + b"\n" + "\n".join([*lines[:9], *[""] * 70_000, *lines[9:]]).encode())
+    assert reader.broken is None
+    found = "".join(row.original.decode() for row in rows[1:])
+    assert "".join(found.split()) == "".join("".join(lines).split())

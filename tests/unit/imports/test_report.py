@@ -26,7 +26,10 @@ def test_a_report_of_rejected_rows_is_a_file_to_import(form: str) -> None:
         assert data.count(b"import_errors") == (1 if "csv" in form else 500)
 
 
-@pytest.mark.parametrize("original", [b"[1]", b"{}", b'"x"', b"\xff", b'{"a":1', b"1"])
+@pytest.mark.parametrize("original", [
+    b"[1]", b"{}", b'"x"', b"\xff", b'{"a":1', b"1", b"{bad}", b"{'a': 1}", b'{"a":1,}', b'{"a":"\t"}', b'{"a":"\xff"}',
+    b'{"a":NaN}', b'{"a":' * 300 + b"1" + b"}" * 300, b'{"a":"\\ud800"}',
+])  # fmt: skip
 def test_a_report_line_of_anything_is_one_line_of_json(original: bytes) -> None:
     line = report_line(
         Layout("json_lines"), Row(7, original), [FieldError(pointer="#", code="invalid_csv", detail="d")]
@@ -40,6 +43,17 @@ def test_a_report_shows_the_longest_row_whole_and_the_beginning_of_a_longer_one(
     whole, cut = (report_line(layout, Row(1, b"x" * length), []) for length in (MAX_ROW_BYTES, MAX_ROW_BYTES + 1))
     assert whole.count(b"x") == MAX_ROW_BYTES
     assert 100 < cut.count(b"x") < 2_000
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", ":"])
+def test_a_report_is_a_file_to_import_whatever_separates_its_cells(delimiter: str) -> None:
+    file = b"sep=,\n" + HEAD + GOOD + b"x\n"
+    reader, rows = read(file.replace(b",", delimiter.encode()))
+    assert reader.layout is not None
+    report = report_header(reader.layout) + b"".join(report_line(reader.layout, row, [ROW]) for row in rows)
+    again, found = read(report)
+    assert again.broken is None
+    assert (len(found), values(again, found)) == (2, values(reader, rows))
 
 
 @pytest.mark.parametrize("bad", [b'Ann,Doe,ann@example.com,1,"3', b'"Ann,Doe', b'x,"' + b"x" * 70_000, b"x" * 70_000])
@@ -105,7 +119,13 @@ RENAMED = Layout("json_lines", renamed=(("mail", "email"), ("notes", "")))
             Layout("json_array"),
             b'{\r\n"a":\n"\xff"}',
             [],
-            b'{"import_row": 7, "import_errors": [], "a": "\xff"}\n',
+            b'{"import_row": 7, "import_errors": [], "original": "{ \\"a\\": \\"\\\\xff\\"}"}\n',
+        ),
+        (
+            Layout("json_lines"),
+            """{'a': 1, "b": "\t"}""",
+            [],
+            """{"import_row": 7, "import_errors": [], "original": "{'a': 1, \\"b\\": \\"\\t\\"}"}\n""",
         ),
         (Layout("json_lines"), "{}", [], '{"import_row": 7, "import_errors": []}\n'),
     ],

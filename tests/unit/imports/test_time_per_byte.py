@@ -35,6 +35,8 @@ HOLES: dict[str, tuple[bytes, list[bytes]]] = {
     "objects that do not end": (ITEM + b"\n", [b'{"a":\n']),
     "objects that nearly end": (ITEM + b"\n", [b'{"y":{"z":\n},"w":\n']),
     "objects that do not end, among others": (ITEM + b"\n", [b'{"z":\n' + b'{"x":1},"y":\n' * 500]),
+    "objects that do not end, far apart": (b"", [b'{"a":\n' + b"\n" * 5000]),
+    "objects that do not end, with lines between": (b"", [b'{"a":\n' + b":\n" * 1500]),
     "brackets on lines": (ITEM + b"\n", [b"[\n"]),
     "open strings": (ITEM + b"\n", [b'{"a":"\\\\\\"\n']),
     "small elements": (b"[", [b"1,"]),

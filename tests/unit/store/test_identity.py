@@ -94,9 +94,9 @@ def test_a_file_and_a_message_are_the_same_import_for_ever() -> None:
         },
     }
     file = FileDelivery.of_record(record)
-    assert file == ("bucket", "imports/Jé 1+.csv", "abc", "2026-11-26T12:13:14.567Z", "0055")
-    assert file.import_id == "1a5ed5e1b705429c5950e72acfb0733b19e2462fe1214ee3224e093e3c1b7556"
-    assert import_identity("message", "m1") == "a385a4d320822235f549ecca121b82f784552ae31424872bfed71dfdc32bbc7f"
+    assert file == ("bucket", "imports/Jé 1+.csv", "abc", "2026-11-26T12:13:14.567Z", "0055", False)
+    assert file.import_id == "1a5ed5e1b705429c5950e72acfb0733b"
+    assert import_identity("message", "m1") == "a385a4d320822235f549ecca121b82f7"
 
 
 def test_a_row_is_the_same_write_with_the_same_place_among_others_for_ever() -> None:

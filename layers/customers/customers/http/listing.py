@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from customers.http.addresses import next_page
 from customers.http.request import Response
 
 if TYPE_CHECKING:
@@ -67,4 +68,4 @@ def listing(
     if next_position is None:
         return Response(200, {**found, "next_cursor": None})
     next_cursor = cursors.seal(next_position, walk.bound_to)
-    return Response(200, {**found, "next_cursor": next_cursor}, request.next_page(next_cursor))
+    return Response(200, {**found, "next_cursor": next_cursor}, next_page(request, next_cursor))

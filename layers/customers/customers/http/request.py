@@ -9,10 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from customers.errors import CustomersError, FieldError, ForbiddenError, InvalidError, NotFoundError
 from customers.http import entity_tags
@@ -31,9 +30,8 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 _MAX_TAGS: Final = 90
-_PUBLIC_URL: Final = os.environ.get("PUBLIC_URL", "").rstrip("/")
-"""Where clients reach the API, without the stage; empty for the gateway's own address."""
-_IN_A_PATH: Final = "/:@!$&'()*+,;=~%"
+IN_A_PATH: Final = "/:@!$&'()*+,;=~%"
+"""What may stand in a path as it is (RFC 3986), besides letters, digits and what `quote` leaves alone."""
 _NO_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _TAG_HEADERS: Final = ("If-Match", "If-None-Match")
 _EVERY_VERSION: Final = range(1, 2**63)
@@ -82,6 +80,8 @@ class Request:
         context = event["requestContext"]
         self.request_id: str = context["requestId"]
         self.path: str = _path_as_sent(event["path"], context.get("path") or "")
+        self.path_without_stage: str = event["path"]
+        self.domain: str | None = context.get("domainName")
         self.is_head = event["httpMethod"] == "HEAD"
         self.query: dict[str, list[str]] = event.get("multiValueQueryStringParameters") or {}
         self.authorizer: dict[str, str] = context.get("authorizer") or {}
@@ -310,44 +310,9 @@ class Request:
     @property
     def instance(self) -> str:
         """The path as a URI reference (RFC 3986), whatever the client sent."""
-        path = quote(_NO_ESCAPE.sub("%25", self.path), safe=_IN_A_PATH)
+        path = quote(_NO_ESCAPE.sub("%25", self.path), safe=IN_A_PATH)
         # Two slashes would begin an authority.
         return f"/.{path}" if path.startswith("//") else path
-
-    def location(self, customer_id: int, *, below: int = 0) -> dict[str, str]:
-        """Return the header with the address of a customer that was created (RFC 9110, section 10.2.2).
-
-        Parameters
-        ----------
-        customer_id
-            Its id.
-        below
-            How many segments the request's own path has below that of all customers.
-        """
-        # Without the stage, which only the gateway's own address has.
-        path = self._event["path"] if _PUBLIC_URL else self.path
-        return {"Location": f"{_PUBLIC_URL}{path.rstrip('/').rsplit('/', below)[0]}/{customer_id}"}
-
-    def next_page(self, cursor: str) -> dict[str, str]:
-        """Return the header that leads to the next page (RFC 8288), with an absolute URL.
-
-        It says nothing that a proxy claims about the client's request (`X-Forwarded-Host` and the like), because
-        anybody can claim that.
-        """
-        query = urlencode({**{name: values[-1] for name, values in self.query.items()}, "cursor": cursor})
-        return {"Link": f'<{self._address()}?{query}>; rel="next"'}
-
-    def _address(self) -> str:
-        if _PUBLIC_URL:
-            # Without the stage, which only the gateway's own address has.
-            return _PUBLIC_URL + quote(self._event["path"], safe=_IN_A_PATH)
-        domain: str | None = self._event["requestContext"].get("domainName")
-        if domain is None:
-            # API Gateway always names it, emulators of it do not. A relative link is right there too (RFC 8288).
-            return self.instance
-        # Only a gateway on a laptop listens on a port of its own, and it has no certificate.
-        scheme = "http" if ":" in domain else "https"
-        return f"{scheme}://{domain}{self.instance}"
 
     def _parameter(self, name: str) -> str | None:
         self._known.add(name)

@@ -45,6 +45,8 @@ class FileDelivery(NamedTuple):
     """When it was put there, as in a customer's `created_at`. The same in each delivery of the event."""
     sequencer: str
     """Tells this upload from others with the same key."""
+    is_folder: bool
+    """Whether it is what the S3 console makes for a folder: an empty object, whose key ends with a slash."""
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> FileDelivery:
@@ -54,7 +56,9 @@ class FileDelivery(NamedTuple):
         """
         bucket, file = record["s3"]["bucket"]["name"], record["s3"]["object"]
         key, etag = unquote_plus(file["key"]), file["eTag"].strip('"')
-        return cls(bucket, key, etag, timestamp(datetime.fromisoformat(record["eventTime"])), file["sequencer"])
+        put_at = timestamp(datetime.fromisoformat(record["eventTime"]))
+        is_folder = key.endswith("/") and file.get("size") == 0
+        return cls(bucket, key, etag, put_at, file["sequencer"], is_folder)
 
     @property
     def import_id(self) -> str:

@@ -77,7 +77,7 @@ class _Target:
         self.id = self._next_id()
 
     def contradicts(self, tombstone: Item) -> bool:
-        """Whether a row that is known by its id names another external id than the customer had, or does not name it."""
+        """Whether a row that is known by its id names another external id than the customer had, or none."""
         if not self.by_id:
             return False
         if self._external_id is None:

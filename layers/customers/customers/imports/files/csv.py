@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from customers.errors import FieldError, InvalidError
-from customers.imports.files.columns import HEADER_RULE, LEFT_OUT, REQUIRED
+from customers.imports.files.columns import HEADER_RULE, IGNORED, LEFT_OUT, REQUIRED
 from customers.imports.files.rows import BYTE_ORDER_MARK, WRONG_HEADER, BrokenError, Layout
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from customers.imports.files.mapping import ColumnMapping
 
 _DELIMITERS: Final = (",", ";", "\t")
-_DELIMITER_LINE: Final = re.compile(rb'"?sep=([^"\r\n\x80-\xff])"?', re.IGNORECASE)
+_DELIMITER_LINE: Final = re.compile(rb'"?sep=([^"\r\n\x80-\xff])"?(?:\1| )*', re.IGNORECASE)
+"""Spreadsheets fill the line up to the width of the table."""
 """Excel's own first line, which names the delimiter."""
 _MAX_COLUMNS: Final = 2000
 """Each chunk's message names them all."""
@@ -49,6 +50,11 @@ def delimiter_named(line: bytes) -> str | None:
 def may_be_header(line: bytes) -> bool:
     """Whether a line has any name in it: it is neither blank nor only delimiters."""
     return _NOT_BLANK_UNLESS_QUOTED.search(line) is not None
+
+
+def delimiter_line(delimiter: str) -> str:
+    """Return the line that names a delimiter, with its end; nothing for one that is recognized without it."""
+    return "" if delimiter in _DELIMITERS else f"sep={delimiter}\r\n"
 
 
 def read_header(line: bytes, delimiter: str | None, mapping: ColumnMapping) -> Header:
@@ -111,7 +117,7 @@ def _wrong_with(names: tuple[str, ...], columns: list[str | None]) -> list[str]:
     lists = {
         "lacks": [name for name in REQUIRED if name not in known],
         "has the unknown": [name for name, column in zip(names, columns, strict=True) if column is None],
-        "repeats": sorted(name for name, count in Counter(known).items() if count > 1),
+        "repeats": sorted(name for name, count in Counter(known).items() if count > 1 and name not in IGNORED),
     }
     return [
         f"{text} {', '.join(repr(name[:_SHOWN_CHARACTERS]) for name in found[:_SHOWN_COLUMNS])}"

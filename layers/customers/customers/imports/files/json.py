@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from customers.imports.files.columns import LEFT_OUT, METADATA, METADATA_PREFIX, squashed
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _UP_TO_BRACKET: Final = re.compile(rb'(?:[^"{}\[\]]++|%s)*+[{}\[\]]' % _STRING.pattern, re.DOTALL)
 """All up to the next bracket that is not in a string, and that bracket."""
+_SIGNIFICANT: Final = re.compile(rb'["{}\[\]]')
 _UP_TO_END: Final = re.compile(rb'(?:[^"]++|%s)*+\Z' % _STRING.pattern, re.DOTALL)
 _NEXT_SIMPLE: Final = re.compile(
     rb"[ \t\r\n]*+,[ \t\r\n]*+"
@@ -29,8 +29,6 @@ _OPENING, _CLOSING = b"{}"
 _MOST_SPACE: Final = 64 * 1024 * 1024
 """Between two elements. Whoever reads the file looks at the clock after each element only."""
 _BEFORE_ROW: Final = BYTE_ORDER_MARK + b" \t\r\n"
-_DEEPEST: Final = 8
-"""How many brackets of a row that spreads over lines may be open. A customer has two."""
 _SCALAR_END: Final = re.compile(rb"[,\]}\s]")
 _FIRST_BYTES: Final = bytes(range(ord("!"), ord("~") + 1)).translate(None, b",]}")
 """What an element may begin with: printable ASCII, like all of JSON outside of strings, and not what ends an element.
@@ -128,6 +126,9 @@ class JsonLinesForm:
 
     blank = b" \t\r\n"
 
+    def __init__(self) -> None:
+        self._search: _Search | None = None
+
     def is_plain(self, line: bytes) -> bool:
         """Whether a line is a row of its own for certain: an object without others in it."""
         # If the only closing bracket is in a string, the string does not end on the line, which no JSON string does.
@@ -143,32 +144,66 @@ class JsonLinesForm:
         following = window.lines[first + 1 : first + 2]
         if line[:1] != b"{" or (following and following[0][0] == _OPENING and not line.endswith((b":", b"["))):
             return 1
-        depth, before = 0, b":"
         end = window.end_within(first)
-        for index in range(first, max(end, first + 1)):
-            line = window.lines[index].lstrip(_BEFORE_ROW)
+        if self._search is None or self._search.window is not window:
+            self._search = _Search(window, first)
+        last = self._search.last_line(first, max(end, first + 1))
+        if last is None:
+            return None if end == len(window.lines) and window.may_continue(first) else 1
+        return last - first + 1 if last < end else 1
+
+
+class _Search:
+    """The search for the lines on which objects end. It looks at each line once, however many objects do not end.
+
+    Parameters
+    ----------
+    window, first
+        The lines, and the one to begin at.
+    """
+
+    def __init__(self, window: Window, first: int) -> None:
+        self.window = window
+        self._next = first
+        self._depth = 0
+        self._before = b""
+        self._open: list[tuple[int, int]] = []
+        """The lines on which objects begin that have not ended yet, and how many brackets are open before them."""
+        self._last: dict[int, int] = {}
+        """The last line of each object, by its first one. One that does not end has only one."""
+
+    def last_line(self, first: int, end: int) -> int | None:
+        """Return the last line of an object, by its first one; None if that line is not before `end`."""
+        while first not in self._last and self._next < end:
+            self._look_at(self._next)
+            self._next += 1
+        return self._last.get(first)
+
+    def _look_at(self, index: int) -> None:
+        line = self.window.lines[index].strip(_BEFORE_ROW)
+        if _SIGNIFICANT.search(line) is None:
+            # Most lines, and quickly: they change nothing but the end of what comes before.
+            self._before = line or self._before
+            return
+        if line[0] == _OPENING:
             # A new row begins on this line, unless a value is missing on the line before.
-            if line.startswith(b"{") and not before.endswith((b":", b"[")):
-                return 1
-            after = _depth_after(line, depth)
-            if after is None or after > _DEEPEST:
-                return 1
-            if after == 0:
-                return index - first + 1
-            depth, before = after, line.rstrip() or before
-        return None if end == len(window.lines) and window.may_continue(first) else 1
+            if not self._before.endswith((b":", b"[")):
+                self._give_up()
+            self._open.append((index, self._depth))
+        change, lowest, is_whole = _nesting(line)
+        while self._open and self._open[-1][1] >= self._depth + lowest:
+            self._last[self._open.pop()[0]] = index
+        if not is_whole:
+            self._give_up()
+        self._depth += change
+        self._before = line
+
+    def _give_up(self) -> None:
+        """Note that no open object ends."""
+        self._last.update((first, first) for first, _ in self._open)
+        self._open.clear()
 
 
-def _depth_after(line: bytes, depth: int) -> int | None:
-    """Return how many brackets are open at the end of a line, 0 once all are closed; None if a string is open."""
-    change, lowest, is_whole = _nesting(line)
-    if depth + lowest <= 0:
-        return 0
-    return depth + change if is_whole else None
-
-
-# A line is looked at again for each of the few rows before it that do not end.
-@lru_cache(maxsize=2 * _DEEPEST)
 def _nesting(line: bytes) -> tuple[int, int, bool]:
     """Return how a line changes the depth, the lowest change after a bracket of it, and whether no string is open."""
     depth, lowest, at = 0, len(line), 0

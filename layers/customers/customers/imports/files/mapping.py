@@ -72,7 +72,7 @@ class ColumnMapping(NamedTuple):
             It cannot be followed.
         """
         words = [
-            [unquote(word.strip()) for word in metadata[key].split(",")] if key in metadata else []
+            [unquote(word.strip()) for word in metadata.get(key, "").split(",") if word.strip()]
             for key in (_MAP, _IGNORE)
         ]
         return cls.of_words(*words)
@@ -90,6 +90,7 @@ def mapping_metadata(mapped: Iterable[str], ignored: Iterable[str]) -> dict[str,
     """Return the metadata for an object that says the same, in ASCII as S3 wants it."""
     lists = {
         _MAP: ",".join("=".join(quote(part, safe=" ") for part in word.rpartition("=")[::2]) for word in mapped),
-        _IGNORE: ",".join(quote(name, safe=" ") for name in ignored),
+        # A blank name is that of a column without one.
+        _IGNORE: ",".join(quote(name, safe=" ") or quote(" ") for name in ignored),
     }
     return {key: words for key, words in lists.items() if words}

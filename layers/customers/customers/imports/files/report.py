@@ -31,7 +31,8 @@ def report_header(layout: Layout) -> bytes:
     if layout.format != "csv":
         return b""
     columns = [name for name in layout.columns if name not in _NOT_SHOWN]
-    return BYTE_ORDER_MARK + csv.record([ROW_COLUMN, ERRORS_COLUMN, *columns], layout.delimiter).encode()
+    header = csv.record([ROW_COLUMN, ERRORS_COLUMN, *columns], layout.delimiter)
+    return BYTE_ORDER_MARK + (csv.delimiter_line(layout.delimiter) + header).encode()
 
 
 def report_line(layout: Layout, row: Row, errors: list[FieldError]) -> bytes:
@@ -56,12 +57,19 @@ def _json_line(layout: Layout, row: Row, errors: list[FieldError]) -> bytes:
     original, is_cut = _shown(_json_shown(layout, row.original))
     added = json.dumps({ROW_COLUMN: row.number, ERRORS_COLUMN: errors}, ensure_ascii=False)
     body = re.sub(rb"[\r\n]+", b" ", original).strip()
-    if is_cut or not (body.startswith(b"{") and body.endswith(b"}")):
-        # Not even an object, so its text is shown, to be corrected by hand.
+    if is_cut or not _is_object(body):
+        # No JSON object, so its text is shown, to be corrected by hand.
         text = json.dumps({"original": body.decode(errors="backslashreplace")}, ensure_ascii=False)
         body = text.encode()
     rest = body[1:].lstrip()
     return added[:-1].encode() + (b"" if rest == b"}" else b", ") + rest + b"\n"
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        return isinstance(parse_json(text), dict)
+    except InvalidError:
+        return False
 
 
 def _shown(original: bytes) -> tuple[bytes, bool]:

@@ -32,7 +32,7 @@ _INTEGER: Final = re.compile(r"\s*(-?[0-9]{1,18})(?:\.0*)?\s*")
 """Spreadsheets and pandas write whole numbers as 30.0 too."""
 _ID: Final = re.compile(r"(?:C-)?([0-9]{1,16})")
 """Exports write C- before an id, because spreadsheets round long numbers."""
-_VERSION: Final = re.compile(r"([0-9]{1,16})")
+_VERSION: Final = re.compile(r"([0-9]{1,16})(?:\.0*)?")
 
 
 class RowParser:
