@@ -14,6 +14,7 @@ from customers.imports.chunks import Chunk, ChunkSender, cuts
 from customers.imports.files.mapping import ColumnMapping, MappingError
 from customers.imports.files.reader import RowReader
 from customers.imports.files.rows import WRONG_MAPPING
+from customers.imports.repeats import Repeats
 from customers.imports.run import Imports
 
 if TYPE_CHECKING:
@@ -63,10 +64,12 @@ def _cut(file: FileDelivery, known: Import, context: Any) -> bool:  # noqa: ANN4
     reader = RowReader(opened.stream, known.position, mapping)
     sender = ChunkSender(queues, CHUNK_QUEUE_URL)
     sent, kept = known.sent, 0 if known.position is None else known.position.offset
+    repeats = Repeats(seen_all=known.position is None)
     for rows, position in cuts(reader):
         if rows:
             sent += 1
-            sender.add(Chunk(file.import_id, sent, position.layout, file.put_at, restore, rows))
+            repeated = repeats.among(rows, position.layout)
+            sender.add(Chunk(file.import_id, sent, position.layout, file.put_at, restore, rows, repeated))
         low = context.get_remaining_time_in_millis() < ENOUGH_MILLISECONDS
         if low or position.offset - kept >= BYTES_BETWEEN_POSITIONS:
             sender.flush()

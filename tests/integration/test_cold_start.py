@@ -127,7 +127,7 @@ MAY_LOAD: Final = {
     "ImportCustomers": IMPORTS | ITEMS | EXTERNAL_IDS | {"customers.store.bulk", "customers.store.rows"},
     "KeepHistory": STORE | ITEMS | LOGS | {"customers.store.history"},
     "ListGroup": HTTP | PAGES,
-    "PlanImport": IMPORTS | ITEMS | READERS,
+    "PlanImport": IMPORTS | ITEMS | READERS | {"customers.imports.repeats"},
     "PublishChanges": (STORE - {"customers.aws.dynamodb", "customers.errors"})
     | ITEMS
     | LOGS

@@ -58,7 +58,8 @@ def _rows(group_id: int, size: int) -> list[dict[str, Any]]:
 
 def _csv(rows: list[dict[str, Any]], delimiter: str = ",") -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, NAMES, delimiter=delimiter)
+    names = [*NAMES, *(["external_id"] if "external_id" in rows[0] else [])]
+    writer = csv.DictWriter(text, names, delimiter=delimiter)
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
@@ -363,6 +364,31 @@ def test_an_import_is_told_when_it_starts_and_with_its_summary_when_it_is_over(c
     for item in cloud.group(group_id):
         stored: Any = cloud.dynamodb.get_item(TableName="CustomersTable", Key={"id": item["id"]})["Item"]
         assert stored["author"]["M"]["import_id"]["S"] in imports
+
+
+@pytest.mark.parametrize("form", ["csv", "lines"])
+@pytest.mark.parametrize("milliseconds", [900_000, 1000])
+def test_the_last_row_of_a_customer_wins_even_if_it_changes_nothing_and_the_chunks_come_in_reverse(
+    form: str, milliseconds: int, cloud: ImportCloud
+) -> None:
+    name, keys = str(uuid4()), [str(uuid4()) for _ in range(120)]
+    stored: list[Any] = [{**row, "external_id": key} for row, key in zip(_rows(_new_group(), 120), keys, strict=True)]
+    store = ExternalIdStore(cloud.dynamodb, "CustomersTable")
+    before = [store.put(row["external_id"], row, versions=None, exists=None)[0] for row in stored]
+    other = [{**row, "last_name": "Other"} for row in stored[:2]]
+    # Chunks have fifty rows.
+    cloud.put(f"imports/{name}", FORMS[form]([*other, *stored[2:], *stored[:2]]))
+    cloud.milliseconds = milliseconds
+    while plans := list(cloud.take("PlanQueue")):
+        for plan in plans:
+            cloud.deliver(plan)
+    chunks = sorted(cloud.take("ChunkQueue"), key=lambda message: json.loads(message.body)["chunk"], reverse=True)
+    assert len(chunks) >= 3
+    for chunk in chunks:
+        cloud.deliver(chunk)
+    assert [store.get(key) for key in keys] == before
+    summary = cloud.summary(name)
+    assert (summary["unchanged"], summary["superseded"], summary["updated"]) == (120, 2, 0)
 
 
 def test_a_message_does_not_replace_what_was_written_after_it_was_sent(cloud: ImportCloud) -> None:

@@ -154,6 +154,20 @@ class TestByExternalId:
         assert stores.rows.write(origin, {2: ImportRow(stores.new("First", external_id=key))}) == {2: "superseded"}
         assert stores.keyed.get(key)["last_name"] == "Last"
 
+    def test_an_earlier_row_that_comes_later_does_not_win_over_one_that_changes_nothing(
+        self, stores: Stores, key: str
+    ) -> None:
+        before = stores.put(key)
+        same, other = ImportRow(stores.new(external_id=key), repeats=True), ImportRow(stores.new("X", external_id=key))
+        origin = source(LATER)
+        for _ in range(2):
+            assert stores.rows.write(origin, {9: same}) == {9: "unchanged"}
+        assert stores.rows.write(origin, {2: other}) == {2: "superseded"}
+        assert stores.keyed.get(key) == before
+        assert stores.rows.write(origin, {5: same}) == {5: "unchanged"}
+        assert stores.rows.write(origin, {8: other}) == {8: "superseded"}
+        assert stores.rows.write(origin, {10: other}) == {10: "updated"}
+
     def test_what_changed_since_the_file_was_put_there_stays(self, stores: Stores, key: str) -> None:
         before = stores.put(key)
         assert stores.rows.write(source(LONG_AGO), {1: ImportRow(stores.new("Old", external_id=key))}) == {

@@ -46,12 +46,15 @@ class Chunk(NamedTuple):
     """Whether its rows create customers again that were deleted."""
     rows: list[Row]
     """At least one, in order and without gaps."""
+    repeats: int = 0
+    """A bit for each row, the first one's the lowest: whether an earlier row may be about the same customer."""
 
     def message(self) -> str:
         """Return it as a message: JSON around the rows, byte for byte as they came, compressed."""
         rows = b"".join(_LENGTH.pack(len(row.original)) + row.original for row in self.rows)
         return json.dumps(
             {
+                **({"repeats": f"{self.repeats:x}"} if self.repeats else {}),
                 "import_id": self.import_id,
                 "chunk": self.number,
                 "layout": self.layout,
@@ -74,8 +77,8 @@ class Chunk(NamedTuple):
             at += _LENGTH.size
             rows.append(Row(message["first_row"] + len(rows), packed[at : at + length]))
             at += length
-        layout = Layout.of_json(message["layout"])
-        return cls(message["import_id"], message["chunk"], layout, message["put_at"], message["restore"], rows)
+        layout, repeats = Layout.of_json(message["layout"]), int(message.get("repeats", "0"), 16)
+        return cls(message["import_id"], message["chunk"], layout, message["put_at"], message["restore"], rows, repeats)
 
 
 class Cut(NamedTuple):

@@ -194,9 +194,10 @@ def _checked(chunk: Chunk) -> tuple[dict[int, ImportRow], dict[int, list[FieldEr
     """Return a chunk's valid rows, and the errors of the others, by their number."""
     good, errors = {}, {}
     parser = RowParser(chunk.layout)
-    for row in chunk.rows:
+    for index, row in enumerate(chunk.rows):
         try:
-            good[row.number] = parser.parse(row.original)
+            parsed = parser.parse(row.original)
+            good[row.number] = parsed._replace(repeats=True) if chunk.repeats >> index & 1 else parsed
         except InvalidError as error:
             errors[row.number] = error.errors
     return good, errors

@@ -59,6 +59,8 @@ class ImportRow(NamedTuple):
     """The customer that it says it is; one that does not exist does not count."""
     version: int | None = None
     """The only version of the customer that it may replace; None for any."""
+    repeats: bool = False
+    """Whether an earlier row of the same source may be about the same customer, and may come later."""
 
 
 class Source(NamedTuple):

@@ -10,12 +10,15 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from botocore.exceptions import ClientError
+
+from customers.aws.dynamodb import call
 from customers.errors import OutcomeUnknownError
 from customers.store.bulk import Batches
 from customers.store.external_ids import pass_over, replacement, salt_of
 from customers.store.identity import HALF
 from customers.store.items import Creation, is_customer, new_item, now, stored_fields
-from customers.store.table import RefusedError, Table
+from customers.store.table import RefusedError, Table, refused_item
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -198,7 +201,10 @@ class RowStore:
             return None
         outcome = _of_this_row(source, target, item)
         if outcome is None and is_customer(item):
-            outcome = target.outcome(item, source.order(target.number))
+            order = source.order(target.number)
+            outcome = target.outcome(item, order)
+            if outcome == "unchanged" and target.row.repeats and item["order"]["S"] < order:
+                return outcome if self._hold(item, order) else None
             return outcome or ("updated" if self._replace(source, target, item) else None)
         if outcome is None and (not item or (_is_there(item) and not source.restore)):
             outcome = "deleted"
@@ -222,6 +228,27 @@ class RowStore:
             self._table.update(target.id, update, source.token(target.number))
         except (RefusedError, OutcomeUnknownError):
             # It is read again, and shows what came of it.
+            return False
+        return True
+
+    def _hold(self, item: Item, order: str) -> bool:
+        """Keep a customer as it is against rows that come before a row, but later; return whether it still is.
+
+        No version and no event: nothing changes that anybody can see.
+        """
+        try:
+            call(
+                lambda: self._table.client.update_item(
+                    TableName=self._table.name,
+                    Key={"id": item["id"]},
+                    UpdateExpression="SET #order = :order",
+                    ConditionExpression="#version = :seen AND #order < :order",
+                    ExpressionAttributeNames={"#order": "order", "#version": "version"},
+                    ExpressionAttributeValues={":order": {"S": order}, ":seen": item["version"]},
+                )
+            )
+        except ClientError as error:
+            refused_item(error)
             return False
         return True
 

@@ -20,6 +20,7 @@ METADATA_PREFIX: Final = "metadata."
 _METADATA_KEY: Final = re.compile(metadata.KEY)
 
 ID: Final = "id"
+EXTERNAL_ID: Final = "external_id"
 VERSION: Final = "version"
 
 ROW_COLUMN: Final = "import_row"

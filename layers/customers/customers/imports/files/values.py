@@ -9,6 +9,7 @@ from customers.errors import FieldError, InvalidError
 from customers.ids import MAX_ID
 from customers.imports.files import csv, json
 from customers.imports.files.columns import (
+    EXTERNAL_ID,
     ID,
     IGNORED,
     INTEGERS,
@@ -59,6 +60,18 @@ class RowParser:
             detail = f"Must have at most {MAX_ROW_BYTES} bytes."
             raise InvalidError([FieldError(pointer="#", code="row_too_long", detail=detail)])
         return self._read(original)
+
+    def names(self, original: bytes) -> list[str]:
+        """Return what a row calls its customer, its id and its external id, as far as it can be read and has them."""
+        try:
+            value = self.value(original)
+        except InvalidError:
+            return []
+        if not isinstance(value, dict):
+            return []
+        of, external_id = _number(value.get(ID), _ID, [], "invalid_id"), value.get(EXTERNAL_ID)
+        names = [] if of is None else [f"id {of}"]
+        return [*names, f"key {external_id}"] if isinstance(external_id, str) else names
 
     def parse(self, original: bytes) -> ImportRow:
         """Read and check a row, as it is in the file.
