@@ -162,6 +162,10 @@ def test_bad_rows_are_reported_as_a_file_that_can_be_mended_and_dropped_in_again
     assert len(cloud.group(group_id)) == 117
     (report,) = (data for key, data in cloud.reports(name).items() if key.startswith("rejected"))
     assert report.count(b"email: Must be") == 13 or report.count(b'"invalid_email"') == 13
+    key = cloud.summary(name)["rejected_rows"]
+    kind = "text/csv" if key.endswith(".csv") else "application/jsonl"
+    assert key.endswith(".jsonl") == (form in {"lines", "array"})
+    assert cloud.s3.head_object(Bucket=BUCKET, Key=key)["ContentType"] == f"{kind}; charset=utf-8"
     addresses = iter(range(1000))
     mended = re.sub(rb"no address", lambda _: b"mended%d@example.com" % next(addresses), report)
     mended = mended.replace(b'"first_name": ""', b'"first_name": "Jo"').replace(b',,"two', b',Jo,"two')

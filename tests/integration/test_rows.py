@@ -304,6 +304,17 @@ class TestById:
         assert stores.rows.write(again, right) == dict.fromkeys(right, "created")
         assert stores.keyed.get(key)["id"] == keyed["id"]
 
+    def test_a_customer_whose_item_goes_while_its_row_is_imported_is_deleted(self, stores: Stores) -> None:
+        (plain,) = stores.customers.create([stores.new("Plain")])
+        other = service_dynamodb.client()
+
+        def remove(_: object) -> None:
+            other.delete_item(TableName="CustomersTable", Key={"id": {"N": str(plain["id"])}})
+
+        # The first call asks which customers exist, the second one what they are.
+        stores.faults = [lambda _: None, remove]
+        assert stores.rows.write(source(LATER), {1: ImportRow(stores.new("X"), plain["id"])}) == {1: "deleted"}
+
     def test_id_and_external_id_of_one_customer_are_one(self, stores: Stores, key: str) -> None:
         keyed = stores.put(key)
         rows = {1: ImportRow(stores.new("A"), keyed["id"]), 2: ImportRow(stores.new("B", external_id=key))}
