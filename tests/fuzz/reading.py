@@ -22,6 +22,7 @@ from customers.imports.chunks import Chunk, cuts
 from customers.imports.files.reader import RowReader
 from customers.imports.files.report import report_line
 from customers.imports.files.values import RowParser
+from customers.imports.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,9 +127,9 @@ def good_costs() -> tuple[float, float]:
 
 
 def _packed(data: bytes) -> list[str]:
-    reader = RowReader(io.BytesIO(data))
+    reader, repeats = RowReader(io.BytesIO(data)), Repeats(seen_all=True)
     return [
-        Chunk("i" * 64, 1, position.layout, "", restore=False, rows=rows).message()
+        Chunk("i" * 32, 1, position.layout, "", False, rows, repeats.among(rows, position.layout)).message()  # noqa: FBT003
         for rows, position in cuts(reader)
         if rows
     ]

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 _BYTES: Final = 8 * 1024 * 1024
 _PROBES: Final = struct.Struct("<4I")
-"""Places in the filter: with a million keys, one of 70,000 new ones is taken for a repeated one."""
+"""Places in the filter: after a million names, about one of 90,000 new ones is taken for a repeated one."""
+_SHORTEST: Final = 12
+"""Bytes of a row. A shorter one has no room for the fields that each customer has, so it is rejected."""
 
 
 class Repeats:
@@ -41,6 +43,8 @@ class Repeats:
             return 0
         names, found = RowParser(layout).names, 0
         for index, row in enumerate(rows):
+            if len(row.original) < _SHORTEST:
+                continue
             seen = [self._seen(name) for name in names(row.original)]
             if any(seen) or (seen and not self._seen_all):
                 found |= 1 << index
