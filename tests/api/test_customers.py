@@ -289,7 +289,8 @@ def test_a_malformed_tag_is_told_before_anything_else_wherever_it_is_sent(
     calls: list[tuple[str, str, dict[str, Any] | None]] = [
         *((method, place, None) for method in ("GET", "DELETE") for place in (path, missing)),
         *(("PATCH", place, {"age": 2}) for place in (path, missing)),
-        *(("GET", place, None) for place in (external, COLLECTION, group_path(group), f"{path}/history")),
+        *(("GET", place, None) for place in (external, group_path(group), f"{path}/history")),
+        ("GET", f"{COLLECTION}?email=a@example.com", None),
         ("PUT", external, body),
         ("POST", COLLECTION, body),
         ("POST", f"{COLLECTION}?dry_run=true", body),

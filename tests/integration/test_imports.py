@@ -373,7 +373,7 @@ def test_an_import_is_told_when_it_starts_and_with_its_summary_when_it_is_over(c
 @pytest.mark.parametrize("form", ["csv", "lines"])
 @pytest.mark.parametrize("milliseconds", [900_000, 1000])
 def test_the_last_row_of_a_customer_wins_even_if_it_changes_nothing_and_the_chunks_come_in_reverse(
-    form: str, milliseconds: int, cloud: ImportCloud
+    form: str, milliseconds: int, cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, keys = str(uuid4()), [str(uuid4()) for _ in range(120)]
     stored: list[Any] = [{**row, "external_id": key} for row, key in zip(_rows(_new_group(), 120), keys, strict=True)]
@@ -382,7 +382,7 @@ def test_the_last_row_of_a_customer_wins_even_if_it_changes_nothing_and_the_chun
     other = [{**row, "last_name": "Other"} for row in stored[:2]]
     # Chunks have fifty rows.
     cloud.put(f"imports/{name}", FORMS[form]([*other, *stored[2:], *stored[:2]]))
-    cloud.milliseconds = milliseconds
+    monkeypatch.setattr(cloud, "milliseconds", milliseconds)
     while plans := list(cloud.take("PlanQueue")):
         for plan in plans:
             cloud.deliver(plan)
