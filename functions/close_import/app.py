@@ -26,8 +26,6 @@ def lambda_handler(message: dict[str, Any], _context: object) -> None:
         return
     for record in imports.records_in(body):
         file = FileDelivery.of_record(record)
-        if file.is_folder:
-            continue
         known = imports.begin_file(file)
         if known.finished:
             continue

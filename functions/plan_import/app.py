@@ -36,8 +36,6 @@ def lambda_handler(message: dict[str, Any], context: Any) -> None:  # noqa: ANN4
     """Plan the files of one message. S3's test message, the very first one, names none."""
     for record in imports.records_in(json.loads(message["body"])):
         file = FileDelivery.of_record(record)
-        if file.is_folder:
-            continue
         known = imports.begin_file(file)
         if known.finished:
             continue

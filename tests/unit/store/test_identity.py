@@ -94,7 +94,7 @@ def test_a_file_and_a_message_are_the_same_import_for_ever() -> None:
         },
     }
     file = FileDelivery.of_record(record)
-    assert file == ("bucket", "imports/Jé 1+.csv", "abc", "2026-11-26T12:13:14.567Z", "0055", False)
+    assert file == ("bucket", "imports/Jé 1+.csv", "abc", "2026-11-26T12:13:14.567Z", "0055")
     assert file.import_id == "1a5ed5e1b705429c5950e72acfb0733b"
     assert import_identity("message", "m1") == "a385a4d320822235f549ecca121b82f7"
 

@@ -45,8 +45,6 @@ class FileDelivery(NamedTuple):
     """When it was put there, as in a customer's `created_at`. The same in each delivery of the event."""
     sequencer: str
     """Tells this upload from others with the same key."""
-    is_folder: bool
-    """Whether it is what the S3 console makes for a folder: an empty object, whose key ends with a slash."""
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> FileDelivery:
@@ -56,9 +54,7 @@ class FileDelivery(NamedTuple):
         """
         bucket, file = record["s3"]["bucket"]["name"], record["s3"]["object"]
         key, etag = unquote_plus(file["key"]), file["eTag"].strip('"')
-        put_at = timestamp(datetime.fromisoformat(record["eventTime"]))
-        is_folder = key.endswith("/") and file.get("size") == 0
-        return cls(bucket, key, etag, put_at, file["sequencer"], is_folder)
+        return cls(bucket, key, etag, timestamp(datetime.fromisoformat(record["eventTime"])), file["sequencer"])
 
     @property
     def import_id(self) -> str:
@@ -136,6 +132,11 @@ class ImportBucket:
             uploaded.append({"PartNumber": number, "ETag": answer["ETag"]})
         # The bucket's lifecycle rules remove uploads that are not completed.
         self._client.complete_multipart_upload(**where, UploadId=upload_id, MultipartUpload={"Parts": uploaded})
+
+
+def is_folder(stored: Mapping[str, Any]) -> bool:
+    """Whether an object in S3's event is a folder, as its console makes them: empty, with a slash at its end."""
+    return unquote_plus(stored["key"]).endswith("/") and stored.get("size") == 0
 
 
 def import_identity(*parts: str) -> str:

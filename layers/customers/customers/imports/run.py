@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from customers.aws import clients, dynamodb
 from customers.errors import FieldError, InvalidError
-from customers.imports.bucket import ImportBucket, import_identity
+from customers.imports.bucket import ImportBucket, import_identity, is_folder
 from customers.imports.chunks import Chunk
 from customers.imports.files.report import report_header, report_line
 from customers.imports.files.rows import Break, Layout, Row
@@ -66,9 +66,13 @@ class Imports:
         self._bus_name = os.environ["EVENT_BUS"]
 
     def records_in(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return a message's S3 records about the import bucket. Its queue accepts those of any bucket."""
+        """Return a message's S3 records about files in the import bucket. Its queue accepts those of any bucket."""
         records = message.get("Records", [])
-        return [record for record in records if record["s3"]["bucket"]["name"] == self.bucket.name]
+        return [
+            record
+            for record in records
+            if record["s3"]["bucket"]["name"] == self.bucket.name and not is_folder(record["s3"]["object"])
+        ]
 
     def begin_file(self, file: FileDelivery) -> Import:
         """Begin or continue the import of a file."""
