@@ -61,6 +61,7 @@ _PIECES: Final = (
     b'{"a":[\n',
     b'},"a":\n',
     b"{}\n",
+    b"{\n",
     b"1,",
     b"\xef\xbb\xbf",
     b"\xff",

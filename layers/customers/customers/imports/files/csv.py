@@ -169,7 +169,9 @@ class CsvForm:
 
     def is_plain(self, line: bytes) -> bool:
         """Whether a line is a record of its own for certain: it has no quotation marks, and does not begin blank."""
-        return b'"' not in line and line[0] not in self._not_plain
+        if b'"' in line:
+            return False
+        return line[0] not in self._not_plain or not (line[0] in self.blank or line.startswith(BYTE_ORDER_MARK))
 
     def is_blank(self, row: bytes) -> bool:
         """Whether a record has only empty cells, which may be quoted."""
@@ -180,30 +182,26 @@ class CsvForm:
         found = self._cells.match(line)
         return found is None or found.end() < len(line)
 
-    def line_count(self, window: Window, first: int) -> int | None:
-        """Return the number of lines of a record, at least 1; None if it depends on lines that the window lacks."""
+    def last_line(self, window: Window, first: int) -> int | None:
+        """Return the last line of a record; None if none of the window's lines ends it."""
         line = window.lines[first]
         while line.startswith(BYTE_ORDER_MARK):
             line = line[len(BYTE_ORDER_MARK) :]
         if b'"' not in line or not self.is_open_after(line):
-            return 1
-        end = window.end_within(first)
-        closing = self._closing(window, first + 1, end)
-        if closing < end:
-            return closing - first + 1
-        return None if end == len(window.lines) and window.may_continue(first) else 1
+            return first
+        return self._closing(window, first + 1)
 
-    def _closing(self, window: Window, first: int, end: int) -> int:
-        """Return the first line from `first` on that closes a quoted cell; `end` if none does before.
+    def _closing(self, window: Window, first: int) -> int | None:
+        """Return the first line from `first` on that closes a quoted cell; None if none does.
 
         No line is searched twice, however many quotation marks open before it: what was searched in vain is
         remembered.
         """
         if window is not self._window or not self._inside_from <= first <= self._inside_to:
             self._window, self._inside_from, self._inside_to = window, first, first
-        while self._inside_to < end and not self._closes(window.lines[self._inside_to]):
+        while self._inside_to < len(window.lines) and not self._closes(window.lines[self._inside_to]):
             self._inside_to += 1
-        return min(self._inside_to, end)
+        return self._inside_to if self._inside_to < len(window.lines) else None
 
     def _closes(self, line: bytes) -> bool:
         """Whether no quoted cell is open at the end of a line, if one is open at its start."""

@@ -17,18 +17,26 @@ if TYPE_CHECKING:
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _UP_TO_BRACKET: Final = re.compile(rb'(?:[^"{}\[\]]++|%s)*+[{}\[\]]' % _STRING.pattern, re.DOTALL)
 """All up to the next bracket that is not in a string, and that bracket."""
-_SIGNIFICANT: Final = re.compile(rb'["{}\[\]]')
-_UP_TO_END: Final = re.compile(rb'(?:[^"]++|%s)*+\Z' % _STRING.pattern, re.DOTALL)
 _NEXT_SIMPLE: Final = re.compile(
     rb"[ \t\r\n]*+,[ \t\r\n]*+"
-    rb'(\{(?:[^"{}\[\]]++|%s)*+\}|[-+.0-9A-Za-z]++(?=[,\] \t\r\n]))' % _STRING.pattern,
+    rb'([{\[](?:[^"{}\[\]]++|%s)*+[}\]]|%s|[-+.0-9A-Za-z]++(?=[,\] \t\r\n]))' % (_STRING.pattern, _STRING.pattern),
     re.DOTALL,
 )
-"""A comma and the next element: an object without others in it, or a number or word that ends."""
+"""A comma and the next element: an object or array without others in it, a string, or a number or word that ends."""
 _OPENING, _CLOSING = b"{}"
 _MOST_SPACE: Final = 64 * 1024 * 1024
 """Between two elements. Whoever reads the file looks at the clock after each element only."""
 _BEFORE_ROW: Final = BYTE_ORDER_MARK + b" \t\r\n"
+_SIGN: Final = re.compile(
+    rb'(?:[^"{}\[\]\r\n]++|"(?:[^"\\\r\n]++|\\[^\r\n])*+"|[\r\n][%b]*+(?!\{))*+'
+    rb'(?:([{\[])|([}\]])|([\r\n][%b]*+\{)|("[^\r\n]*+)|\Z)' % (_BEFORE_ROW, _BEFORE_ROW)
+)
+"""All up to the next sign, and that sign: one of the four, or the end."""
+_OPENS, _CLOSES, _OPENS_LINE, _BREAKS = range(1, 5)
+"""An opening bracket, a closing one, the end of a line before one that begins with an object, or a string that does not
+end on its line, with the rest of that line."""
+_MOST_OPEN: Final = 100
+"""Objects in one another, each at the start of a line. More do not end: no customer has so many."""
 _SCALAR_END: Final = re.compile(rb"[,\]}\s]")
 _FIRST_BYTES: Final = bytes(range(ord("!"), ord("~") + 1)).translate(None, b",]}")
 """What an element may begin with: printable ASCII, like all of JSON outside of strings, and not what ends an element.
@@ -130,88 +138,100 @@ class JsonLinesForm:
         self._search: _Search | None = None
 
     def is_plain(self, line: bytes) -> bool:
-        """Whether a line is a row of its own for certain: an object without others in it."""
+        """Whether a line is a row of its own for certain: an object without others in it, or no object."""
+        if line[0] != _OPENING:
+            return line[0] not in _BEFORE_ROW
         # If the only closing bracket is in a string, the string does not end on the line, which no JSON string does.
-        return line[0] == _OPENING and line.count(b"{") == 1 and line.count(b"}") == 1 and line.rstrip()[-1] == _CLOSING
+        return line.count(b"}") == 1 and line.count(b"{") == 1 and line.rstrip()[-1] == _CLOSING
 
     def is_blank(self, row: bytes) -> bool:
         """Whether a row has no content."""
         return not row.strip(self.blank)
 
-    def line_count(self, window: Window, first: int) -> int | None:
-        """Return the number of lines of a row, at least 1; None if it depends on lines that the window lacks."""
-        line = window.lines[first].strip(_BEFORE_ROW)
-        following = window.lines[first + 1 : first + 2]
-        if line[:1] != b"{" or (following and following[0][0] == _OPENING and not line.endswith((b":", b"["))):
-            return 1
-        end = window.end_within(first)
+    def last_line(self, window: Window, first: int) -> int | None:
+        """Return the last line of a row; None if none of the window's lines ends it."""
+        line = window.lines[first].lstrip(_BEFORE_ROW)
+        if line[:1] != b"{":
+            return first
+        if (
+            first + 1 < len(window.lines)
+            and window.lines[first + 1][0] == _OPENING
+            and line.rstrip(_BEFORE_ROW)[-1] not in b":["
+        ):
+            return first
         if self._search is None or self._search.window is not window:
-            self._search = _Search(window, first)
-        last = self._search.last_line(first, max(end, first + 1))
-        if last is None:
-            return None if end == len(window.lines) and window.may_continue(first) else 1
-        return last - first + 1 if last < end else 1
+            self._search = _Search(window)
+        start = window.starts[first + 1] - len(line)
+        end = self._search.end(start)
+        if end == start:
+            return first
+        return None if end is None else window.line_at(end)
 
 
 class _Search:
-    """The search for the lines on which objects end. It looks at each line once, however many objects do not end.
+    """The search for where objects end. It looks at each byte once, however many objects do not end.
+
+    All places are bytes of the window.
 
     Parameters
     ----------
-    window, first
-        The lines, and the one to begin at.
+    window
+        The lines.
     """
 
-    def __init__(self, window: Window, first: int) -> None:
+    def __init__(self, window: Window) -> None:
         self.window = window
-        self._next = first
-        self._depth = 0
-        self._before = b""
+        self._at = self._depth = 0
         self._open: list[tuple[int, int]] = []
-        """The lines on which objects begin that have not ended yet, and how many brackets are open before them."""
-        self._last: dict[int, int] = {}
-        """The last line of each object, by its first one. One that does not end has only one."""
+        """Where objects begin that have not ended yet, and how many brackets are open before them."""
+        self._ends: dict[int, int] = {}
+        """Where each object ends, by where it begins; the same place if it does not end."""
 
-    def last_line(self, first: int, end: int) -> int | None:
-        """Return the last line of an object, by its first one; None if that line is not before `end`."""
-        while first not in self._last and self._next < end:
-            self._look_at(self._next)
-            self._next += 1
-        return self._last.get(first)
+    def end(self, start: int) -> int | None:
+        """Return where an object ends that is the first thing on its line; None if it may end after the window."""
+        ends, opened = self._ends, self._open
+        if start in ends:
+            return ends[start]
+        data, limit, depth = self.window.data, self.window.starts[-1], self._depth
+        at = self._at if opened else start + 1
+        sign = _SIGN.match(data, at, limit)
+        if not opened:
+            # Nothing that lies before it matters. Often it does not go on after its line.
+            if sign and sign.lastindex == _OPENS_LINE and not _value_is_missing(data, sign.start(_OPENS_LINE)):
+                return start
+            opened.append((start, 0))
+            depth = 1
+        while sign:
+            kind, at = sign.lastindex, sign.end()
+            if kind == _OPENS:
+                depth += 1
+            elif kind == _CLOSES:
+                depth -= 1
+                self._close(depth, at - 1)
+            elif kind == _OPENS_LINE and len(opened) < _MOST_OPEN and _value_is_missing(data, sign.start(kind)):
+                opened.append((at - 1, depth))
+                depth += 1
+            elif kind is not None:
+                # A new row begins on this line, or a string does not end: no open object does.
+                ends.update((place, place) for place, _ in opened)
+                opened.clear()
+            if kind is None or start in ends:
+                break
+            sign = _SIGN.match(data, at, limit)
+        self._at, self._depth = at, depth
+        return ends.get(start)
 
-    def _look_at(self, index: int) -> None:
-        line = self.window.lines[index].strip(_BEFORE_ROW)
-        if _SIGNIFICANT.search(line) is None:
-            # Most lines, and quickly: they change nothing but the end of what comes before.
-            self._before = line or self._before
-            return
-        if line[0] == _OPENING:
-            # A new row begins on this line, unless a value is missing on the line before.
-            if not self._before.endswith((b":", b"[")):
-                self._give_up()
-            self._open.append((index, self._depth))
-        change, lowest, is_whole = _nesting(line)
-        while self._open and self._open[-1][1] >= self._depth + lowest:
-            self._last[self._open.pop()[0]] = index
-        if not is_whole:
-            self._give_up()
-        self._depth += change
-        self._before = line
-
-    def _give_up(self) -> None:
-        """Note that no open object ends."""
-        self._last.update((first, first) for first, _ in self._open)
-        self._open.clear()
+    def _close(self, depth: int, place: int) -> None:
+        """Note where the objects end that are deeper than what is left open."""
+        while self._open and self._open[-1][1] >= depth:
+            self._ends[self._open.pop()[0]] = place
 
 
-def _nesting(line: bytes) -> tuple[int, int, bool]:
-    """Return how a line changes the depth, the lowest change after a bracket of it, and whether no string is open."""
-    depth, lowest, at = 0, len(line), 0
-    while (bracket := _UP_TO_BRACKET.match(line, at)) is not None:
-        at = bracket.end()
-        depth += 1 if line[at - 1] in b"{[" else -1
-        lowest = min(lowest, depth)
-    return depth, lowest, _UP_TO_END.match(line, at) is not None
+def _value_is_missing(data: bytes, end: int) -> bool:
+    """Whether what comes before `end`, apart from white space, is not complete without a value."""
+    while (before := data[end - 1]) in _BEFORE_ROW:
+        end -= 1
+    return before in b":["
 
 
 def renamed(value: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Window:
     """
 
     def __init__(self, data: bytes, *, is_last: bool, is_damaged: bool = False) -> None:
+        self.data = data
         self.lines = data.splitlines(keepends=True)
         self._is_whole = is_last and not is_damaged
         # A line feed may follow a carriage return.
@@ -48,16 +49,21 @@ class Window:
             self.unfinished = 0
 
     @cached_property
-    def _starts(self) -> list[int]:
+    def starts(self) -> list[int]:
+        """Where in the data each line begins, and where the last one ends."""
         return list(accumulate(map(len, self.lines), initial=0))
 
-    def end_within(self, first: int) -> int:
-        """Return the line before which a row must end that begins at line `first`, because of its length."""
-        return bisect_right(self._starts, self._starts[first] + MAX_ROW_BYTES) - 1
+    def line_at(self, place: int) -> int:
+        """Return the line that holds a byte of the data."""
+        return bisect_right(self.starts, place) - 1
+
+    def fits(self, first: int, last: int) -> bool:
+        """Whether the lines from `first` to `last` are no longer than a row may be."""
+        return self.starts[last + 1] - self.starts[first] <= MAX_ROW_BYTES
 
     def may_continue(self, first: int) -> bool:
         """Whether a row that begins at line `first` may include lines that the window does not hold yet."""
-        size = self._starts[-1] - self._starts[first] + self.unfinished
+        size = self.starts[-1] - self.starts[first] + self.unfinished
         return not self._is_whole and size <= MAX_ROW_BYTES
 
 
@@ -73,8 +79,8 @@ class RowForm(Protocol):
     def is_blank(self, row: bytes) -> bool:
         """Whether a row has no content."""
 
-    def line_count(self, window: Window, first: int) -> int | None:
-        """Return the number of lines of a row, at least 1; None if it depends on lines that the window lacks."""
+    def last_line(self, window: Window, first: int) -> int | None:
+        """Return the last line of a row, by its first one; None if none of the window's lines ends it."""
 
 
 def read_rows(buffer: Buffer, form: RowForm) -> Iterator[bytes | None]:
@@ -122,7 +128,7 @@ def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
     lines, is_plain = window.lines, form.is_plain
     index = 0
     while index < len(lines):
-        row = lines[index]
+        first, row = index, lines[index]
         index += 1
         if is_plain(row) and len(row) <= MAX_ROW_BYTES:
             buffer.at += len(row)
@@ -131,17 +137,18 @@ def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
         if not row.strip(form.blank):
             buffer.at += len(row)
             continue
-        count = form.line_count(window, index - 1)
-        if count is None:
+        last = form.last_line(window, first)
+        if last is None and window.may_continue(first):
             return
-        if count > 1:
-            row = b"".join(lines[index - 1 : index - 1 + count])
-            index += count - 1
+        # If a row does not end in time, only its first line is bad: the next one is a row of its own.
+        if last is not None and last > first and window.fits(first, last):
+            row = b"".join(lines[first : last + 1])
+            index = last + 1
         buffer.at += len(row)
         row = row.rstrip(_LINE_END)
         while row.startswith(BYTE_ORDER_MARK):
             row = row[len(BYTE_ORDER_MARK) :]
-        if not form.is_blank(row):
+        if row[:1] == b"{" or not form.is_blank(row):
             yield row[: MAX_ROW_BYTES + 1]
 
 
