@@ -143,3 +143,12 @@ def test_no_line_is_lost_or_read_twice_where_one_window_ends_and_another_begins(
     assert reader.broken is None
     found = "".join(row.original.decode() for row in rows[1:])
     assert "".join(found.split()) == "".join("".join(lines).split())
+
+
+# With 101, all but the innermost, which ends on the next line, are rows of one line each.
+@pytest.mark.parametrize(("depth", "count"), [(100, 1), (101, 201)])
+def test_objects_in_one_another_end_together_unless_no_customer_has_so_many(depth: int, count: int) -> None:
+    lines = [b'{"a":'] * (depth - 1) + [b"{"] + [b"}"] * depth
+    reader, rows = read(ITEM + b"\n" + b"\n".join(lines))
+    assert (reader.broken, len(rows[1:])) == (None, count)
+    assert b"\n".join(row.original for row in rows[1:]) == b"\n".join(lines)
