@@ -31,6 +31,7 @@ from customers.store.pages import PageStore
 from customers.store.rows import RowStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
+from tests.sending import before_sending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ class _Body:
         yield self._data
 
 
-def answer_from_a_replica(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+def answer_from_a_replica(request: AWSPreparedRequest) -> AWSResponse | None:
     """Answer a read that is not strongly consistent from a replica that has seen no write."""
     target: Any = request.headers["X-Amz-Target"]
     operation = (target.decode() if isinstance(target, bytes) else target).rpartition(".")[2]
@@ -78,7 +79,7 @@ def client(engine: str, monkeypatch: pytest.MonkeyPatch) -> DynamoDBClient:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     client = dynamodb_module.client()
-    client.meta.events.register("before-send.dynamodb", answer_from_a_replica)  # type: ignore[arg-type]
+    before_sending(client, answer_from_a_replica)
     return client
 
 

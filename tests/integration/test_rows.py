@@ -18,6 +18,7 @@ from customers.store.items import now
 from customers.store.pages import PageStore
 from customers.store.rows import RowStore
 from tests.integration.test_store import lost_answer, lost_request
+from tests.sending import before_sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +39,10 @@ class Stores:
         self.group = random.randrange(1, HALF)
         self.faults: list[Callable[..., Any]] = []
         self.writes = 0
-        self.client.meta.events.register("before-send.dynamodb", self._send)
+        before_sending(self.client, self._send)
         self.rows.write(source(), {})
 
-    def _send(self, request: Any, **_: object) -> Any:
+    def _send(self, request: Any) -> Any:
         target = str(request.headers["X-Amz-Target"])
         self.writes += not any(read in target for read in ("GetItem", "Query", "Scan"))
         return self.faults.pop(0)(request) if self.faults else None

@@ -517,10 +517,6 @@ RAW: Final[dict[str, tuple[str, Callable[[DynamoDBClient, str], Any]]]] = {
         ),
     ),
     "Scan": ("Items", lambda client, name: client.scan(TableName=name, Limit=3)),
-    "BatchGetItem": (
-        "Responses",
-        lambda client, name: client.batch_get_item(RequestItems={name: {"Keys": [{"id": {"N": "0"}}]}}),
-    ),
 }
 
 
@@ -541,6 +537,29 @@ def test_no_read_leaves_its_items_to_botocore(operation: str, table: Table, dyna
     assert ours[member]
     (body,) = bodies
     assert body == {name: value for name, value in ours.items() if name != member}
+
+
+def test_a_batch_of_reads_is_not_botocores(table: Table, dynamodb: DynamoDBClient) -> None:
+    ids = {table.create()["id"], table.create()["id"]}
+    wanted: Any = {table.name: {"Keys": [{"id": {"N": str(item_id)}} for item_id in ids]}}
+    table.next()
+    answers = [client.batch_get_item(RequestItems=wanted) for client in (table.client, dynamodb)]
+    assert table.requests == 0
+    ours, generic = ({int(item["id"]["N"]): item for item in answer["Responses"][table.name]} for answer in answers)
+    assert ours == generic
+    assert set(ours) == ids
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_batch_of_reads_whose_response_was_lost_is_read_again(
+    loss: Loss, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = table.create()
+    table.next()
+    _first_batch(table, monkeypatch, lost_answer(loss))
+    row = ImportRow(table.new(age=7), customer["id"])
+    assert table.rows.write(Source(secrets.token_hex(16), now()), {1: row}) == {1: "updated"}
+    assert table.requests > 0
 
 
 def test_an_error_of_a_page_is_read_as_ever(table: Table) -> None:

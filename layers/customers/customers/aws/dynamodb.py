@@ -69,38 +69,45 @@ def client() -> DynamoDBClient:
     events.register("before-parse.dynamodb.GetItem", _read_items)
     events.register("before-parse.dynamodb.Query", _read_items)
     events.register("before-parse.dynamodb.Scan", _read_items)
-    events.register("before-parse.dynamodb.BatchGetItem", _read_items)
     # What the handlers of these two events return replaces the parameters and the call.
     http = made._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 (one pool of connections for all)
-    events.register("provide-client-params.dynamodb.BatchExecuteStatement", _set_statements_aside)  # type: ignore[arg-type]
-    events.register("before-call.dynamodb.BatchExecuteStatement", partial(_send_statements, http))  # type: ignore[arg-type]
+    for operation, member in (("BatchExecuteStatement", "Statements"), ("BatchGetItem", "RequestItems")):
+        set_aside: Any = partial(_set_aside, member)
+        send: Any = partial(_send, http, operation)
+        events.register(f"provide-client-params.dynamodb.{operation}", set_aside)
+        events.register(f"before-call.dynamodb.{operation}", send)
     return made
 
 
-def _set_statements_aside(params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any]:
-    """Hide the statements of an import's batch from botocore, which would visit every value of every row."""
-    context["statements"] = params["Statements"]
-    return {**params, "Statements": []}
+def _set_aside(member: str, params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any]:
+    """Hide the items of an import's batch from botocore, which would visit every value of every row."""
+    context["set_aside"] = {member: params[member]}
+    return {**params, member: type(params[member])()}
 
 
-def _send_statements(
-    http: URLLib3Session, params: dict[str, Any], context: dict[str, Any], request_signer: RequestSigner, **_: object
+def _send(
+    http: URLLib3Session,
+    operation: str,
+    params: dict[str, Any],
+    context: dict[str, Any],
+    request_signer: RequestSigner,
+    **_: object,
 ) -> tuple[AWSResponse, dict[str, Any]] | None:
-    """Send the statements as JSON, a form they already have, with only a signature added.
+    """Send a batch as JSON, a form it already has, with only a signature added.
 
     The rest of what botocore does for a call (checksum, parser, other events) took an eighth of the worker's time. If
     the batch does not succeed at once, botocore sends it again and reports what is wrong. This may send a batch twice,
-    which is safe because its inserts are conditional.
+    which is safe because it reads, or its inserts are conditional.
 
-    botocore's own handlers use the same two events. If the second one disappears, a batch has no statements, and
-    DynamoDB refuses it.
+    botocore's own handlers use the same two events. If the second one disappears, a batch is empty, and DynamoDB
+    refuses it.
     """
     # Imported late, because most functions do not need it. It writes JSON in less than half the time of Python's own.
     from pydantic_core import to_json  # noqa: PLC0415
 
-    params["body"] = to_json({**json.loads(params["body"]), "Statements": context["statements"]})
+    params["body"] = to_json({**json.loads(params["body"]), **context["set_aside"]})
     request = create_request_object(params)
-    request_signer.sign("BatchExecuteStatement", request)
+    request_signer.sign(operation, request)
     try:
         answer = http.send(request.prepare())
     except (ConnectionError, HTTPClientError):
@@ -122,7 +129,7 @@ def _read_items(response_dict: dict[str, Any], customized_response_dict: dict[st
     """
     if response_dict["status_code"] == 200:  # noqa: PLR2004
         page = json.loads(response_dict["body"])
-        for member in ("Item", "Items", "Responses"):
+        for member in ("Item", "Items"):
             if member in page:
                 customized_response_dict[member] = page.pop(member)
         response_dict["body"] = json.dumps(page).encode()
