@@ -92,20 +92,7 @@ def pass_over(table: Table, met: Item) -> bool:
         values[":key_hash"] = met["key_hash"]
     else:
         condition += " AND attribute_not_exists(key_hash)"
-    try:
-        call(
-            lambda: table.client.update_item(
-                TableName=table.name,
-                Key={"id": met["id"]},
-                UpdateExpression=sets,
-                ConditionExpression=condition,
-                ExpressionAttributeValues=values,
-            )
-        )
-    except ClientError as error:
-        refused_item(error)
-        return False
-    return True
+    return table.mark(met, Update(sets, condition, {}, values))
 
 
 class ExternalIdStore:

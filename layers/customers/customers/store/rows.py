@@ -10,15 +10,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from botocore.exceptions import ClientError
-
-from customers.aws.dynamodb import call
 from customers.errors import OutcomeUnknownError
 from customers.store.bulk import Batches
 from customers.store.external_ids import pass_over, replacement, salt_of
 from customers.store.identity import HALF
 from customers.store.items import Creation, is_customer, new_item, now, stored_fields
-from customers.store.table import RefusedError, Table, refused_item
+from customers.store.table import RefusedError, Table, Update
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -236,21 +233,10 @@ class RowStore:
 
         No version and no event: nothing changes that anybody can see.
         """
-        try:
-            call(
-                lambda: self._table.client.update_item(
-                    TableName=self._table.name,
-                    Key={"id": item["id"]},
-                    UpdateExpression="SET #order = :order",
-                    ConditionExpression="#version = :seen AND #order < :order",
-                    ExpressionAttributeNames={"#order": "order", "#version": "version"},
-                    ExpressionAttributeValues={":order": {"S": order}, ":seen": item["version"]},
-                )
-            )
-        except ClientError as error:
-            refused_item(error)
-            return False
-        return True
+        names = {"#order": "order", "#version": "version"}
+        values: dict[str, AttributeValueTypeDef] = {":order": {"S": order}, ":seen": item["version"]}
+        condition = "#version = :seen AND #order < :order"
+        return self._table.mark(item, Update("SET #order = :order", condition, names, values))
 
     def _insert(self, source: Source, targets: Iterable[_Target], outcomes: dict[int, Outcome]) -> None:
         """Create the customers of rows whose ids are free, as far as they are."""

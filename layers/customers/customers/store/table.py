@@ -125,6 +125,28 @@ class Table:
             raise RefusedError(refused_item(error)) from None
         return answer["Attributes"]
 
+    def mark(self, met: Item, update: Update) -> bool:
+        """Set what only imports look at in an item that was met, and return whether the condition allowed it.
+
+        Unlike `update`, it may be sent again: the same mark twice is one.
+        """
+        names: Any = {"ExpressionAttributeNames": update.names} if update.names else {}
+        try:
+            call(
+                lambda: self.client.update_item(
+                    TableName=self.name,
+                    Key={"id": met["id"]},
+                    UpdateExpression=update.expression,
+                    ConditionExpression=update.condition,
+                    **names,
+                    ExpressionAttributeValues=update.values,
+                )
+            )
+        except ClientError as error:
+            refused_item(error)
+            return False
+        return True
+
     def bury(self, item_id: int, versions: Sequence[int] | None, author: Author) -> None:
         """Replace a customer by a tombstone.
 
