@@ -199,9 +199,11 @@ class CsvForm:
         """
         if window is not self._window or not self._inside_from <= first <= self._inside_to:
             self._window, self._inside_from, self._inside_to = window, first, first
-        while self._inside_to < len(window.lines) and not self._closes(window.lines[self._inside_to]):
-            self._inside_to += 1
-        return self._inside_to if self._inside_to < len(window.lines) else None
+        lines, last = window.lines, self._inside_to
+        while last < len(lines) and (b'"' not in lines[last] or not self._closes(lines[last])):
+            last += 1
+        self._inside_to = last
+        return last if last < len(lines) else None
 
     def _closes(self, line: bytes) -> bool:
         """Whether no quoted cell is open at the end of a line, if one is open at its start."""

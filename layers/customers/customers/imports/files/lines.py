@@ -125,7 +125,7 @@ def read_rows(buffer: Buffer, form: RowForm) -> Iterator[bytes | None]:
 
 def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
     """Read the rows that a window holds as a whole."""
-    lines, is_plain = window.lines, form.is_plain
+    lines, is_plain, blank = window.lines, form.is_plain, form.blank
     index = 0
     while index < len(lines):
         first, row = index, lines[index]
@@ -134,8 +134,12 @@ def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
             buffer.at += len(row)
             yield row.rstrip(_LINE_END)
             continue
-        if not row.strip(form.blank):
+        if not row.strip(blank):
             buffer.at += len(row)
+            # Blank lines often come together.
+            while index < len(lines) and not lines[index].strip(blank):
+                buffer.at += len(lines[index])
+                index += 1
             continue
         last = form.last_line(window, first)
         if last is None and window.may_continue(first):
