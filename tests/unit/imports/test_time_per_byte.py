@@ -29,6 +29,7 @@ HOLES: dict[str, tuple[bytes, list[bytes]]] = {
     "spaces and quotation marks": (HEAD, [b' "']),
     "quotation marks": (HEAD, [b'"']),
     "blank rows before the header": (b"", [b",\n"]),
+    "empty lines among blank rows before the header": (b"", [b'""\t\n' + b"\n" * 5000]),
     "a header of nothing but delimiters": (b"x", [b";" * 50_000 + b"\n"]),
     "a header that repeats its names": (b"", [b"metadata.a," * 5_000 + b"\n"]),
     "short rows below a wide header": (HEAD.strip() + b",metadata.a" * 1_990 + b"\n", [b"x\n"]),
