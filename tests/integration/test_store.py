@@ -28,6 +28,7 @@ from customers.store.identity import ImportRow, RequestName, Source
 from customers.store.items import now
 from customers.store.pages import PageStore
 from customers.store.rows import Outcome, RowStore
+from tests.sending import before_sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -551,12 +552,10 @@ def test_a_batch_of_reads_is_not_botocores(table: Table, dynamodb: DynamoDBClien
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_batch_of_reads_whose_response_was_lost_is_read_again(
-    loss: Loss, table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_of_reads_whose_response_was_lost_is_read_again(loss: Loss, table: Table) -> None:
     customer = table.create()
     table.next()
-    _first_batch(table, monkeypatch, lost_answer(loss))
+    _first_batch(table, lost_answer(loss))
     row = ImportRow(table.new(age=7), customer["id"])
     assert table.rows.write(Source(secrets.token_hex(16), now()), {1: row}) == {1: "updated"}
     assert table.requests > 0
@@ -575,16 +574,10 @@ def _import_two(table: Table) -> dict[int, Outcome]:
     return table.rows.write(Source(secrets.token_hex(16), now()), rows)
 
 
-def _first_batch(table: Table, monkeypatch: pytest.MonkeyPatch, fault: Hook) -> None:
+def _first_batch(table: Table, fault: Hook) -> None:
     """Make the first batch fail. It is sent with a signature, but without the rest of botocore."""
-    http = table.client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001
-    next_ones = iter([fault])
-    send = http.send
-
-    def faulty(request: AWSPreparedRequest) -> AWSResponse | None:
-        return next(next_ones, send)(request)
-
-    monkeypatch.setattr(http, "send", faulty)
+    faults = [fault]
+    before_sending(table.client, lambda request: faults.pop()(request) if faults else None)
 
 
 def test_a_batch_that_gets_through_at_once_is_not_botocores(table: Table) -> None:
@@ -597,36 +590,36 @@ def test_a_batch_that_gets_through_at_once_is_not_botocores(table: Table) -> Non
 @pytest.mark.parametrize("fault", [lost_answer, lost_request])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_batch_whose_response_was_lost_is_imported_once(
-    table: Table, fault: Callable[[Loss], Hook], loss: Loss, monkeypatch: pytest.MonkeyPatch
+    table: Table, fault: Callable[[Loss], Hook], loss: Loss
 ) -> None:
     table.next()
-    _first_batch(table, monkeypatch, fault(loss))
+    _first_batch(table, fault(loss))
     assert _import_two(table) == IMPORTED
     assert table.requests > 0
     assert [customer["age"] for customer in table.all()] == [1, 2]
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "ValidationException"])
-def test_a_batch_that_is_refused_is_left_to_botocore(code: str, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_is_refused_is_left_to_botocore(code: str, table: Table) -> None:
     table.next()
-    _first_batch(table, monkeypatch, error_answer(code))
+    _first_batch(table, error_answer(code))
     assert _import_two(table) == IMPORTED
     assert table.requests == 1
 
 
-def test_a_batch_whose_answer_breaks_off_is_imported_once(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_whose_answer_breaks_off_is_imported_once(table: Table) -> None:
     def half(request: AWSPreparedRequest) -> AWSResponse:
         answer = URLLib3Session().send(request)
         return AWSResponse(request.url, 200, HTTPHeaders(), Body(answer.content[:20]))
 
     table.next()
-    _first_batch(table, monkeypatch, half)
+    _first_batch(table, half)
     assert _import_two(table) == IMPORTED
     assert [customer["age"] for customer in table.all()] == [1, 2]
 
 
-def test_what_is_wrong_with_a_batch_is_told_by_botocore(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_with_a_batch_is_told_by_botocore(table: Table) -> None:
     table.next(error_answer("ValidationException"))
-    _first_batch(table, monkeypatch, error_answer("ValidationException"))
+    _first_batch(table, error_answer("ValidationException"))
     with pytest.raises(table.client.exceptions.ClientError, match="ValidationException"):
         _import_two(table)

@@ -75,14 +75,12 @@ def email_key(address: str) -> str:
 
 def attributes(fields: Mapping[str, object]) -> dict[str, AttributeValueTypeDef]:
     """Return the values of fields, without nulls, as DynamoDB writes them."""
-    return {
-        name: {"S": value} if isinstance(value, str) else _attribute(value)
-        for name, value in fields.items()
-        if value is not None
-    }
+    return {name: _attribute(value) for name, value in fields.items() if value is not None}
 
 
 def _attribute(value: object) -> AttributeValueTypeDef:
+    if isinstance(value, str):
+        return {"S": value}
     if isinstance(value, dict):
         return {"M": {key: {"S": text} for key, text in value.items()}}
     return {"N": str(value)}

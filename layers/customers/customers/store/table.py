@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, UpdateItemOutputTypeDef
 
     from customers.store.author import Author
     from customers.store.items import Item
@@ -101,21 +101,9 @@ class Table:
             It may have been applied, and the item does not show it.
         """
         write_token: AttributeValueTypeDef = {"S": token or secrets.token_urlsafe(12)}
-        names: Any = {"ExpressionAttributeNames": update.names} if update.names else {}
+        values = {**update.values, ":write_token": write_token}
         try:
-            answer = call(
-                lambda: self.client.update_item(
-                    TableName=self.name,
-                    Key=key(item_id),
-                    UpdateExpression=update.expression,
-                    ConditionExpression=update.condition,
-                    **names,
-                    ExpressionAttributeValues={**update.values, ":write_token": write_token},
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                ),
-                repeatable=False,
-            )
+            answer = self._send(key(item_id), update._replace(values=values), repeatable=False)
         except OutcomeUnknownError:
             current = self.read(item_id)
             if current.get("write_token") != write_token:
@@ -130,22 +118,28 @@ class Table:
 
         Unlike `update`, it may be sent again: the same mark twice is one.
         """
-        names: Any = {"ExpressionAttributeNames": update.names} if update.names else {}
         try:
-            call(
-                lambda: self.client.update_item(
-                    TableName=self.name,
-                    Key={"id": met["id"]},
-                    UpdateExpression=update.expression,
-                    ConditionExpression=update.condition,
-                    **names,
-                    ExpressionAttributeValues=update.values,
-                )
-            )
+            self._send({"id": met["id"]}, update, repeatable=True)
         except ClientError as error:
             refused_item(error)
             return False
         return True
+
+    def _send(self, item_key: Item, update: Update, *, repeatable: bool) -> UpdateItemOutputTypeDef:
+        names: Any = {"ExpressionAttributeNames": update.names} if update.names else {}
+        return call(
+            lambda: self.client.update_item(
+                TableName=self.name,
+                Key=item_key,
+                UpdateExpression=update.expression,
+                ConditionExpression=update.condition,
+                **names,
+                ExpressionAttributeValues=update.values,
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            ),
+            repeatable=repeatable,
+        )
 
     def bury(self, item_id: int, versions: Sequence[int] | None, author: Author) -> None:
         """Replace a customer by a tombstone.

@@ -152,7 +152,7 @@ def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
         row = row.rstrip(_LINE_END)
         while row.startswith(BYTE_ORDER_MARK):
             row = row[len(BYTE_ORDER_MARK) :]
-        if row[:1] == b"{" or not form.is_blank(row):
+        if not form.is_blank(row):
             yield row[: MAX_ROW_BYTES + 1]
 
 

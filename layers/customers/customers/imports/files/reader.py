@@ -34,7 +34,7 @@ _SPACE: Final = b" \t\r\n"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _WRAPPED: Final = re.compile(rb'\{\s*"customers"\s*:\s*\[')
 _LINE_END: Final = re.compile(rb"\r\n?|\n")
-_LINE_ENDS: Final = re.compile(rb"[\r\n]++")
+_EMPTY_LINES: Final = re.compile(rb"[\r\n]++")
 
 
 class RowReader:
@@ -171,7 +171,7 @@ def _first_bytes(buffer: Buffer) -> bytes:
 def _first_line(buffer: Buffer) -> tuple[bytes, int]:
     """Pass blank lines and lines of delimiters, and return the next line, and its length with its line end."""
     while True:
-        if empty := _LINE_ENDS.match(buffer.data, buffer.at):
+        if empty := _EMPTY_LINES.match(buffer.data, buffer.at):
             buffer.at = empty.end()
         buffer.fill_up_to(MAX_ROW_BYTES + len(b"\r\n"))
         found = _LINE_END.search(buffer.data, buffer.at)
