@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 
 import pytest
 from hypothesis import given
@@ -89,8 +90,11 @@ def test_whatever_a_word_begins_with_it_ends_before_the_next_element(sign: str, 
 
 LINES = st.sampled_from([
     '{"a":', "{", "}", "]", "[", '"x"', '"x', ":", ",", "", " ", " {", '{"b":1}', "},", '"}"', '"\\"{"', '{"c":[', "]}",
-    "}}", "1",
+    "}}", "1", "{[", "{ {",
 ])  # fmt: skip
+
+
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def rows_of(lines: list[str]) -> list[str]:
@@ -105,25 +109,27 @@ def rows_of(lines: list[str]) -> list[str]:
 
 
 def last_line(lines: list[str], first: int) -> int:
-    """Return the last line of an object; its first one if it does not end, or a string is open at the end of a line."""
-    depth, before = 0, ":"
+    """Return the last line of an object; its first one if it does not end.
+
+    None ends if a string is open at the end of a line, or a bracket follows an opening brace.
+    """
+    depth, before, sign_before = 0, ":", ""
     for index, line in enumerate(lines[first:], first):
         begins = line.lstrip().startswith("{")
         if begins and not before.endswith((":", "[")):
             return first
         if index == first and not begins:
             return first
-        quoted = escaped = False
-        for sign in line:
-            if quoted:
-                quoted, escaped = escaped or sign != '"', sign == "\\" and not escaped
-            elif sign == '"':
-                quoted = True
-            elif sign in "{}[]":
+        bare, open_string, _ = STRING.sub("s", line.replace(" ", "")).partition('"')
+        for sign in bare:
+            if sign in "{[" and sign_before == "{":
+                return first
+            if sign in "{}[]":
                 depth += 1 if sign in "{[" else -1
-                if depth == 0:
-                    return index
-        if quoted:
+            if depth == 0:
+                return index
+            sign_before = sign
+        if open_string:
             return first
         before = line.strip() or before
     return first

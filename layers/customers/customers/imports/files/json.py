@@ -181,6 +181,7 @@ class _Search:
 
     def __init__(self, window: Window) -> None:
         self.window = window
+        self._data, self._limit = window.data, window.starts[-1]
         self._at = self._depth = 0
         self._open: list[tuple[int, int]] = []
         """Where objects begin that have not ended yet, and how many brackets are open before them."""
@@ -189,21 +190,34 @@ class _Search:
 
     def end(self, start: int) -> int | None:
         """Return where an object ends that is the first thing on its line; None if it may end after the window."""
-        ends, opened = self._ends, self._open
-        if start in ends:
-            return ends[start]
-        data, limit, depth = self.window.data, self.window.starts[-1], self._depth
-        at = self._at if opened else start + 1
-        sign = _SIGN.match(data, at, limit)
-        if not opened:
-            # Nothing that lies before it matters. Often it does not go on after its line.
-            if sign and sign.lastindex == _OPENS_LINE and not _value_is_missing(data, sign.start(_OPENS_LINE)):
+        if start in self._ends:
+            return self._ends[start]
+        if not self._open:
+            # Nothing that lies before it matters. Often its first sign decides.
+            data, at = self._data, start + 1
+            sign = _SIGN.match(data, at, self._limit)
+            kind = sign and sign.lastindex
+            if sign and kind == _CLOSES:
+                return sign.end() - 1
+            if sign and (
+                kind == _BREAKS
+                or (kind == _OPENS and _is_space(data, at, sign.start(kind)))
+                or (kind == _OPENS_LINE and not _value_is_missing(data, sign.start(kind)))
+            ):
                 return start
-            opened.append((start, 0))
-            depth = 1
-        while sign:
-            kind, at = sign.lastindex, sign.end()
-            if kind == _OPENS:
+            self._open.append((start, 0))
+            self._at, self._depth = at, 1
+        self._go_on(start)
+        return self._ends.get(start)
+
+    def _go_on(self, start: int) -> None:
+        """Search until it is known where an object ends, or up to the window's end."""
+        ends, opened, data, limit, depth, at = self._ends, self._open, self._data, self._limit, self._depth, self._at
+        while start not in ends and (sign := _SIGN.match(data, at, limit)):
+            kind, before, at = sign.lastindex, at, sign.end()
+            if kind is None:
+                break
+            if kind == _OPENS and (data[before - 1] != _OPENING or not _is_space(data, before, at - 1)):
                 depth += 1
             elif kind == _CLOSES:
                 depth -= 1
@@ -211,20 +225,21 @@ class _Search:
             elif kind == _OPENS_LINE and len(opened) < _MOST_OPEN and _value_is_missing(data, sign.start(kind)):
                 opened.append((at - 1, depth))
                 depth += 1
-            elif kind is not None:
-                # A new row begins on this line, or a string does not end: no open object does.
+            else:
+                # No open object ends: a new row begins on this line, a string does not end, or a bracket comes where a
+                # name must be.
                 ends.update((place, place) for place, _ in opened)
                 opened.clear()
-            if kind is None or start in ends:
-                break
-            sign = _SIGN.match(data, at, limit)
         self._at, self._depth = at, depth
-        return ends.get(start)
 
     def _close(self, depth: int, place: int) -> None:
         """Note where the objects end that are deeper than what is left open."""
         while self._open and self._open[-1][1] >= depth:
             self._ends[self._open.pop()[0]] = place
+
+
+def _is_space(data: bytes, start: int, end: int) -> bool:
+    return not data[start:end].strip(_BEFORE_ROW)
 
 
 def _value_is_missing(data: bytes, end: int) -> bool:
