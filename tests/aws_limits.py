@@ -8,18 +8,22 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.htm
 from __future__ import annotations
 
 import functools
+import json
 import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from botocore.client import BaseClient
-from botocore.exceptions import ClientError
+from botocore.httpsession import URLLib3Session
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from tests.sending import error_answer, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 type Parameters = Mapping[str, Any]
 type Values = Mapping[str, Mapping[str, Any]]
@@ -38,18 +42,20 @@ _INSERTED: Final = re.compile(r"'(\w+)'\s*:\s*\?")
 @contextmanager
 def limits_of_aws() -> Iterator[None]:
     """Refuse what DynamoDB refuses, in this process, until the block ends."""
-    call = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 (where all calls meet)
+    send = URLLib3Session.send
 
-    @functools.wraps(call)
-    def checked(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
-        if client.meta.service_model.service_name == "dynamodb":
-            for message in refusals(operation, parameters):
-                error = {"Error": {"Code": "ValidationException", "Message": message}}
-                raise ClientError({**error, "ResponseMetadata": {"HTTPStatusCode": 400}}, operation)  # type: ignore[typeddict-item]
-        return call(client, operation, parameters)
+    @functools.wraps(send)
+    def checked(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
+        service, _, operation = target_of(request).partition(".")
+        if service.startswith("DynamoDB_"):
+            body: Any = request.body
+            for message in refusals(operation, json.loads(body)):
+                return error_answer("ValidationException", message=message)(request)
+        return send(session, request)
 
+    # Here all calls meet: not all go through botocore's clients.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", checked)
+        patch.setattr(URLLib3Session, "send", checked)
         yield
 
 

@@ -1,13 +1,17 @@
-"""A place between a client and the network, where a test may lose requests or answer them."""
+"""A place between a client and the network, where a test may see requests, lose them or answer them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
+
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from botocore.awsrequest import AWSPreparedRequest
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
@@ -24,3 +28,34 @@ def before_sending(client: DynamoDBClient, hook: Callable[[AWSPreparedRequest], 
         return send(request) if answer is None else answer
 
     http.send = hooked
+
+
+def target_of(request: AWSPreparedRequest) -> str:
+    """Return the service and operation that a request is for, such as DynamoDB_20120810.PutItem; S3's only say POST."""
+    target: Any = request.headers.get("X-Amz-Target") or request.method
+    return target.decode() if isinstance(target, bytes) else str(target)
+
+
+class _Body:
+    """A response's body, as botocore reads it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._data
+
+
+def answer_to(request: AWSPreparedRequest, body: bytes, status: int = 200) -> AWSResponse:
+    """Make DynamoDB's answer to a request."""
+    headers = HTTPHeaders()
+    headers["Content-Type"] = "application/x-amz-json-1.0"
+    return AWSResponse(request.url, status, headers, _Body(body))
+
+
+def error_answer(
+    code: str, status: int = 400, message: str = "for a test", **members: object
+) -> Callable[[AWSPreparedRequest], AWSResponse]:
+    """Return a hook that gives DynamoDB's answer that a request failed."""
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **members}
+    return lambda request: answer_to(request, json.dumps(body).encode(), status)

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import boto3
 import pytest
 
+from tests.sending import target_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
     from local.template.stack import Stack
 
@@ -150,30 +154,28 @@ class ImportCloud:
         app = self.apps[_CONSUMERS[message.queue][0]]
         calls: list[str] = []
 
-        def before(event_name: str, **_: object) -> None:
-            calls.append(event_name.partition(".")[2])
-            if fault == (len(calls) - 1, "before"):
-                raise KilledError
+        def watched(send: Callable[[AWSPreparedRequest], AWSResponse]) -> Callable[[AWSPreparedRequest], AWSResponse]:
+            def watching(request: AWSPreparedRequest) -> AWSResponse:
+                calls.append(target_of(request))
+                if fault == (len(calls) - 1, "before"):
+                    raise KilledError
+                answer = send(request)
+                if fault == (len(calls) - 1, "after"):
+                    raise KilledError
+                return answer
 
-        def after(**_: object) -> None:
-            if fault == (len(calls) - 1, "after"):
-                raise KilledError
+            return watching
 
         clients = [app.imports.dynamodb, app.imports.bucket._client, app.imports._bus]  # noqa: SLF001 (hooks)
         clients += [app.queues] if hasattr(app, "queues") else []
-        for client in clients:
-            # Not `before-call`: for a batch, the store answers that one itself, and no other handler is called.
-            client.meta.events.register_first("before-parameter-build", before, unique_id="before")
-            client.meta.events.register_first("after-call", after, unique_id="after")
-        try:
-            answer = app.lambda_handler(message.event(), Context(self.milliseconds))
-            return not answer["batchItemFailures"], calls
-        except KilledError:
-            return False, calls
-        finally:
-            for client in clients:
-                client.meta.events.unregister("before-parameter-build", unique_id="before")
-                client.meta.events.unregister("after-call", unique_id="after")
+        with pytest.MonkeyPatch.context() as patch:
+            for http in (client._endpoint.http_session for client in clients):  # noqa: SLF001 (as in `sending`)
+                patch.setattr(http, "send", watched(http.send))
+            try:
+                answer = app.lambda_handler(message.event(), Context(self.milliseconds))
+            except KilledError:
+                return False, calls
+        return not answer["batchItemFailures"], calls
 
     def run(self, *, twice: bool = False) -> None:
         """Hand out messages until none is left. With `twice`, hand out each of them two times."""

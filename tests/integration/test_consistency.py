@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from uuid import uuid4
 
 import pytest
-from botocore.awsrequest import AWSResponse
-from botocore.compat import HTTPHeaders
 
 from customers.aws import dynamodb as dynamodb_module
 from customers.errors import NotFoundError
@@ -31,12 +29,10 @@ from customers.store.pages import PageStore
 from customers.store.rows import RowStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
-from tests.sending import before_sending
+from tests.sending import answer_to, before_sending, target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from botocore.awsrequest import AWSPreparedRequest
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from customers.customer import NewCustomer
@@ -49,26 +45,15 @@ EMPTY: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-class _Body:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def stream(self) -> Iterator[bytes]:
-        yield self._data
-
-
 def answer_from_a_replica(request: AWSPreparedRequest) -> AWSResponse | None:
     """Answer a read that is not strongly consistent from a replica that has seen no write."""
-    target: Any = request.headers["X-Amz-Target"]
-    operation = (target.decode() if isinstance(target, bytes) else target).rpartition(".")[2]
+    operation = target_of(request).rpartition(".")[2]
     body: Any = request.body
     asked = json.loads(body)
     parts = asked["RequestItems"].values() if operation == "BatchGetItem" else [asked]
     if operation not in EMPTY or all(part.get("ConsistentRead") for part in parts):
         return None
-    headers = HTTPHeaders()
-    headers["Content-Type"] = "application/x-amz-json-1.0"
-    return AWSResponse(request.url, 200, headers, _Body(json.dumps(EMPTY[operation]).encode()))
+    return answer_to(request, json.dumps(EMPTY[operation]).encode())
 
 
 @pytest.fixture

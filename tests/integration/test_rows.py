@@ -18,7 +18,7 @@ from customers.store.items import now
 from customers.store.pages import PageStore
 from customers.store.rows import RowStore
 from tests.integration.test_store import lost_answer, lost_request
-from tests.sending import before_sending
+from tests.sending import before_sending, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class Stores:
         self.rows.write(source(), {})
 
     def _send(self, request: Any) -> Any:
-        target = str(request.headers["X-Amz-Target"])
+        target = target_of(request)
         self.writes += not any(read in target for read in ("GetItem", "Query", "Scan"))
         return self.faults.pop(0)(request) if self.faults else None
 

@@ -8,8 +8,6 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from botocore.awsrequest import AWSResponse
-from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 from botocore.loaders import create_loader
@@ -28,12 +26,12 @@ from customers.store.identity import ImportRow, RequestName, Source
 from customers.store.items import now
 from customers.store.pages import PageStore
 from customers.store.rows import Outcome, RowStore
-from tests.sending import before_sending
+from tests.sending import answer_to, before_sending, error_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from botocore.awsrequest import AWSPreparedRequest
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
     from botocore.loaders import Loader
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -45,28 +43,6 @@ type Loss = type[ReadTimeoutError | ConnectionClosedError]
 
 LOSSES: Final = (ReadTimeoutError, ConnectionClosedError)
 PAGE: Final = 1000
-
-
-class Body:
-    """A response's body, as botocore reads it."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def stream(self) -> Iterator[bytes]:
-        yield self._data
-
-
-def error_answer(code: str, status: int = 400, **members: object) -> Callable[[AWSPreparedRequest], AWSResponse]:
-    """Make DynamoDB's answer that a request failed."""
-
-    def answer(request: AWSPreparedRequest) -> AWSResponse:
-        body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "for a test", **members}
-        headers = HTTPHeaders()
-        headers["Content-Type"] = "application/x-amz-json-1.0"
-        return AWSResponse(request.url, status, headers, Body(json.dumps(body).encode()))
-
-    return answer
 
 
 class Table:
@@ -610,7 +586,7 @@ def test_a_batch_that_is_refused_is_left_to_botocore(code: str, table: Table) ->
 def test_a_batch_whose_answer_breaks_off_is_imported_once(table: Table) -> None:
     def half(request: AWSPreparedRequest) -> AWSResponse:
         answer = URLLib3Session().send(request)
-        return AWSResponse(request.url, 200, HTTPHeaders(), Body(answer.content[:20]))
+        return answer_to(request, answer.content[:20])
 
     table.next()
     _first_batch(table, half)
