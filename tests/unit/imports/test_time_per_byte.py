@@ -52,14 +52,13 @@ HOLES: dict[str, tuple[bytes, list[bytes]]] = {
     "elements that nest": (b"[", [b"[" * 30_000 + b"]" * 30_000 + b","]),
 }
 BYTES = 300_000
-NOISE = 2
-"""By which factor other work on the machine may lengthen a measurement."""
+ALLOWED = 20 * 2
+"""Times the cost of a good file. Other work on the machine may double a measurement."""
 
 
 @pytest.fixture(scope="module")
 def allowed() -> float:
-    reading_a_good_file, _ = reading.good_costs()
-    return 20 * NOISE * reading_a_good_file
+    return ALLOWED * min(reading.good_reading_cost() for _ in range(5))
 
 
 @pytest.mark.parametrize("kind", HOLES)
@@ -79,6 +78,6 @@ def test_a_few_bytes_of_gzip_that_hold_very_many_lines_are_read_at_once() -> Non
     assert steps > 100, "the caller could look at the clock"
 
 
-def test_a_short_search_finds_nothing_that_takes_much_longer_than_a_good_file(allowed: float) -> None:
-    worst = reading.climb(reading.reading_cost, 5, random.Random(1))
-    assert worst.cost < allowed, worst
+def test_a_short_search_finds_nothing_that_takes_much_longer_than_a_good_file() -> None:
+    worst = reading.climb(reading.reading_cost, reading.good_reading_cost, 5, random.Random(1))
+    assert worst.ratio < ALLOWED, worst
