@@ -9,7 +9,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import nullcontext, suppress
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ from cli.terminal import console, printable
 from customers.fields import FIELDS
 from customers.ids import MAX_ID
 from customers.imports.files import csv
+from customers.imports.files.rows import MAX_ROW_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _PAGE: Final = 1000
 _TRIES: Final = 8
 _SECONDS: Final = 60
+_RESUMED_SECONDS: Final = 60 * 60
+"""How long ago an export may have been interrupted to be continued. What it has read gets older."""
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 _RECORD: Final = ("created_at", "updated_at", "version")
 _ENTRIES: Final = next(field.name for field in FIELDS if field.kind == "dict")
@@ -56,23 +60,47 @@ def export(group_id: int | None, form: str, output: Path | None, stack: str | No
     The token comes from the environment variable CUSTOMERS_TOKEN. If that is not set, it is the token of the laptop's
     service. It needs the scope read, and also export for all customers.
 
-    If an export to a file is interrupted, run the same command again: it continues where it stopped. Only you can
-    read the file.
+    If an export to a file is interrupted, run the same command again within an hour: it continues where it stopped.
+    Only you can read the file.
     """
     path = "/api/customers/" if group_id is None else f"/api/customers/group/{group_id}/"
     url, token = find_target(stack).api()
     # The metadata columns are known only at the end, so the pages are kept in a file until then.
-    spool = None if output is None else output.with_name(f".{output.name}.part")
-    with _private(spool, "a+b") if spool is not None else tempfile.TemporaryFile("w+b") as pages:
-        walk = _Walk(f"{url.rstrip('/')}{path}", token, pages)
-        total = walk.finish("customers" if group_id is None else f"group {group_id}")
-        target = nullcontext(sys.stdout.buffer) if output is None else _private(output, "wb")
-        with target as file:
-            for line in (_csv if form == "csv" else _json_lines)(walk):
-                file.write(line.encode())
-    if spool is not None:
+    if output is None:
+        with tempfile.TemporaryFile("w+b") as pages:
+            _export(_Walk(f"{url.rstrip('/')}{path}", token, pages), group_id, form, sys.stdout.buffer)
+        return
+    if not output.parent.is_dir():
+        raise click.ClickException(f"There is no folder {printable(str(output.parent))}.")
+    spool, made = (output.with_name(f".{output.name}.{ending}") for ending in ("part", "new"))
+    if spool.exists() and time.time() - spool.stat().st_mtime > _RESUMED_SECONDS:
         spool.unlink()
-        click.echo(f"{total:,} customers in {printable(str(output))}", err=True)
+    try:
+        with _private(spool, "a+b") as pages, _private(made, "wb") as file:
+            total = _export(_Walk(f"{url.rstrip('/')}{path}", token, pages), group_id, form, file)
+    except KeyboardInterrupt:
+        click.echo("Interrupted. To continue, run the same command again within an hour.", err=True)
+        raise
+    finally:
+        # Until it is whole, an earlier export of this name stays.
+        if sys.exception() is not None:
+            made.unlink(missing_ok=True)
+    made.replace(output)
+    spool.unlink()
+    click.echo(f"{total:,} customers in {printable(str(output))}", err=True)
+
+
+def _export(walk: _Walk, group_id: int | None, form: str, file: IO[bytes]) -> int:
+    total = walk.finish("customers" if group_id is None else f"group {group_id}")
+    is_wide = False
+    for number, line in enumerate((_csv if form == "csv" else _json_lines)(walk)):
+        data = line.encode()
+        has_too_many = number == 0 and form == "csv" and line.count(",") >= csv.MAX_COLUMNS
+        is_wide = is_wide or has_too_many or len(data) > MAX_ROW_BYTES
+        file.write(data)
+    if is_wide:
+        click.echo("This file is too wide to be imported again. For that, use --format jsonl.", err=True)
+    return total
 
 
 def _private(path: Path, mode: str) -> IO[bytes]:
@@ -105,6 +133,10 @@ class _Walk:
         cursor: str | None = ""
         for page in self._kept():
             total, cursor = total + len(page["customers"]), page["next_cursor"]
+        if cursor is None:
+            # All was read, and the file could not be written. Customers may have changed since.
+            self._pages.truncate(0)
+            total, cursor = 0, ""
         terminal = console(stderr=True)
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
@@ -145,7 +177,8 @@ class _Walk:
                 if error.code not in _BUSY or tries == _TRIES:
                     raise _refused(error, self._pages) from None
                 time.sleep(float(error.headers.get("Retry-After", tries)))
-            except OSError as error:
+            except (OSError, HTTPException) as error:
+                # HTTPException: the answer was cut off.
                 if tries == _TRIES:
                     raise click.ClickException(f"The API does not answer: {error}") from None
                 time.sleep(tries / 4)
@@ -160,7 +193,8 @@ def _refused(error: urllib.error.HTTPError, pages: IO[bytes]) -> click.ClickExce
     if any(one.get("parameter") == "cursor" for one in problem.get("errors", [])):
         where = f"Delete {printable(str(pages.name))}, and run" if isinstance(pages.name, str | Path) else "Run"
         return click.ClickException(f"The API no longer knows how far this export is. {where} the command again.")
-    return click.ClickException(f"The API answered {error.code}: {problem.get('detail', error.reason)}")
+    advice = " The token is that in CUSTOMERS_TOKEN, or else in DATA_DIR/token." if error.code == 401 else ""  # noqa: PLR2004
+    return click.ClickException(f"The API answered {error.code}: {problem.get('detail', error.reason)}{advice}")
 
 
 def _json_lines(walk: _Walk) -> Iterator[str]:

@@ -99,6 +99,9 @@ def _put_back(target: Target, item: Item, found: Item, deletion: Item) -> bool:
     if last:
         # The next version, so that no old ETag matches and the history continues.
         restored["version"] = restored["created_version"] = number(last + 1)
+    if "passed_over" in found:
+        # Other external ids have passed over it since the backup, and its next tombstone must say so.
+        restored["passed_over"] = found["passed_over"]
     condition: Any = {"ConditionExpression": "attribute_not_exists(id)"}
     if found:
         condition = {

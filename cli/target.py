@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -38,6 +39,10 @@ stack_option = click.option(
 )
 
 
+_VISIBLE: Final = re.compile(r"[A-Za-z0-9_.~+/=-]+")
+"""What a bearer token looks like (RFC 6750, section 2.1)."""
+
+
 class Target(NamedTuple):
     """A service, and how to reach its parts."""
 
@@ -56,13 +61,16 @@ class Target(NamedTuple):
         Raises
         ------
         click.ClickException
-            There is no token.
+            There is no token, or it cannot be one.
         """
-        token = os.environ.get("CUSTOMERS_TOKEN", "")
+        token, origin = os.environ.get("CUSTOMERS_TOKEN", "").strip(), "CUSTOMERS_TOKEN"
         if not token and self.mirror is not None:
-            token = (self.mirror.parent / "token").read_text(encoding="ascii").strip()
+            file = self.mirror.parent / "token"
+            token, origin = file.read_text(encoding="utf-8").strip() if file.is_file() else "", str(file)
         if not token:
             raise click.ClickException("Put a token for the API into the environment variable CUSTOMERS_TOKEN.")
+        if not _VISIBLE.fullmatch(token):
+            raise click.ClickException(f"What is in {origin} is no token: it has spaces, quotes or other characters.")
         return self.url, token
 
     def tokens(self) -> TokenStore:

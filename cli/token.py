@@ -97,7 +97,7 @@ def list_(stack: str | None, *, as_json: bool) -> None:
 def revoke(name: str, stack: str | None) -> None:
     """Revoke a token now."""
     store = find_target(stack).tokens()
-    store.end(_find(store, name).token_hash, int(time.time()))
+    store.end(find_token(store, name).token_hash, int(time.time()))
     click.echo(
         f"{name} is revoked. The gateway may still accept it until its cache expires: 60 seconds by default.", err=True
     )
@@ -110,7 +110,7 @@ def revoke(name: str, stack: str | None) -> None:
 def narrow(name: str, scopes: tuple[str, ...], stack: str | None) -> None:
     """Take scopes away from a token."""
     store = find_target(stack).tokens()
-    record = _find(store, name)
+    record = find_token(store, name)
     if wider := [scope for scope in scopes if scope not in record.scopes]:
         raise click.ClickException(f"{name} does not have {wider[0]}. Scopes cannot be added: create a new token.")
     if taken := [scope for scope in record.scopes if scope not in scopes]:
@@ -143,7 +143,7 @@ def rotate(name: str, overlap: int, expires: float | None, stack: str | None) ->
     The new one has the same scopes and label. The old one stays valid for the overlap.
     """
     store = find_target(stack).tokens()
-    old = _find(store, name)
+    old = find_token(store, name)
     now = int(time.time())
     if not old.valid_at(now):
         raise click.ClickException(f"{name} is {_state(old)}. Create a new token instead.")
@@ -176,7 +176,14 @@ def _give_out(
     click.echo(f"This is token {token_id(hashed)}. It {ends}. It is not shown again.", err=True)
 
 
-def _find(store: TokenStore, name: str) -> TokenRecord:
+def find_token(store: TokenStore, name: str) -> TokenRecord:
+    """Return a token by its id.
+
+    Raises
+    ------
+    click.ClickException
+        There is none.
+    """
     for record in store.all():
         if token_id(record.token_hash) == name:
             return record

@@ -21,8 +21,8 @@ def lambda_handler(request: Request) -> Response:
     """Return the customer, and whether it was created. If it is stored like this already, nothing is written."""
     versions = request.expected_versions()
     exists = request.expected_existence()
+    new = request.body(lambda body: model.replacement(body, request.text_in_path("external_id")))
     external_id = request.external_id_in_path()
-    new = request.body(lambda body: model.replacement(body, external_id))
     customer, created = store.put(external_id, new, versions=versions, exists=exists, author=request.author)
     if not created:
         return Response(200, customer, etag(customer["version"]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import stat
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +121,66 @@ def test_an_interrupted_export_goes_on_where_it_was(
     assert done.returncode == 0, done.stderr
     exported = [json.loads(line) for line in file.read_text().splitlines()]
     assert exported == sorted(made, key=lambda customer: customer["id"])
+
+
+@pytest.mark.parametrize("why", ["all was read", "it is old"])
+def test_an_export_that_may_be_outdated_is_not_continued(
+    why: str, service: Service, group: int, people: list[Json], tmp_path: Path
+) -> None:
+    file, part = tmp_path / "some.jsonl", tmp_path / ".some.jsonl.part"
+    page = {"url": f"{service.url}/api/customers/group/{group}/", "customers": [{**people[0], "last_name": "Old"}]}
+    part.write_text(json.dumps({**page, "next_cursor": None if why == "all was read" else "a cursor"}) + "\n")
+    if why == "it is old":
+        os.utime(part, (time.time() - 3700,) * 2)
+    done = _customers(service.data, "export", "--group", str(group), "--format", "jsonl", "-o", file)
+    assert done.returncode == 0, done.stderr
+    exported = {json.loads(line)["id"]: json.loads(line) for line in file.read_text().splitlines()}
+    assert exported == {person["id"]: person for person in people}
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_an_export_that_fails_leaves_the_one_before_it(service: Service, group: int, tmp_path: Path) -> None:
+    file = tmp_path / "some.csv"
+    file.write_text("the one before")
+    done = _customers(service.data, "export", "--group", str(group), "-o", file, CUSTOMERS_TOKEN="cust_wrong")
+    assert (done.returncode, file.read_text()) == (1, "the one before")
+    assert "The API answered 401" in done.stderr
+    assert "CUSTOMERS_TOKEN" in done.stderr
+
+
+@pytest.mark.parametrize("token", ["a b", "\u201cabc\u201d", "a\rb"])
+def test_what_is_no_token_is_told_without_it(token: str, service: Service) -> None:
+    done = _customers(service.data, "export", CUSTOMERS_TOKEN=token)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: What is in CUSTOMERS_TOKEN is no token: it has spaces, quotes or other characters.\n"
+    )
+
+
+def test_an_answer_that_is_cut_off_is_asked_for_again(tmp_path: Path) -> None:
+    asked: list[str] = []
+    body = json.dumps({"customers": [], "next_cursor": None}).encode()
+
+    class CutOff(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if len(asked) > 1 else body[:9])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), CutOff) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        running = {"url": url, "dynamodb": url, "aws": url, "outputs": {}}
+        (tmp_path / "endpoints.json").write_text(json.dumps(running))
+        (tmp_path / "token").write_text("cust_secret")
+        done = _customers(tmp_path, "export", "--format", "jsonl")
+        server.shutdown()
+    assert (done.returncode, done.stdout, len(asked)) == (0, "", 2)
 
 
 def test_a_group_without_customers_is_an_empty_file(service: Service, group: int) -> None:

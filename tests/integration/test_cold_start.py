@@ -77,8 +77,8 @@ WALK: Final = {
 }
 PAGES: Final = WALK | {"customers.store.pages"}
 MODEL: Final = {
-    "customers.email_address", "customers.integers", "customers.metadata", "customers.model", "customers.trimming",
-    "pydantic_core",
+    "customers.email_address", "customers.integers", "customers.json_text", "customers.metadata", "customers.model",
+    "customers.trimming", "pydantic_core",
 }  # fmt: skip
 IMPORTS: Final = (
     STORE

@@ -78,21 +78,6 @@ def test_all_that_is_kept_of_an_import_goes_after_30_days(
         assert int(item["expires_at"]["N"]) - time.time() == pytest.approx(30 * 24 * 3600, abs=60)
 
 
-def test_of_an_import_that_an_older_release_finished_all_is_told(
-    store: ImportStore, known: Import, dynamodb: DynamoDBClient
-) -> None:
-    for chunk in (1, 2):
-        store.book(known.import_id, chunk, LAYOUT, Counts(created=1), None)
-    dynamodb.update_item(
-        TableName="ImportsTable",
-        Key={"import_id": {"S": known.import_id}, "chunk": {"N": "0"}},
-        UpdateExpression="SET finished = :flag",
-        ExpressionAttributeValues={":flag": {"BOOL": True}},
-    )
-    found = store.get(known.import_id)
-    assert (found.told, found.booked, found.finished) == (2, 2, True)
-
-
 def test_the_import_that_began_last_is_listed_first(store: ImportStore) -> None:
     begun = [store.begin(uuid4().hex, {"bucket": "b", "key": "imports/k"}) for _ in range(3)]
     wanted = sorted(begun, key=lambda one: one.started_at, reverse=True)

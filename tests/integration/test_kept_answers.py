@@ -42,9 +42,16 @@ class Answers:
         body = {"first_name": first_name, "last_name": "Doe", "email": "j@example.com", "group_id": 1}
         return self.send(key, body, {"token_id": by})
 
-    def send(self, key: str, body: Json, authorizer: dict[str, str], query: dict[str, list[str]] | None = None) -> Json:
+    def send(
+        self,
+        key: str,
+        body: Json,
+        authorizer: dict[str, str],
+        query: dict[str, list[str]] | None = None,
+        **headers: str,
+    ) -> Json:
         event = json.loads(json.dumps(self._event))
-        event["multiValueHeaders"]["Idempotency-Key"] = [key]
+        event["multiValueHeaders"] |= {"Idempotency-Key": [key]} | {name: [value] for name, value in headers.items()}
         event["requestContext"]["authorizer"] = authorizer
         event["multiValueQueryStringParameters"] = query
         event.update({"body": json.dumps(body), "isBase64Encoded": False})
@@ -110,6 +117,19 @@ def test_an_answer_is_given_again_for_a_day_and_then_the_key_is_new(answers: Ans
     second = answers.post(key, "John")
     assert (second["statusCode"], is_replayed(second)) == (201, False)
     assert json.loads(second["body"])["id"] != json.loads(first["body"])["id"]
+
+
+def test_a_wrong_header_may_be_corrected_and_a_wrong_body_not(answers: Answers) -> None:
+    body = {"first_name": "John", "last_name": "Doe", "email": "j@example.com", "group_id": 1}
+    key, wrong = str(uuid4()), {"If-Match": "3"}
+    for _ in range(2):
+        answer = answers.send(key, body, {"token_id": "somebody"}, None, **wrong)
+        assert (answer["statusCode"], is_replayed(answer)) == (400, False)
+    assert answers.send(key, body, {"token_id": "somebody"})["statusCode"] == 201
+    key = str(uuid4())
+    for replayed in (False, True):
+        answer = answers.send(key, {**body, "group_id": "x"}, {"token_id": "somebody"})
+        assert (answer["statusCode"], is_replayed(answer)) == (400, replayed)
 
 
 def test_the_table_is_told_when_each_record_expires(answers: Answers, dynamodb: DynamoDBClient) -> None:

@@ -93,18 +93,29 @@ def test_every_alarm_and_every_graph_of_the_stacks_own_metrics_has_something_tha
     assert counted_by_the_code() | {alarm["MetricName"] for alarm in own} == shown
 
 
-def widgets() -> list[dict[str, Any]]:
+def widgets(*, has_history: bool = True) -> list[dict[str, Any]]:
     (dashboard,) = resources("AWS::CloudWatch::Dashboard").values()
-    body: str = dashboard["DashboardBody"]["Fn::Sub"]
+    body, of_history = dashboard["DashboardBody"]["Fn::Sub"]
+    for name, (_, text, otherwise) in ((name, part["Fn::If"]) for name, part in of_history.items()):
+        body = body.replace(f"${{{name}}}", text["Fn::Sub"] if has_history else otherwise)
     return [widget["properties"] for widget in json.loads(re.sub(r"\$\{([^}]+)\}", r"\1", body))["widgets"]]
 
 
-def test_the_dashboard_shows_every_alarm() -> None:
-    shown = {alarm.removesuffix(".Arn") for widget in widgets() for alarm in widget.get("alarms", [])}
-    # The dashboard cannot name what is not always there.
-    assert shown == {
-        name for name in resources("AWS::CloudWatch::Alarm") if "Condition" not in SOURCE["Resources"][name]
-    }
+@pytest.mark.parametrize("has_history", [True, False])
+def test_the_dashboard_shows_every_alarm_and_function_that_is_there(*, has_history: bool) -> None:
+    def there(kind: str) -> set[str]:
+        return {name for name in resources(kind) if has_history or "Condition" not in SOURCE["Resources"][name]}
+
+    shown = widgets(has_history=has_history)
+    assert {alarm.removesuffix(".Arn") for one in shown for alarm in one.get("alarms", [])} == there(
+        "AWS::CloudWatch::Alarm"
+    )
+    for metric in ("Errors", "ConcurrentExecutions", "Throttles"):
+        (counted,) = [
+            one["metrics"] for one in shown if ["AWS/Lambda", metric] in [m[:2] for m in one.get("metrics", [])]
+        ]
+        # A preflight calls nothing, and fails only if Lambda does.
+        assert {one[3] for one in counted} == there("AWS::Serverless::Function") - {"Preflight"}
 
 
 def test_the_dashboard_shows_what_the_customers_table_and_its_indexes_refuse() -> None:

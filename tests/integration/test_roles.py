@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.httpsession import URLLib3Session
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from customers.fields import SORT_FIELDS
@@ -27,10 +28,12 @@ from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from tests.conftest import ROOT
 from tests.integration.import_cloud import BUCKET, Fault
+from tests.sending import target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from local.template.stack import Stack
@@ -186,7 +189,7 @@ class Recorder:
         return handle
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap the one method through which every client makes every call."""
+        """Wrap the method through which clients make calls, all but batches."""
 
         def recorded(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
             if self._function is None:
@@ -206,6 +209,18 @@ class Recorder:
                 if error.response["Error"]["Code"] == "NoSuchKey":
                     calls.add(Grant("s3:ListBucket", self._logical_ids[parameters["Bucket"]]))
                 raise
+
+        return recorded
+
+    def around_sending(self, send: Callable[..., AWSResponse]) -> Callable[..., AWSResponse]:
+        """Wrap the method that sends requests, for batches, which the store's client sends itself."""
+
+        def recorded(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
+            service, _, operation = target_of(request).partition(".")
+            if self._function is not None and service.startswith("DynamoDB_") and operation.startswith("Batch"):
+                body: Any = request.body
+                self.calls[self._function] |= self._grants("dynamodb", operation, json.loads(body))
+            return send(session, request)
 
         return recorded
 
@@ -275,7 +290,8 @@ def calls(
     """Return what every function calls, on every path through its code."""
     recorder = Recorder(template)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", recorder.around(BaseClient._make_api_call))  # type: ignore[attr-defined]  # noqa: SLF001 (where all calls pass)
+        patch.setattr(BaseClient, "_make_api_call", recorder.around(BaseClient._make_api_call))  # type: ignore[attr-defined]  # noqa: SLF001 (where most calls pass)
+        patch.setattr(URLLib3Session, "send", recorder.around_sending(URLLib3Session.send))
         _call_endpoints(recorder, function)
         _authorize(recorder, function, TokenStore(dynamodb, stack.functions["Authorize"].environment["TOKENS_TABLE"]))
         patch.setattr(chunks_module, "_ROWS", 2)
@@ -421,6 +437,14 @@ def _import(cloud: ImportCloud) -> None:
     kill_at_each_call(chunk)
     kill_at_each_call(lambda: chunk()._replace(queue="ChunkDeadLetters"))
     kill_at_each_call(lambda: drop()._replace(queue="PlanDeadLetters"))
+    # The rejected rows are no longer kept when the import ends.
+    for queue in ("ChunkQueue", "ChunkDeadLetters"):
+        cloud.deliver(drop())
+        first, last = cloud.take("ChunkQueue")
+        cloud.deliver(last)
+        for part in cloud.s3.list_objects_v2(Bucket=BUCKET, Prefix="parts/")["Contents"]:
+            cloud.s3.delete_object(Bucket=BUCKET, Key=part["Key"])
+        cloud.deliver(first._replace(queue=queue))
     # A file whose chunks are all recorded, but whose plan is not.
     cloud.deliver(drop(lasting=False))
     cloud.milliseconds, enough = 1, cloud.milliseconds

@@ -169,6 +169,22 @@ class TestByExternalId:
         assert stores.rows.write(origin, {8: other}) == {8: "superseded"}
         assert stores.rows.write(origin, {10: other}) == {10: "updated"}
 
+    def test_an_earlier_row_that_is_on_its_way_does_not_win_over_one_that_changes_nothing(
+        self, stores: Stores, key: str
+    ) -> None:
+        before = stores.put(key)
+        same, other = ImportRow(stores.new(external_id=key), repeats=True), ImportRow(stores.new("X", external_id=key))
+        origin, elsewhere = source(LATER), RowStore(service_dynamodb.client(), "CustomersTable")
+
+        def meanwhile(_: object) -> None:
+            assert elsewhere.write(origin, {9: same}) == {9: "unchanged"}
+
+        # After the first row was looked up, and before it is written.
+        stores.faults = [lambda _: None, meanwhile]
+        assert stores.rows.write(origin, {2: other}) == {2: "superseded"}
+        assert stores.faults == []
+        assert stores.keyed.get(key) == before
+
     def test_what_changed_since_the_file_was_put_there_stays(self, stores: Stores, key: str) -> None:
         before = stores.put(key)
         assert stores.rows.write(source(LONG_AGO), {1: ImportRow(stores.new("Old", external_id=key))}) == {

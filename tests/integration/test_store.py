@@ -26,10 +26,12 @@ from customers.store.identity import ImportRow, RequestName, Source
 from customers.store.items import now
 from customers.store.pages import PageStore
 from customers.store.rows import Outcome, RowStore
+from tests.conftest import running_engine
 from tests.sending import answer_to, before_sending, error_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
     from botocore.loaders import Loader
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 type Hook = Callable[..., AWSResponse | None]
 type Loss = type[ReadTimeoutError | ConnectionClosedError]
 
+LONG: Final[Any] = {"first_name": '"' * 100, "last_name": "\\" * 100, "metadata": dict.fromkeys("abcd", '"' * 500)}
+"""A customer that is long as JSON in JSON."""
 LOSSES: Final = (ReadTimeoutError, ConnectionClosedError)
 PAGE: Final = 1000
 
@@ -326,8 +330,11 @@ UNKNOWN: Final = frozenset({"server error", "unavailable", "no answer", "connect
 def test_a_table_that_keeps_failing_is_unavailable_and_unchanged(call: str, failure: str, table: Table) -> None:
     customer = table.create()
     table.next(*[FAILURES[failure]] * 4)
-    with pytest.raises(StoreUnavailableError):
+    with pytest.raises(StoreUnavailableError) as raised:
         CALLS[call](table, customer["id"])
+    # Its repetition by the client would be another write, so the client must know.
+    in_doubt = failure in UNKNOWN and call not in {"get", "page"}
+    assert isinstance(raised.value, OutcomeUnknownError) == in_doubt
     # A write that may have been applied is not sent again: the store looks for it instead.
     requests = {"create one": 4, "update": 4, "delete": 4}.get(call, 3) if failure in UNKNOWN else 3
     assert table.requests == requests
@@ -535,6 +542,32 @@ def test_a_batch_of_reads_whose_response_was_lost_is_read_again(loss: Loss, tabl
     row = ImportRow(table.new(age=7), customer["id"])
     assert table.rows.write(Source(secrets.token_hex(16), now()), {1: row}) == {1: "updated"}
     assert table.requests > 0
+
+
+def test_a_page_of_everybody_fits_into_a_response(
+    tmp_path: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_engine(tmp_path, stack) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+            monkeypatch.setenv(name, "test")
+        client = dynamodb.client()
+        store, pages = CustomerStore(client, "CustomersTable"), PageStore(client, "CustomersTable")
+        new: Any = {**LONG, "email": "j@example.com", "group_id": 1}
+        for _ in range(11):
+            store.create([new] * 100)
+        seen, after = 0, None
+        while seen == 0 or after is not None:
+            found, after = pages.everybody(limit=1000, after=after)
+            seen += len(found)
+            assert len(json.dumps(json.dumps(found))) < 6_000_000
+    assert seen == 1100
+
+
+def test_entries_are_in_one_order_whatever_order_the_table_returns(table: Table) -> None:
+    created = table.create(metadata={key: key for key in "kcbjaifhdeg"})
+    for customer in (created, *(table.store.get(created["id"]) for _ in range(3)), *table.all()):
+        assert "".join(customer.get("metadata", {})) == "abcdefghijk"
 
 
 def test_an_error_of_a_page_is_read_as_ever(table: Table) -> None:

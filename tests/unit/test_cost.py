@@ -146,7 +146,7 @@ def test_the_dashboards_are_those_of_the_template() -> None:
 def test_the_metrics_are_those_that_the_dashboard_shows() -> None:
     # All metrics are shown, and all that are shown are made (tests/integration/test_operations.py).
     (dashboard,) = resources(TEMPLATE, "AWS::CloudWatch::Dashboard").values()
-    shown = set(re.findall(r'\["\$\{AWS::StackName\}", "(\w+)"', dashboard["DashboardBody"]["Fn::Sub"]))
+    shown = set(re.findall(r'\["\$\{AWS::StackName\}", "(\w+)"', dashboard["DashboardBody"]["Fn::Sub"][0]))
     constant, rare = map(int, re.findall(r"\d+", row("Metrics").how_much)[:2])
     assert constant + rare == len(shown)
 

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import email_validator
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from customers import email_address, metadata, model
 from customers.errors import InvalidError
+from customers.json_text import parse_json
 from customers.trimming import trimmed
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ NEAR_CUSTOMERS: Final = st.builds(
 
 def sent(value: Json) -> Json:
     """Return a value as it arrives, through JSON text."""
-    return model.parse_json(json.dumps(value).encode())
+    return parse_json(json.dumps(value).encode())
 
 
 def errors_of(check: Callable[[Json], object], value: Json) -> list[FieldError]:
@@ -188,7 +189,7 @@ def test_any_json_is_a_list_of_rows_each_judged_by_itself_or_is_refused(value: J
 
 def json_or_errors(body: bytes) -> tuple[Json, list[str]]:
     try:
-        return model.parse_json(body), []
+        return parse_json(body), []
     except InvalidError as error:
         return None, told(error.errors)
 
@@ -207,23 +208,23 @@ def test_a_lone_surrogate_is_reported_where_it_is(lone: str) -> None:
     """A lone surrogate fits JSON's grammar, but is not Unicode (RFC 8259, section 8.2)."""
     for name in ("first_name", "last_name", "email"):
         body = json.dumps({**JOHN, name: "@"}).replace('"@"', f'"{lone}"').encode()
-        assert told(errors_of(model.new_customer, model.parse_json(body))) == [f"#/{name} invalid_unicode"]
-        assert told(errors_of(model.changes, model.parse_json(body))) == [f"#/{name} invalid_unicode"]
+        assert told(errors_of(model.new_customer, parse_json(body))) == [f"#/{name} invalid_unicode"]
+        assert told(errors_of(model.changes, parse_json(body))) == [f"#/{name} invalid_unicode"]
         rows = b'{"customers": [' + json.dumps(JOHN).encode() + b", " + body + b"]}"
         wanted = [f"#/customers/1/{name} invalid_unicode"]
-        assert told(errors_of(model.new_customers, model.parse_json(rows))) == wanted
+        assert told(errors_of(model.new_customers, parse_json(rows))) == wanted
     in_age = json.dumps({**JOHN, "age": "@"}).replace('"@"', f'"{lone}"').encode()
-    assert told(errors_of(model.new_customer, model.parse_json(in_age))) == ["#/age wrong_type"]
+    assert told(errors_of(model.new_customer, parse_json(in_age))) == ["#/age wrong_type"]
 
 
 def test_a_lone_surrogate_in_a_name_that_is_unknown_has_a_pointer_all_the_same() -> None:
     for body in (b'{"\\udc00": 1}', b'{"customers": [{"\\udc00": 1}]}'):
         check = model.new_customers if b"customers" in body else model.new_customer
-        (error,) = [one for one in errors_of(check, model.parse_json(body)) if one["code"] == "unknown_field"]
+        (error,) = [one for one in errors_of(check, parse_json(body)) if one["code"] == "unknown_field"]
         assert error["pointer"].endswith("/%5Cudc00")
-    both = model.parse_json(b'{"\\udc00": 1, "age": "x"}')
+    both = parse_json(b'{"\\udc00": 1, "age": "x"}')
     assert told(errors_of(model.changes, both)) == ["#/%5Cudc00 unknown_field", "#/age wrong_type"]
-    assert told(errors_of(model.new_customer, model.parse_json(b'"\\ud800"'))) == ["# wrong_type"]
+    assert told(errors_of(model.new_customer, parse_json(b'"\\ud800"'))) == ["# wrong_type"]
 
 
 @pytest.mark.parametrize("body", [
@@ -232,7 +233,7 @@ def test_a_lone_surrogate_in_a_name_that_is_unknown_has_a_pointer_all_the_same()
     b'{"a":' * 100_000, b'["\\ud800",' + b"[" * 100_000, b"\xff\xfe{\x00}\x00",
 ])  # fmt: skip
 def test_what_is_no_json_is_refused(body: bytes) -> None:
-    (error,) = errors_of(model.parse_json, body)
+    (error,) = errors_of(parse_json, body)
     assert (error["pointer"], error["code"]) == ("#", "invalid_json")
 
 
@@ -263,7 +264,7 @@ def test_a_number_of_any_size_is_refused_where_an_integer_up_to_150_is_due(numbe
 @pytest.mark.parametrize(("number", "age"), [("30.0", 30), ("1E2", 100), ("-0.0", 0), ("15.00e1", 150)])
 def test_a_number_without_a_fraction_is_an_integer(number: str, age: int) -> None:
     for body in (f'{{"age": {number}}}', f'{{"age": {number}, "group_id": 7.0}}'):
-        changed = model.changes(model.parse_json(body.encode()))["age"]
+        changed = model.changes(parse_json(body.encode()))["age"]
         assert (changed, type(changed)) == (age, int)
 
 
@@ -416,8 +417,21 @@ def test_after_a_hundred_errors_of_an_object_it_is_told_that_there_are_more(
     assert last == {
         "pointer": pointer,
         "code": "too_many_errors",
-        "detail": "Has more than 100 errors. These are the first.",
+        "detail": "Has more errors. These are the first.",
     }
+
+
+@pytest.mark.parametrize("sign", ["<", "\u2039", "\U0001f600"])
+def test_errors_name_long_names_by_their_beginnings_and_are_bounded_together(sign: str) -> None:
+    long = {"metadata": {sign * 500_000: "\n" + "x" * 501}}
+    for check in (lambda value: model.new_customer({**JOHN, **value}), model.changes):
+        errors = errors_of(check, long)
+        assert f"#/metadata/{quote(sign * 1000)}" in {error["pointer"] for error in errors}
+        assert len(json.dumps(errors)) < 60_000
+    many = {f"{number:03}{sign * 900}": 1 for number in range(100)}
+    errors = errors_of(model.changes, many)
+    assert len(json.dumps(errors)) < 60_000
+    assert (errors[0]["code"], errors[-1]["code"]) == ("unknown_field", "too_many_errors")
 
 
 def test_a_hundred_errors_of_an_object_are_all() -> None:
@@ -537,6 +551,30 @@ def test_entries_are_taken_as_they_are_sent() -> None:
     for entries in ({}, {"A-z.0_9": " \u00e9 ", "k" * 40: "x" * 500, "empty": ""}, BIGGEST):
         assert model.new_customer({**JOHN, "metadata": entries})["metadata"] == entries
         assert model.changes({"metadata": entries}) == {"metadata": entries}
+
+
+@pytest.mark.parametrize(("entries", "errors"), [
+    ({**{f"k{number}": "v" for number in range(20)}, "bad": 5}, [" too_many_entries", "/bad wrong_type"]),
+    ({**{f"k{number}": "v" * 120 for number in range(19)}, "bad": 5}, [" metadata_too_large", "/bad wrong_type"]),
+    ({f"k{number}": "v" * 120 for number in range(21)}, [" metadata_too_large", " too_many_entries"]),
+    ({**BIGGEST, "d": "\ud800"}, [" metadata_too_large", "/d invalid_unicode"]),
+    (dict.fromkeys("abcd", "v" * 600), [" metadata_too_large", *(f"/{key} too_long" for key in "abcd")]),
+])  # fmt: skip
+def test_what_is_wrong_with_all_entries_is_told_with_what_is_wrong_with_each(entries: Json, errors: list[str]) -> None:
+    wanted = [f"#/metadata{error}" for error in errors]
+    assert told(errors_of(model.new_customer, {**JOHN, "metadata": entries})) == wanted
+    # What a patch leads to is checked when it is merged.
+    of_each = [error for error in wanted if error.startswith("#/metadata/")]
+    if of_each:
+        assert told(errors_of(model.changes, {"metadata": entries})) == of_each
+
+
+def test_a_patch_of_too_many_entries_is_told_with_what_is_wrong_with_each() -> None:
+    entries = {**{f"k{number}": None for number in range(40)}, "bad": 5}
+    assert told(errors_of(model.changes, {"metadata": entries})) == [
+        "#/metadata too_many_entries",
+        "#/metadata/bad wrong_type",
+    ]
 
 
 def test_a_customer_has_up_to_20_entries_of_2048_bytes() -> None:

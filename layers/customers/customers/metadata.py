@@ -33,9 +33,18 @@ def within_limit(entries: dict[str, str]) -> dict[str, str]:
     return entries
 
 
+def wrong_together(entries: object, most: int, *, any_size: bool) -> set[str]:
+    """Return what is wrong with entries, valid or not, taken together: the core's types of the errors."""
+    if not isinstance(entries, dict):
+        return set()
+    texts = {key: text for key, text in entries.items() if isinstance(text, str)}
+    wrong = {"too_long": len(entries) > most, "metadata_too_large": not any_size and too_large(texts)}
+    return {kind for kind, is_so in wrong.items() if is_so}
+
+
 def too_large(entries: Mapping[str, str]) -> bool:
     """Whether the keys and values have more than `MAX_BYTES` bytes."""
-    return sum(len(key) + len(value.encode()) for key, value in entries.items()) > MAX_BYTES
+    return sum(len(key) + len(value.encode(errors="surrogatepass")) for key, value in entries.items()) > MAX_BYTES
 
 
 def merged(entries: Mapping[str, str], patch: Mapping[str, str | None]) -> dict[str, str]:

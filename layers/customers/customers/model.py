@@ -5,21 +5,21 @@ The rules themselves come from the declaration in `customer`.
 
 from __future__ import annotations
 
-import json
 import re
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from pydantic_core import SchemaValidator, ValidationError, from_json
+from pydantic_core import SchemaValidator, ValidationError
 
 from customers import metadata
 from customers.errors import FieldError, InvalidError
 from customers.fields import FIELDS, rules
 from customers.ids import EXTERNAL_ID, EXTERNAL_ID_RULE
+from customers.json_text import has_lone_surrogates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pydantic_core import ErrorDetails
 
@@ -31,6 +31,11 @@ MAX_ROWS: Final = 100
 
 _MAX_ERRORS: Final = 100
 """For one object: enough for all errors of its known fields and plenty of unknown ones."""
+
+_MAX_POINTERS: Final = 20_000
+"""Characters of all pointers of an object's errors. They name what the client named, however long that is."""
+_MAX_NAME: Final = 1000
+"""Characters of a name that a pointer shows."""
 
 _READ_ONLY: Final = frozenset({"id", "version", "created_at", "updated_at"})
 _FIXED: Final = frozenset(field.name for field in FIELDS if field.fixed)
@@ -62,41 +67,6 @@ _CHANGES: Final = SchemaValidator(
 )
 
 
-def parse_json(body: bytes) -> Any:  # noqa: ANN401 (JSON may be anything)
-    r"""Parse a JSON text (RFC 8259): UTF-8, no NaN or Infinity, at most 200 levels deep.
-
-    Lone surrogates, as in `"\ud800"`, pass: they are not valid Unicode, and the rules report the field.
-
-    Raises
-    ------
-    InvalidError
-        The text is not valid JSON.
-    """
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        if b"\\u" in body:
-            with suppress(ValueError, RecursionError):
-                value = json.loads(body.decode(), parse_constant=_refuse_constant)
-                if _has_lone_surrogates(value):
-                    return value
-        raise InvalidError(
-            [FieldError(pointer="#", code="invalid_json", detail=f"Must be valid JSON in UTF-8: {error}.")]
-        ) from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-def _has_lone_surrogates(value: object) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
 def new_customer(value: object, pointer: str = "#") -> NewCustomer:
     """Check a customer to create.
 
@@ -124,7 +94,7 @@ def replacement(value: object, external_id: str) -> NewCustomer:
     value
         A parsed JSON value. Its `external_id` may be left out.
     external_id
-        The external id, a valid one.
+        The external id.
 
     Raises
     ------
@@ -242,7 +212,7 @@ def _validated(validator: SchemaValidator, value: object, pointer: str) -> Any: 
     if not isinstance(value, dict):
         raise InvalidError([_not_an_object(pointer)])
     # The validators stop at a name that is not Unicode, and so would not report the rest.
-    not_unicode = {name for name in value if not name.isascii() and _has_lone_surrogates(name)}
+    not_unicode = {name for name in value if not name.isascii() and has_lone_surrogates(name)}
     errors: list[FieldError] = []
     try:
         checked = validator.validate_python(
@@ -251,6 +221,8 @@ def _validated(validator: SchemaValidator, value: object, pointer: str) -> Any: 
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=True)
         details += [further for detail in details for further in _beside_length(detail)]
+        if any(detail["loc"][0] == "metadata" for detail in details):
+            details = [*_beside_entries(value["metadata"], details, is_patch=validator is _CHANGES), *details]
         errors = [_field_error(detail, pointer) for detail in details]
     errors += [_unknown_field(_pointer(pointer, (name,))) for name in sorted(not_unicode)]
     if errors:
@@ -273,12 +245,21 @@ def _beside_length(error: ErrorDetails) -> list[ErrorDetails]:
     return []
 
 
+def _beside_entries(entries: object, told: Iterable[ErrorDetails], *, is_patch: bool) -> Iterator[ErrorDetails]:
+    """Yield what is wrong with all entries together. The core tells that only if each of them is valid."""
+    most = metadata.MAX_PATCH_ENTRIES if is_patch else metadata.MAX_ENTRIES
+    for kind in sorted(metadata.wrong_together(entries, most, any_size=is_patch) - {one["type"] for one in told}):
+        yield {"type": kind, "loc": ("metadata",), "msg": "", "input": entries, "ctx": {"max_length": most}}
+
+
 def _bounded(errors: list[FieldError], pointer: str) -> list[FieldError]:
-    """Keep the response within Lambda's 6 MB, however many unknown fields a client sends. Known fields come first."""
-    if len(errors) <= _MAX_ERRORS:
+    """Keep the response within Lambda's 6 MB, whatever unknown fields a client sends. Known fields come first."""
+    sizes = accumulate(len(error["pointer"]) for error in errors)
+    shown = sum(size <= _MAX_POINTERS for size in islice(sizes, _MAX_ERRORS))
+    if shown == len(errors):
         return errors
-    detail = f"Has more than {_MAX_ERRORS} errors. These are the first."
-    return [*errors[:_MAX_ERRORS], FieldError(pointer=pointer, code="too_many_errors", detail=detail)]
+    detail = "Has more errors. These are the first."
+    return [*errors[:shown], FieldError(pointer=pointer, code="too_many_errors", detail=detail)]
 
 
 def _unknown_field(pointer: str) -> FieldError:
@@ -341,6 +322,6 @@ def _pointer(base: str, location: tuple[int | str, ...]) -> str:
     if len(location) == 1 and location[0] in _FIELDS:
         # Nearly always. The names of fields need no escaping.
         return f"{base}/{location[0]}"
-    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in location)
+    steps = (str(step)[:_MAX_NAME].replace("~", "~0").replace("/", "~1") for step in location)
     # A name may contain a lone surrogate, which has no form in UTF-8.
     return "/".join([base, *(quote(step, safe="~", errors="backslashreplace") for step in steps)])

@@ -567,7 +567,7 @@ REUSED: Final = "This Idempotency-Key was used for another request. Use a new ke
 UNAVAILABLE: Final = "The store does not respond right now. Repeat the call after the seconds in Retry-After."
 UNKNOWN: Final = (
     "The store did not confirm the change, which may have been made. "
-    "Read the customer after the seconds in Retry-After, then decide whether to repeat the call."
+    "After the seconds in Retry-After, look whether it was, then decide whether to repeat the call."
 )
 CHOICE: Final = FieldError(parameter="a", code="not_a_choice", detail="C.")
 PROBLEMS: Final[list[tuple[CustomersError, int, str, str, str, dict[str, str]]]] = [

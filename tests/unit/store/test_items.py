@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,10 +13,22 @@ from customers.fields import FIELDS
 from customers.ids import MAX_ID
 from customers.store.author import Author
 from customers.store.identity import digest
-from customers.store.items import EMAIL_INDEX, ORDERS, Creation, customer, new_item, now
+from customers.store.items import EMAIL_INDEX, ORDERS, Creation, customer, email_key, new_item, now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+@pytest.mark.parametrize(("address", "key"), [
+    ("Ann@example.com", "ann@example.com"),
+    ("\u00c9\u00df@ex\u00e4mple.com", "\u00e9\u00df@ex\u00e4mple.com"),
+    ("\u1e9e@example.com", "\u00df@example.com"),
+    ("\ufb01@example.com", "\ufb01@example.com"),
+    ("\u03a3\u03c2@example.com", "\u03c3\u03c3@example.com"),
+])  # fmt: skip
+def test_an_address_is_found_whatever_its_case_and_by_no_other(address: str, key: str) -> None:
+    assert email_key(address) == email_key(key) == key
+
 
 WRITE_UNIT: Final = 1024
 """Bytes.

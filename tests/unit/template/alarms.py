@@ -245,7 +245,7 @@ def a_filter_counts_lines_that_the_access_log_has(template: Template) -> Iterato
         for made in each["MetricTransformations"]:
             if made.get("MetricValue") != "1" or made.get("MetricNamespace") != {"Ref": "AWS::StackName"}:
                 yield f"{name}: makes {made}"
-            if f'"${{AWS::StackName}}", "{made.get("MetricName")}"' not in dashboard["DashboardBody"]["Fn::Sub"]:
+            if f'"${{AWS::StackName}}", "{made.get("MetricName")}"' not in dashboard["DashboardBody"]["Fn::Sub"][0]:
                 yield f"{name}: no graph shows {made}"
 
 

@@ -11,6 +11,7 @@ from customers.aws.dynamodb import _FIRST_PAUSE, _TRIES
 from customers.imports.chunks import _ROWS
 from customers.store import bulk
 from customers.store.history import _MOST_REMOVED
+from customers.store.pages import _SCANS
 from tests.conftest import ROOT
 from tests.unit.template.reading import events, functions, resources, time_limit
 
@@ -48,13 +49,14 @@ _WRITE: Final = (_TRIES - 1) * STORE.connect_timeout + _PAUSES + _TRY
 
 SLOWEST: Final = {
     "GetCustomer": _CALL,
-    "ListGroup": _CALL,
+    # With a cursor, these three read the key of cursors first.
+    "ListGroup": _CALL + _CALL,
     # It looks for the customer if there is no history.
-    "GetHistory": _CALL + _CALL,
+    "GetHistory": _CALL + _CALL + _CALL,
+    # A page of all customers takes up to two calls.
+    "FindCustomers": _CALL + _SCANS * _CALL,
     # It reads the salt first.
     "GetExternal": _CALL + _CALL,
-    # A page of all customers takes up to three calls.
-    "FindCustomers": 3 * _CALL,
     # Without a response, they look whether the row shows the write.
     "DeleteCustomer": _WRITE + _CALL,
     # It reads the entries first.

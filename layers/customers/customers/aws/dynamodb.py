@@ -125,7 +125,7 @@ def _read_items(response_dict: dict[str, Any], customized_response_dict: dict[st
         response_dict["body"] = json.dumps(page).encode()
 
 
-def call[T](operation: Callable[[], T], *, repeatable: bool = True) -> T:
+def call[T](operation: Callable[[], T], *, repeatable: bool = True, creates: bool = False) -> T:
     """Call DynamoDB, and repeat the call, with pauses, while it fails for reasons that pass.
 
     The SDK's own repetitions are switched off, because they include writes whose response was lost. Such a write may
@@ -138,15 +138,19 @@ def call[T](operation: Callable[[], T], *, repeatable: bool = True) -> T:
     repeatable
         Whether a second call changes nothing if the first was carried out. Other calls are repeated only if they were
         certainly not carried out.
+    creates
+        Whether the caller's own repetition would do something else. Then it must know that a call that is repeatable
+        here may have been carried out.
 
     Raises
     ------
     StoreUnavailableError
         The call was not carried out, or it is repeatable and has failed three times.
     OutcomeUnknownError
-        The call was not repeatable, and may have been carried out.
+        The call may have been carried out, and is not repeatable or creates.
     """
     tries = 0
+    in_doubt = False
     while True:
         tries += 1
         try:
@@ -157,8 +161,9 @@ def call[T](operation: Callable[[], T], *, repeatable: bool = True) -> T:
                     raise
                 if not repeatable:
                     raise OutcomeUnknownError from error
+                in_doubt = creates
             if tries == _TRIES:
-                raise StoreUnavailableError from error
+                raise (OutcomeUnknownError if in_doubt else StoreUnavailableError) from error
         time.sleep(random.uniform(0, _FIRST_PAUSE * 2 ** (tries - 1)))  # noqa: S311 (jitter)
 
 

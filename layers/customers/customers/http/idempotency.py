@@ -230,8 +230,12 @@ def _answer(request: Request, handle: Callable[[RequestName], Response], name: R
     try:
         return handle(name)
     except (InvalidError, PayloadTooLargeError, ExternalIdTakenError) as error:
-        # These say what is wrong with the request, and are kept. Other errors may pass, and are not.
-        return problem(error, request)
+        answer = problem(error, request)
+        # A fingerprint has no headers, so a client may correct one and use the same key.
+        if isinstance(error, InvalidError) and any("header" in each for each in error.errors):
+            raise _NotKeptError(answer) from None
+        # The others say what is wrong with the request, and are kept. What is not caught may pass, and is not.
+        return answer
 
 
 def _replayed(response: Response, _record: Any) -> Response:  # noqa: ANN401 (Powertools' type, which it does not export)

@@ -120,7 +120,7 @@ def _unavailable(error: StoreUnavailableError, request: Request) -> Response:
     if isinstance(error, OutcomeUnknownError):
         detail = (
             "The store did not confirm the change, which may have been made. "
-            "Read the customer after the seconds in Retry-After, then decide whether to repeat the call."
+            "After the seconds in Retry-After, look whether it was, then decide whether to repeat the call."
         )
     return _response(request, 503, "unavailable", "Service unavailable", detail, _RETRY)
 

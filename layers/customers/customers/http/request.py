@@ -143,7 +143,7 @@ class Request:
             With everything that is wrong with the parameters and the body.
         """
         # Imported late, because the endpoints without a body do not need it.
-        from customers.model import parse_json  # noqa: PLC0415
+        from customers.json_text import parse_json  # noqa: PLC0415
 
         self.check_media_type(merge_patch=merge_patch)
         raw = self._body_bytes()

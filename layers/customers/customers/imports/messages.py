@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from customers.errors import CustomersError, InvalidError
-from customers.model import parse_json
+from customers.json_text import parse_json
 
 
 class UnreadableMessageError(CustomersError):

@@ -303,6 +303,5 @@ def _import(item: Mapping[str, Any]) -> Import:
         layout=layout and Layout.of_json(layout),
         booked=number("booked"),
         counts=Counts(*map(number, Counts._fields)),
-        # Once it was a mere flag.
-        told=int(item["finished"].get("N", number("booked"))) if "finished" in item else None,
+        told=number("finished") if "finished" in item else None,
     )

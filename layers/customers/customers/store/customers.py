@@ -123,10 +123,10 @@ class CustomerStore:
             if len(puts) == 1:
                 self._insert_one(puts[0])
             else:
-                # DynamoDB recognizes a repeated transaction by its token.
+                # DynamoDB recognizes a repeated transaction by its token. The client's repetition has another one.
                 token = secrets.token_urlsafe(16)
                 writes: Any = [{"Put": put} for put in puts]
-                call(lambda: client.transact_write_items(TransactItems=writes, ClientRequestToken=token))
+                call(lambda: client.transact_write_items(TransactItems=writes, ClientRequestToken=token), creates=True)
         except ClientError as error:
             return [refused_item(error)] if len(puts) == 1 else _cancelled_items(error)
         return [None] * len(puts)
@@ -134,10 +134,9 @@ class CustomerStore:
     def _insert_one(self, put: Any) -> None:  # noqa: ANN401 (the arguments of put_item)
         try:
             call(lambda: self._table.client.put_item(**put), repeatable=False)
-        except OutcomeUnknownError:
-            item = self._table.read(int(put["Item"]["id"]["N"]))
-            if item.get("create_token") != put["Item"]["create_token"]:
-                raise
+        except OutcomeUnknownError as unknown:
+            item = put["Item"]
+            self._table.confirm(int(item["id"]["N"]), "create_token", item["create_token"], unknown)
 
     def update(
         self, customer_id: int, changes: Changes, versions: Sequence[int] | None, author: Author = UNKNOWN

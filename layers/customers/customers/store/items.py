@@ -69,8 +69,13 @@ def key(customer_id: int) -> dict[str, AttributeValueTypeDef]:
 
 
 def email_key(address: str) -> str:
-    """Return what an address is found by: addresses that differ only in case have the same."""
-    return address.casefold()
+    """Return what an address is found by: addresses that differ only in case have the same.
+
+    Unicode's simple case folding: one letter stays one, so ß is not ss.
+    """
+    if address.isascii():
+        return address.lower()
+    return "".join(folded if len(folded := letter.casefold()) == 1 else letter.lower() for letter in address)
 
 
 def attributes(fields: Mapping[str, object]) -> dict[str, AttributeValueTypeDef]:
@@ -185,7 +190,8 @@ def _value(kind: str, value: Any) -> object:  # noqa: ANN401 (an attribute value
     if value is None:
         return None
     if kind == "dict":
-        return {key: text["S"] for key, text in value["M"].items()}
+        # DynamoDB keeps no order, and equal versions have equal bytes.
+        return {key: text["S"] for key, text in sorted(value["M"].items())}
     return int(value["N"]) if kind == "int" else value["S"]
 
 

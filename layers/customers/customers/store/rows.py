@@ -220,7 +220,8 @@ class RowStore:
             source.order(target.number),
         )
         values = {**update.values, ":seen": item["version"]}
-        update = update._replace(condition="#version = :seen", values=values)
+        # A later row that changes nothing has left its order, but no version.
+        update = update._replace(condition="#version = :seen AND #order <= :order", values=values)
         try:
             self._table.update(target.id, update, source.token(target.number))
         except (RefusedError, OutcomeUnknownError):

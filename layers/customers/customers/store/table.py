@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from botocore.exceptions import ClientError
 
 from customers.aws.dynamodb import call
-from customers.errors import CustomersError, NotFoundError, OutcomeUnknownError, VersionMismatchError
+from customers.errors import (
+    CustomersError,
+    NotFoundError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+    VersionMismatchError,
+)
 from customers.store.items import ORDERS, is_customer, key, now, number
 
 if TYPE_CHECKING:
@@ -104,14 +110,21 @@ class Table:
         values = {**update.values, ":write_token": write_token}
         try:
             answer = self._send(key(item_id), update._replace(values=values), repeatable=False)
-        except OutcomeUnknownError:
-            current = self.read(item_id)
-            if current.get("write_token") != write_token:
-                raise
-            return current
+        except OutcomeUnknownError as unknown:
+            return self.confirm(item_id, "write_token", write_token, unknown)
         except ClientError as error:
             raise RefusedError(refused_item(error)) from None
         return answer["Attributes"]
+
+    def confirm(self, item_id: int, name: str, token: AttributeValueTypeDef, unknown: OutcomeUnknownError) -> Item:
+        """Return an item whose token shows that a write was applied. Otherwise, raise that this is unknown."""
+        try:
+            item = self.read(item_id)
+        except StoreUnavailableError:
+            raise unknown from None
+        if item.get(name) != token:
+            raise unknown
+        return item
 
     def mark(self, met: Item, update: Update) -> bool:
         """Set what only imports look at in an item that was met, and return whether the condition allowed it.

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 _DELIMITERS: Final = (",", ";", "\t")
 _DELIMITER_LINE: Final = re.compile(rb'"?sep=([^"\r\n\x80-\xff])"?(?:\1| )*', re.IGNORECASE)
-"""Spreadsheets fill the line up to the width of the table."""
-"""Excel's own first line, which names the delimiter."""
-_MAX_COLUMNS: Final = 2000
+"""Excel's own first line, which names the delimiter. Spreadsheets fill it up to the width of the table."""
+MAX_COLUMNS: Final = 2000
 """Each chunk's message names them all."""
 _SHOWN_COLUMNS: Final = 5
 _SHOWN_CHARACTERS: Final = 50
@@ -87,8 +86,8 @@ def read_header(line: bytes, delimiter: str | None, mapping: ColumnMapping) -> H
     if not found:
         raise _unreadable(line, delimiter or ",")
     names, columns, used = max(found, key=lambda each: sum(1 for column in each[1] if column))
-    if len(names) > _MAX_COLUMNS:
-        raise BrokenError(WRONG_HEADER, f"A file may have at most {_MAX_COLUMNS:,} columns; it has {len(names):,}.")
+    if len(names) > MAX_COLUMNS:
+        raise BrokenError(WRONG_HEADER, f"A file may have at most {MAX_COLUMNS:,} columns; it has {len(names):,}.")
     if reasons := _wrong_with(names, columns):
         raise BrokenError(WRONG_HEADER, f"{HEADER_RULE}: it {'; it '.join(reasons)}.{_advice(names, columns)}")
     return Header(Layout("csv", tuple(column or LEFT_OUT for column in columns), used), names)
@@ -132,6 +131,8 @@ def _advice(names: tuple[str, ...], columns: list[str | None]) -> str:
     unknown = next((name for name, column in zip(names, columns, strict=True) if column is None), None)
     if unknown is None:
         return ""
+    if not unknown:
+        return f" Column {names.index(unknown) + 1} has no name: give it one, or leave it out: --ignore ''."
     name = unknown if len(unknown) <= _SHOWN_CHARACTERS else "COLUMN"
     return (
         f" To say which field the column {name!r} is: --map {shlex.quote(f'{name}=FIELD')}; to leave it out: --ignore "

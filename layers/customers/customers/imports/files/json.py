@@ -74,13 +74,13 @@ def read_elements(buffer: Buffer, *, in_object: bool, first: bool) -> Iterator[b
             buffer.at += 1
             sign = _next_sign(buffer)
         if sign not in _FIRST_BYTES:
-            raise _not_json("There must be a row here.")
+            raise _not_json("There must be a row here. If it is the end of the array, remove the comma before it.")
         first = False
         yield buffer.take(_element_length(buffer))
     buffer.at += 1
     if in_object:
         if _next_sign(buffer) != b"}":
-            raise _not_json("The object must end after its customers: it has no other member.")
+            raise _not_json("The object must end after its customers. Remove its other members, such as next_cursor.")
         buffer.at += 1
     if buffer.pass_space():
         raise _not_json("There must be nothing after the end of the array.")

@@ -11,7 +11,7 @@ from customers.imports.files import csv
 from customers.imports.files.columns import ADDED, ERRORS_COLUMN, LEFT_OUT, ROW_COLUMN
 from customers.imports.files.json import renamed
 from customers.imports.files.rows import BYTE_ORDER_MARK, MAX_ROW_BYTES
-from customers.model import parse_json
+from customers.json_text import parse_json
 
 if TYPE_CHECKING:
     from customers.errors import FieldError

@@ -20,7 +20,8 @@ from customers.imports.files.columns import (
     VERSION,
 )
 from customers.imports.files.rows import MAX_ROW_BYTES
-from customers.model import new_customer, parse_json
+from customers.json_text import parse_json
+from customers.model import new_customer
 from customers.store.identity import ImportRow
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ _NUMBER_ERRORS: Final[dict[RowErrorCode, tuple[str, str]]] = {
 
 def _number(value: object, pattern: re.Pattern[str], errors: list[FieldError], code: RowErrorCode) -> int | None:
     """Return a row's id or version, None if it has none; add an error if it is neither."""
-    if value is None:
+    if value is None or value == "":
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
