@@ -98,14 +98,14 @@ class RowParser:
 
 
 _NUMBER_ERRORS: Final[dict[RowErrorCode, tuple[str, str]]] = {
-    "invalid_id": (ID, "Must be a customer's id, such as C-4503599627370496 or 4503599627370496, or empty."),
-    "invalid_version": (VERSION, "Must be the customer's version, such as 3, or empty."),
+    "invalid_id": (ID, "Must be a customer's id, such as C-4503599627370496 or 4503599627370496, or an empty cell or null."),
+    "invalid_version": (VERSION, "Must be the customer's version, such as 3, or an empty cell or null."),
 }
 
 
 def _number(value: object, pattern: re.Pattern[str], errors: list[FieldError], code: RowErrorCode) -> int | None:
     """Return a row's id or version, None if it has none; add an error if it is neither."""
-    if value is None or value == "":
+    if value is None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
