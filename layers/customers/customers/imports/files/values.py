@@ -98,7 +98,10 @@ class RowParser:
 
 
 _NUMBER_ERRORS: Final[dict[RowErrorCode, tuple[str, str]]] = {
-    "invalid_id": (ID, "Must be a customer's id, such as C-4503599627370496 or 4503599627370496, or an empty cell or null."),
+    "invalid_id": (
+        ID,
+        "Must be a customer's id, such as C-4503599627370496 or 4503599627370496, or an empty cell or null.",
+    ),
     "invalid_version": (VERSION, "Must be the customer's version, such as 3, or an empty cell or null."),
 }
 
