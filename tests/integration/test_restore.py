@@ -85,6 +85,14 @@ def test_who_is_missing_comes_back_and_who_was_deleted_does_not(
     for customer_id in (erased, forgotten, stolen):
         assert "customer" not in item_of(dynamodb, "CustomersTable", customer_id)
 
+    # An external id has passed over the tombstone: the customer's next one must still say so.
+    passed_over: Any = {"N": "253402300799"}
+    dynamodb.update_item(
+        TableName="CustomersTable",
+        Key={"id": {"N": str(stolen)}},
+        UpdateExpression="SET passed_over = :mark",
+        ExpressionAttributeValues={":mark": passed_over},
+    )
     done = run("--deleted-by", "the-thief")
     assert (done.exit_code, done.stderr) == (
         0,
@@ -92,6 +100,7 @@ def test_who_is_missing_comes_back_and_who_was_deleted_does_not(
     )
     back = store.get(stolen)
     assert (back["last_name"], back["version"]) == ("Doe", 3)
+    assert item_of(dynamodb, "CustomersTable", stolen)["passed_over"] == passed_over
     assert run("--deleted-by", "the-thief").stderr.startswith("0 restored.")
 
 
