@@ -19,6 +19,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
+from werkzeug.wsgi import ClosingIterator
 
 from local.gateway.request_log import CALL, HIDDEN, Call
 
@@ -75,16 +76,21 @@ class Reference:
             case [""] | ["docs"]:
                 return redirect("/docs/")(environ, completed)
             case ["docs", ""]:
-                return self._files({**environ, "PATH_INFO": "/docs/index.html"}, completed)
+                return self._file({**environ, "PATH_INFO": "/docs/index.html"}, completed)
             case ["docs", name] if name == _LAPTOP:
                 return self._laptop(environ)(environ, completed)
             case ["docs", *_]:
-                return self._files(environ, completed)
+                return self._file(environ, completed)
             case ["problems", name] if _PROBLEM.fullmatch(name):
                 call.path = f"/problems/{HIDDEN}"
                 return redirect(f"/docs/problems.html#{name}")(environ, completed)
             case _:
                 return self._api(environ, start_response)
+
+    def _file(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Return a file; to HEAD only its headers, unlike werkzeug's middleware."""
+        content = self._files(environ, start_response)
+        return ClosingIterator((), getattr(content, "close", None)) if environ["REQUEST_METHOD"] == "HEAD" else content
 
     def _laptop(self, environ: WSGIEnvironment) -> Response:
         """Return the token, but not to another host's page (DNS rebinding), nor to another user."""

@@ -6,9 +6,11 @@ import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -67,6 +69,16 @@ def test_the_page_of_another_person_gets_no_token(service: Service) -> None:
         finally:
             os.seteuid(0)
         assert other.get(f"{service.url}/docs/laptop.json").json() == {}
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/docs/openapi.yaml", "/docs/laptop.json", "/docs/none", "/docs"])
+def test_head_gets_no_content_of_the_page(path: str, service: Service) -> None:
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname or "", address.port or 80), timeout=40) as connection:
+        connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert answer.partition(b"\r\n\r\n")[2] == b""
 
 
 def test_the_page_is_no_way_to_other_files_and_the_problem_types_lead_to_it(service: Service) -> None:
