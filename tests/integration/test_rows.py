@@ -283,6 +283,20 @@ class TestById:
         }
         assert stores.rows.write(source(LATER), rows) == dict.fromkeys(rows, "external_id_mismatch")
 
+    def test_a_later_row_does_not_hide_that_an_earlier_one_names_another_external_id(
+        self, stores: Stores, key: str
+    ) -> None:
+        customer = stores.put(key)
+        wrong = ImportRow(stores.new("A", external_id=f"{key}-2"), customer["id"])
+        by_id, by_key = ImportRow(stores.new("B"), customer["id"]), ImportRow(stores.new("C", external_id=key))
+        assert stores.rows.write(source(LATER), {1: wrong, 2: by_id, 3: wrong, 4: by_key}) == {
+            1: "external_id_mismatch",
+            2: "superseded",
+            3: "external_id_mismatch",
+            4: "updated",
+        }
+        assert stores.keyed.get(key)["last_name"] == "C"
+
     def test_an_unknown_id_does_not_count(self, stores: Stores, key: str) -> None:
         unknown = random.randrange(1, HALF)
         rows = {

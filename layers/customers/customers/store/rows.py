@@ -85,6 +85,10 @@ class _Target:
             return self.id >= HALF
         return tombstone.get("key_hash") != {"S": self._salt.key_hash(str(self._external_id))}
 
+    def names_another(self, item: Item) -> bool:
+        """Whether a row that is known by its id names another external id than that customer has."""
+        return self.by_id and self._external_id is not None and self._external_id != _external_id(item)
+
     def fields(self, item: Item) -> AttributeValueTypeDef:
         """Return what the customer is to be; an external id stays, even if the row does not name it."""
         kept = _external_id(item) if self.by_id and self._external_id is None else None
@@ -102,7 +106,7 @@ class _Target:
         """
         if self.by_content:
             return "already_there"
-        if self.by_id and self._external_id is not None and self._external_id != _external_id(item):
+        if self.names_another(item):
             return "external_id_mismatch"
         if item["customer"] == self.fields(item):
             return "unchanged"
@@ -146,6 +150,10 @@ class RowStore:
                     free.append(target)
                 elif outcome := self._outcome(source, target, item):
                     outcomes[target.number] = outcome
+                if target.earlier is not None and is_customer(item) and not target.is_foreign(item):
+                    # It would have been refused in a chunk of its own, too.
+                    wrong = [one.number for one in target.with_earlier() if one.names_another(item)]
+                    outcomes |= dict.fromkeys(wrong, "external_id_mismatch")
             self._insert(source, free, outcomes)
             waiting = [target for target in waiting if target.number not in outcomes] + [
                 # A row that is refused replaces no other.
