@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ConnectionError, HTTPClientError  # noqa: A004 (botocore's name)
 from click.shell_completion import CompletionItem
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -21,6 +22,7 @@ from cli.import_status import short_id, status
 from cli.import_summary import summary_text
 from cli.target import find_target, stack_option
 from cli.terminal import console, printable
+from customers.errors import StoreUnavailableError
 from customers.imports.bucket import RESTORE_DELETED, report_folder
 from customers.imports.files.mapping import ColumnMapping, MappingError, mapping_metadata
 from customers.imports.store import ImportStore
@@ -128,6 +130,15 @@ def import_files(  # noqa: PLR0913 (one parameter per option)
             click.echo(_interrupted_text(running, files[number:], stack), err=True)
             ended_by = signal.SIGTERM if isinstance(interrupt, _TerminatedError) else signal.SIGINT
             raise SystemExit(128 + ended_by) from None
+        except (StoreUnavailableError, ConnectionError, HTTPClientError):
+            # A deployed stack goes on without this command. The laptop forgets files that it has not read.
+            if stack is not None or not running.uploaded:
+                raise
+            name = printable(str(file))
+            raise click.ClickException(
+                f"The service stopped before {name} was imported. Start it with `make run`, and import the file again: "
+                "rows that were written already do no harm."
+            ) from None
         click.echo(json.dumps(summary, ensure_ascii=False) if as_json else summary_text(target, str(file), summary))
         complete = complete and not summary["rejected"] and summary["broken"] is None
     if not complete:

@@ -118,7 +118,7 @@ def test_a_service_that_is_killed_is_missed_in_the_middle_of_a_command_and_by_th
             service.process.kill()
             _, shown = following.end()
         assert following.process.returncode == 1
-        assert f"Error: No service is running in {service.data}." in shown
+        assert f"Error: The service stopped before {file} was imported. Start it with `make run`" in shown
         for command in (("token", "list"), ("import", str(file)), ("import", "status")):
             started = time.monotonic()
             done = _customers(service.data, *command)
