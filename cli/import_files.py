@@ -176,12 +176,24 @@ class _FileImport:
             disable=not terminal.is_terminal,
         ) as progress:
             before = self._imports.latest(self._bucket, key)
-            self._upload(key, progress)
-            return self._follow(key, before, progress)
+            etag = self._upload(key, progress)
+            return self._follow(key, etag, before, progress)
 
-    def _upload(self, key: str, progress: Progress) -> None:
+    def _upload(self, key: str, progress: Progress) -> str:
+        """Upload the file, and return its ETag."""
+        etags: list[str] = []
+
+        def note(parsed: dict[str, Any], **_: object) -> None:
+            etags.append(parsed.get("ETag", "").strip('"'))
+
         name = printable(self.file.name)
         task = progress.add_task(f"uploading {name}", total=self.file.stat().st_size, rows="bytes")
+        # `upload_file` does not return the ETag, and asking for it later may show another upload.
+        # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/events.html
+        events = self._target.s3.meta.events
+        answers = ("after-call.s3.PutObject", "after-call.s3.CompleteMultipartUpload")
+        for answer in answers:
+            events.register(answer, note)
         self._target.s3.upload_file(
             str(self.file),
             self._bucket,
@@ -190,15 +202,26 @@ class _FileImport:
             Callback=lambda count: progress.advance(task, count),
             Config=_TRANSFER,
         )
+        for answer in answers:
+            events.unregister(answer, note)
         self.uploaded = True
         progress.remove_task(task)
+        return etags[-1]
 
-    def _follow(self, key: str, before: str | None, progress: Progress) -> dict[str, Any]:
+    def _etag(self, key: str) -> str:
+        return self._target.s3.head_object(Bucket=self._bucket, Key=key)["ETag"].strip('"')
+
+    def _follow(self, key: str, etag: str, before: tuple[str, str] | None, progress: Progress) -> dict[str, Any]:
         """Wait for the end of the import, and return its summary."""
         task = progress.add_task(f"importing {printable(self.file.name)}", total=None, rows="")
         while True:
             latest = self._imports.latest(self._bucket, key)
-            self.import_id = self.import_id or (latest if latest != before else None)
+            if self.import_id is None and latest is not None and latest != before:
+                if latest[1] == etag:
+                    self.import_id = latest[0]
+                elif self._etag(key) != etag:
+                    name = printable(self.file.name)
+                    raise click.ClickException(f"Another file named {name} was uploaded at the same time. Try again.")
             known = None if self.import_id is None else self._imports.find(self.import_id)
             if known is not None:
                 progress.update(task, **_progress(known))

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -125,6 +126,25 @@ def test_a_service_that_is_killed_is_missed_in_the_middle_of_a_command_and_by_th
             assert (done.returncode, done.stdout) == (1, "")
             assert done.stderr.startswith(f"Error: No service is running in {service.data}. Start it with `make run`")
             assert time.monotonic() - started < 20, "without trying for long"
+
+
+def test_files_of_the_same_name_at_the_same_time_are_not_taken_for_each_other(service: Service, tmp_path: Path) -> None:
+    rows = {"jan": 1, "feb": 2, "mar": 3}
+    files = []
+    for month, count in rows.items():
+        (tmp_path / month).mkdir()
+        text = "\n".join(f"A,B,{month}{number}@example.com,1" for number in range(count))
+        files.append(_file(tmp_path / month, "new.csv", text))
+    with ThreadPoolExecutor(len(files)) as threads:
+        answers = list(threads.map(lambda file: _customers(service.data, "import", "--json", file), files))
+    imported = 0
+    for done, count in zip(answers, rows.values(), strict=True):
+        if done.returncode == 0:
+            imported += 1
+            assert json.loads(done.stdout)["rows"] == count
+        else:
+            assert "was uploaded at the same time" in done.stderr or '"code": "gone"' in done.stdout, done
+    assert imported
 
 
 def test_a_label_is_shown_as_it_is_and_never_interpreted(

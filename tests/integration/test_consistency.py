@@ -142,8 +142,8 @@ def test_everybody_is_read_as_they_were_last_written(client: DynamoDBClient) -> 
 
 def test_the_latest_import_of_a_file_is_found_as_soon_as_it_begins(client: DynamoDBClient) -> None:
     store, key = ImportStore(client, "ImportsTable"), f"imports/{uuid4()}"
-    store.keep_latest("bucket", key, "an-import")
-    assert store.latest("bucket", key) == "an-import"
+    store.keep_latest("bucket", key, "an-etag", "an-import")
+    assert store.latest("bucket", key) == ("an-import", "an-etag")
 
 
 def test_a_deletion_removes_also_the_entries_that_were_written_just_before(client: DynamoDBClient) -> None:

@@ -55,8 +55,8 @@ def test_the_import_of_the_latest_upload_of_a_key_is_found(store: ImportStore) -
     key = f"imports/{uuid4()}.csv"
     assert store.latest("bucket", key) is None
     for import_id in ("first", "second"):
-        store.keep_latest("bucket", key, import_id)
-        assert store.latest("bucket", key) == import_id
+        store.keep_latest("bucket", key, "an-etag", import_id)
+        assert store.latest("bucket", key) == (import_id, "an-etag")
     assert store.latest("other", key) is None
     assert "second" not in {one.import_id for one in store.all()}
 
@@ -65,7 +65,7 @@ def test_all_that_is_kept_of_an_import_goes_after_30_days(
     store: ImportStore, known: Import, dynamodb: DynamoDBClient
 ) -> None:
     key = f"imports/{uuid4()}.csv"
-    store.keep_latest("bucket", key, known.import_id)
+    store.keep_latest("bucket", key, "an-etag", known.import_id)
     store.book(known.import_id, 1, LAYOUT, Counts(rejected=1), "parts/1")
     items = [
         item

@@ -115,20 +115,22 @@ class ImportStore:
             return self.get(import_id)
         return _import(item)
 
-    def keep_latest(self, bucket: str, key: str, import_id: str) -> None:
+    def keep_latest(self, bucket: str, key: str, etag: str, import_id: str) -> None:
         """Store which import the latest upload of a key is, so that whoever put the file there finds it."""
         item: dict[str, AttributeValueTypeDef] = {
             **_latest_key(bucket, key),
             "latest": {"S": import_id},
+            "etag": {"S": etag},
             "expires_at": _expiry(datetime.now(UTC)),
         }
         call(lambda: self._client.put_item(TableName=self._table, Item=item))
 
-    def latest(self, bucket: str, key: str) -> str | None:
-        """Return the import of the latest upload of a key; None if there is none, or it ended a month ago."""
+    def latest(self, bucket: str, key: str) -> tuple[str, str] | None:
+        """Return the import and ETag of the latest upload of a key; None if there is none, or it ended a month ago."""
         where = _latest_key(bucket, key)
         answer = call(lambda: self._client.get_item(TableName=self._table, Key=where, ConsistentRead=True))
-        return answer["Item"]["latest"]["S"] if "Item" in answer else None
+        item: Any = answer.get("Item")
+        return (item["latest"]["S"], item["etag"]["S"]) if item else None
 
     def get(self, import_id: str) -> Import:
         """Read an import that is there, strongly consistent."""
