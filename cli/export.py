@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -66,26 +66,28 @@ def export(group_id: int | None, form: str, output: Path | None, stack: str | No
     path = "/api/customers/" if group_id is None else f"/api/customers/group/{group_id}/"
     url, token = find_target(stack).api()
     # The metadata columns are known only at the end, so the pages are kept in a file until then.
-    if output is None:
-        with tempfile.TemporaryFile("w+b") as pages:
-            _export(_Walk(f"{url.rstrip('/')}{path}", token, pages), group_id, form, sys.stdout.buffer)
+    if output is None or (output.exists() and not output.is_file()):
+        target = nullcontext(sys.stdout.buffer) if output is None else output.open("wb")
+        with tempfile.TemporaryFile("w+b") as pages, target as file:
+            _export(_Walk(f"{url.rstrip('/')}{path}", token, pages), group_id, form, file)
         return
     if not output.parent.is_dir():
         raise click.ClickException(f"There is no folder {printable(str(output.parent))}.")
-    spool, made = (output.with_name(f".{output.name}.{ending}") for ending in ("part", "new"))
+    # If it is a link, the file that it leads to.
+    place = output.resolve()
+    spool, made = (place.with_name(f".{place.name}.{ending}") for ending in ("part", "new"))
     if spool.exists() and time.time() - spool.stat().st_mtime > _RESUMED_SECONDS:
         spool.unlink()
     try:
         with _private(spool, "a+b") as pages, _private(made, "wb") as file:
             total = _export(_Walk(f"{url.rstrip('/')}{path}", token, pages), group_id, form, file)
-    except KeyboardInterrupt:
-        click.echo("Interrupted. To continue, run the same command again within an hour.", err=True)
+    except BaseException as error:
+        # An earlier export of this name stays until this one is whole.
+        made.unlink(missing_ok=True)
+        if isinstance(error, KeyboardInterrupt):
+            click.echo("Interrupted. To continue, run the same command again within an hour.", err=True)
         raise
-    finally:
-        # Until it is whole, an earlier export of this name stays.
-        if sys.exception() is not None:
-            made.unlink(missing_ok=True)
-    made.replace(output)
+    made.replace(place)
     spool.unlink()
     click.echo(f"{total:,} customers in {printable(str(output))}", err=True)
 

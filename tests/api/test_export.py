@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +145,24 @@ def test_an_export_that_fails_leaves_the_one_before_it(service: Service, group: 
     file.write_text("the one before")
     done = _customers(service.data, "export", "--group", str(group), "-o", file, CUSTOMERS_TOKEN="cust_wrong")
     assert (done.returncode, file.read_text()) == (1, "the one before")
+    assert not (tmp_path / ".some.csv.new").exists()
     assert "The API answered 401" in done.stderr
     assert "CUSTOMERS_TOKEN" in done.stderr
+
+
+def test_an_export_may_go_through_a_link_or_into_what_is_no_file(
+    service: Service, group: int, people: list[Json], tmp_path: Path
+) -> None:
+    file, link, pipe = tmp_path / "real.csv", tmp_path / "link.csv", tmp_path / "pipe"
+    link.symlink_to(file)
+    assert _customers(service.data, "export", "--group", str(group), "-o", link).returncode == 0
+    assert (link.is_symlink(), len(file.read_text().splitlines())) == (True, len(people) + 1)
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as threads:
+        text = threads.submit(pipe.read_bytes)
+        assert _customers(service.data, "export", "--group", str(group), "-o", pipe).returncode == 0
+        assert text.result(30) == file.read_bytes()
+    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize("token", ["a b", "\u201cabc\u201d", "a\rb"])
