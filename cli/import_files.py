@@ -134,11 +134,7 @@ def import_files(  # noqa: PLR0913 (one parameter per option)
             # A deployed stack goes on without this command. The laptop forgets files that it has not read.
             if stack is not None or not running.uploaded:
                 raise
-            name = printable(str(file))
-            raise click.ClickException(
-                f"The service stopped before {name} was imported. Start it with `make run`, and import the file again: "
-                "rows that were written already do no harm."
-            ) from None
+            raise _stopped(file) from None
         click.echo(json.dumps(summary, ensure_ascii=False) if as_json else summary_text(target, str(file), summary))
         complete = complete and not summary["rejected"] and summary["broken"] is None
     if not complete:
@@ -246,6 +242,13 @@ def _progress(known: Import) -> dict[str, Any]:
 
 def _terminate(*_: object) -> None:
     raise _TerminatedError
+
+
+def _stopped(file: Path) -> click.ClickException:
+    return click.ClickException(
+        f"The service stopped before {printable(str(file))} was imported. Start it with `make run`, and import the "
+        "file again: rows that were written already do no harm."
+    )
 
 
 def _interrupted_text(running: _FileImport, waiting: Sequence[Path], stack: str | None) -> str:
