@@ -30,7 +30,7 @@ from tools.benchmarks.contenders import ROOT
 from tools.benchmarks.import_rows import BAD_EVERY, make
 from tools.benchmarks.report import Bar, bars, replace_part, table
 
-ROUNDS = 9
+ROUNDS = 25
 ROWS = 5_000
 
 
