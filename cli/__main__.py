@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004 (botocore's name)
+from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.completion import completion
 from cli.cursor_key import rotate_cursor_key
@@ -19,9 +19,8 @@ from cli.history import audit, history
 from cli.import_files import import_files
 from cli.laptop import logs, reset, status
 from cli.restore import restore
-from cli.target import no_answer
+from cli.target import NO_ANSWER, no_answer
 from cli.token import token
-from customers.errors import StoreUnavailableError
 
 _INTERRUPTED: Final = 130
 """128 plus SIGINT's number, as in shells."""
@@ -32,7 +31,7 @@ class _Customers(SuggestingGroup):
         """Run a command. Turn errors in reaching a service into one line that says what to do."""
         try:
             return super().invoke(ctx)
-        except (StoreUnavailableError, ConnectionError, HTTPClientError) as error:
+        except NO_ANSWER as error:
             raise no_answer(ctx, error) from None
         except (Boto3Error, BotoCoreError, ClientError) as error:
             raise click.ClickException(str(error)) from None

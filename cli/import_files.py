@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ConnectionError, HTTPClientError  # noqa: A004 (botocore's name)
 from click.shell_completion import CompletionItem
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli.import_preview import preview_files
 from cli.import_status import short_id, status
 from cli.import_summary import summary_text
-from cli.target import find_target, stack_option
+from cli.target import NO_ANSWER, find_target, stack_option
 from cli.terminal import console, printable
-from customers.errors import StoreUnavailableError
 from customers.imports.bucket import RESTORE_DELETED, report_folder
 from customers.imports.files.mapping import ColumnMapping, MappingError, mapping_metadata
 from customers.imports.store import ImportStore
@@ -130,7 +128,7 @@ def import_files(  # noqa: PLR0913 (one parameter per option)
             click.echo(_interrupted_text(running, files[number:], stack), err=True)
             ended_by = signal.SIGTERM if isinstance(interrupt, _TerminatedError) else signal.SIGINT
             raise SystemExit(128 + ended_by) from None
-        except (StoreUnavailableError, ConnectionError, HTTPClientError):
+        except NO_ANSWER:
             # A deployed stack goes on without this command. The laptop forgets files that it has not read.
             if stack is not None or not running.uploaded:
                 raise

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 import boto3
 import click
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004 (botocore's name)
 
+from customers.errors import StoreUnavailableError
 from customers.store.cursor_keys import CursorKeys
 from customers.store.history import HistoryStore
 from customers.store.tokens import TokenStore
@@ -33,14 +34,14 @@ _CONNECT_SECONDS: Final = 2
 _COPY_SECONDS: Final = 10
 _LOOK_EVERY: Final = 0.05
 """Seconds between two checks for a copy."""
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_.~+/=-]+")
+"""What a bearer token looks like (RFC 6750, section 2.1)."""
+NO_ANSWER: Final = (StoreUnavailableError, ConnectionError, HTTPClientError)
+"""What the calls of a service raise that does not answer; `no_answer` says so."""
 
 stack_option = click.option(
     "--stack", metavar="NAME", help="A deployed stack. Default: the service that `make run` started in DATA_DIR."
 )
-
-
-_VISIBLE: Final = re.compile(r"[A-Za-z0-9_.~+/=-]+")
-"""What a bearer token looks like (RFC 6750, section 2.1)."""
 
 
 class Target(NamedTuple):
@@ -69,7 +70,7 @@ class Target(NamedTuple):
             token, origin = file.read_text(encoding="utf-8").strip() if file.is_file() else "", str(file)
         if not token:
             raise click.ClickException("Put a token for the API into the environment variable CUSTOMERS_TOKEN.")
-        if not _VISIBLE.fullmatch(token):
+        if not _TOKEN.fullmatch(token):
             raise click.ClickException(f"What is in {origin} is no token: it has spaces, quotes or other characters.")
         return self.url, token
 

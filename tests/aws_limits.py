@@ -8,7 +8,6 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.htm
 from __future__ import annotations
 
 import functools
-import json
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from botocore.httpsession import URLLib3Session
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from tests.sending import error_answer, target_of
+from tests.sending import dynamodb_call, error_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,10 +45,8 @@ def limits_of_aws() -> Iterator[None]:
 
     @functools.wraps(send)
     def checked(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
-        service, _, operation = target_of(request).partition(".")
-        if service.startswith("DynamoDB_"):
-            body: Any = request.body
-            for message in refusals(operation, json.loads(body)):
+        if asked := dynamodb_call(request):
+            for message in refusals(*asked):
                 return error_answer("ValidationException", message=message)(request)
         return send(session, request)
 

@@ -36,6 +36,13 @@ def target_of(request: AWSPreparedRequest) -> str:
     return target.decode() if isinstance(target, bytes) else str(target)
 
 
+def dynamodb_call(request: AWSPreparedRequest) -> tuple[str, dict[str, Any]] | None:
+    """Return the operation and the parameters that a request asks DynamoDB for; None if it is for another service."""
+    service, _, operation = target_of(request).partition(".")
+    body: Any = request.body
+    return (operation, json.loads(body)) if service.startswith("DynamoDB_") else None
+
+
 class _Body:
     """A response's body, as botocore reads it."""
 

@@ -9,6 +9,7 @@ import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from tests.api.support import Json, create, create_list, customer_body, group_pa
 from tests.api.test_command_line import _customers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import httpx
@@ -174,29 +176,42 @@ def test_what_is_no_token_is_told_without_it(token: str, service: Service) -> No
     )
 
 
-def test_an_answer_that_is_cut_off_is_asked_for_again(tmp_path: Path) -> None:
+@contextmanager
+def _another_service(data: Path, answer: Callable[[BaseHTTPRequestHandler, list[str]], None]) -> Iterator[list[str]]:
+    """Run a service that answers as it is told, found by a data folder. Yield the paths that it was asked for."""
     asked: list[str] = []
-    body = json.dumps({"customers": [], "next_cursor": None}).encode()
 
-    class CutOff(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body if len(asked) > 1 else body[:9])
+            answer(self, asked)
 
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), CutOff) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}"
         running = {"url": url, "dynamodb": url, "aws": url, "outputs": {}}
-        (tmp_path / "endpoints.json").write_text(json.dumps(running))
-        (tmp_path / "token").write_text("cust_secret")
+        (data / "endpoints.json").write_text(json.dumps(running))
+        (data / "token").write_text("cust_secret")
+        try:
+            yield asked
+        finally:
+            server.shutdown()
+
+
+def test_an_answer_that_is_cut_off_is_asked_for_again(tmp_path: Path) -> None:
+    body = json.dumps({"customers": [], "next_cursor": None}).encode()
+
+    def first_cut_off(handler: BaseHTTPRequestHandler, asked: list[str]) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body if len(asked) > 1 else body[:9])
+
+    with _another_service(tmp_path, first_cut_off) as asked:
         done = _customers(tmp_path, "export", "--format", "jsonl")
-        server.shutdown()
     assert (done.returncode, done.stdout, len(asked)) == (0, "", 2)
 
 
@@ -209,26 +224,13 @@ def test_a_group_without_customers_is_an_empty_file(service: Service, group: int
 
 
 def test_no_redirect_takes_the_token_anywhere(tmp_path: Path) -> None:
-    asked: list[str] = []
+    def elsewhere(handler: BaseHTTPRequestHandler, _: list[str]) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", "/elsewhere")
+        handler.end_headers()
 
-    class Elsewhere(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(302)
-            self.send_header("Location", "/elsewhere")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
-        threading.Thread(target=server.serve_forever).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        running = {"url": url, "dynamodb": url, "aws": url, "outputs": {}}
-        (tmp_path / "endpoints.json").write_text(json.dumps(running))
-        (tmp_path / "token").write_text("cust_secret")
+    with _another_service(tmp_path, elsewhere) as asked:
         done = _customers(tmp_path, "export")
-        server.shutdown()
     assert done.returncode == 1
     assert "The API answered 302" in done.stderr
     assert asked == ["/api/customers/?limit=1000&cursor="]

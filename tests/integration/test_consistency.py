@@ -29,7 +29,7 @@ from customers.store.pages import PageStore
 from customers.store.rows import RowStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
-from tests.sending import answer_to, before_sending, target_of
+from tests.sending import answer_to, before_sending, dynamodb_call
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -47,9 +47,9 @@ EMPTY: Final[dict[str, dict[str, Any]]] = {
 
 def answer_from_a_replica(request: AWSPreparedRequest) -> AWSResponse | None:
     """Answer a read that is not strongly consistent from a replica that has seen no write."""
-    operation = target_of(request).rpartition(".")[2]
-    body: Any = request.body
-    asked = json.loads(body)
+    call = dynamodb_call(request)
+    assert call is not None
+    operation, asked = call
     parts = asked["RequestItems"].values() if operation == "BatchGetItem" else [asked]
     if operation not in EMPTY or all(part.get("ConsistentRead") for part in parts):
         return None

@@ -28,7 +28,7 @@ from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from tests.conftest import ROOT
 from tests.integration.import_cloud import BUCKET, Fault
-from tests.sending import target_of
+from tests.sending import dynamodb_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,10 +216,9 @@ class Recorder:
         """Wrap the method that sends requests, for batches, which the store's client sends itself."""
 
         def recorded(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
-            service, _, operation = target_of(request).partition(".")
-            if self._function is not None and service.startswith("DynamoDB_") and operation.startswith("Batch"):
-                body: Any = request.body
-                self.calls[self._function] |= self._grants("dynamodb", operation, json.loads(body))
+            asked = dynamodb_call(request)
+            if self._function is not None and asked is not None and asked[0].startswith("Batch"):
+                self.calls[self._function] |= self._grants("dynamodb", *asked)
             return send(session, request)
 
         return recorded

@@ -83,8 +83,8 @@ def _send_batch(
     """Send a batch as JSON, a form it already has, with only a signature added.
 
     What botocore does besides took the worker two fifths of its time: it looks at each value of each row. If the batch
-    does not succeed at once, botocore sends it again and reports what is wrong. This may send a batch twice,
-    which is safe because it reads, or its inserts are conditional.
+    does not succeed at once, botocore sends it again and reports what is wrong. This may send a batch twice, which is
+    safe because it reads, or its inserts are conditional.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html
     """
