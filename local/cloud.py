@@ -134,8 +134,7 @@ class Cloud:
         self._next_look = time.monotonic() + _WATCH_INTERVAL
         self._said = ""
         # Requests look for changes too, but a service that only handles events gets none.
-        self._watcher = threading.Thread(target=self._watch, name="template", daemon=True)
-        self._watcher.start()
+        threading.Thread(target=self._watch, name="template", daemon=True).start()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""
@@ -192,7 +191,8 @@ class Cloud:
     def close(self) -> None:
         """End everything that was started."""
         self._closing.set()
-        self._watcher.join()
+        # Never released: neither the watcher nor a request that is still running may start anything from now on.
+        self._reloading.acquire()
         self._serving.stop()
         # Before waiting for the pollers: one that waits for a hanging server ends with it.
         self._close_services()

@@ -52,6 +52,7 @@ class _Process:
         self._function = function
         self._log = log
         self._closing = threading.Lock()
+        self._imported = False
         self._socket, child_socket = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         config = {
@@ -77,19 +78,26 @@ class _Process:
                 )
         finally:
             os.close(lifeline)
-        try:
-            self._receive(time.monotonic() + _INIT_TIMEOUT)
-        except TimeoutError as error:
-            self.close()
-            raise FunctionTimeoutError(f"{function.name}: not imported within {_INIT_TIMEOUT:.0f} s") from error
-        except BaseException:
-            self.close()
-            raise
 
     @property
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process.poll() is None
+
+    def wait_until_imported(self) -> None:
+        """Wait until the function's code is imported. Kill the process if that fails."""
+        if self._imported:
+            return
+        try:
+            self._receive(time.monotonic() + _INIT_TIMEOUT)
+            self._imported = True
+        except TimeoutError as error:
+            raise FunctionTimeoutError(f"{self._function.name}: not imported within {_INIT_TIMEOUT:.0f} s") from error
+        except OSError as error:
+            raise FunctionCrashedError(self._function.name) from error
+        finally:
+            if not self._imported:
+                self.close()
 
     def invoke(self, event: bytes, deadline: float) -> bytes:
         """Let the function handle an event, and kill it if it takes too long.
@@ -238,6 +246,7 @@ class FunctionPool:
         deadline = time.monotonic() + timeout
         process, version = self._acquire(deadline, starting)
         try:
+            process.wait_until_imported()
             result = process.invoke(event, deadline)
         finally:
             self._release(process, version)
@@ -278,18 +287,22 @@ class FunctionPool:
                     raise IntegrationTimeoutError(self._function.name)
         if starting is not None:
             starting()
-        started: _Process | None = None
         try:
-            started = _Process(self._function, self.environment, self.paths, self._log)
+            # Without the lock: pip may have to install them.
+            paths = self.paths
+            with self._changed:
+                if self._closed:
+                    raise FunctionCrashedError(self._function.name)
+                # `close` has to find it from its first moment on.
+                process = _Process(self._function, self.environment, paths, self._log)
+                self._processes.add(process)
         except (LocalError, OSError) as error:
             raise FunctionCrashedError(f"{self._function.name}: {error}") from error
         finally:
             with self._changed:
                 self._starting -= 1
-                if started is not None:
-                    self._processes.add(started)
                 self._changed.notify()
-        return started, version
+        return process, version
 
     def _release(self, process: _Process, version: int) -> None:
         with self._changed:

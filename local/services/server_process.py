@@ -20,6 +20,8 @@ HOST: Final = "127.0.0.1"
 _START_TIMEOUT: Final = 60.0
 _STOP_TIMEOUT: Final = 0.5
 """Seconds for an orderly end. A server that is killed after that loses nothing that it has acknowledged."""
+_KILL_TIMEOUT: Final = 2.0
+"""Seconds for a killed server to be gone. On a busy machine, giving back its memory takes a while."""
 _RETRY_PAUSE: Final = 0.02
 _MAX_STARTS: Final = 3
 """Attempts to start a server before it is given up."""
@@ -87,7 +89,7 @@ class ServerProcess:
         self._keeper.join(_STOP_TIMEOUT)
         if self._keeper.is_alive() and self._process is not None:
             self._process.kill()
-            self._keeper.join(_STOP_TIMEOUT)
+            self._keeper.join(_KILL_TIMEOUT)
 
     def _keep_running(self) -> None:
         while not self._closing.is_set():
