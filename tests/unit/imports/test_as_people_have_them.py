@@ -241,6 +241,17 @@ def test_a_mapping_to_what_is_no_field_is_refused(word: str) -> None:
         ColumnMapping.of_words([word], [])
 
 
+@pytest.mark.parametrize(
+    ("words", "ignored"),
+    [(["Mail=email"], ["mail"]), (["Mail=email", "MAIL=first_name"], []), (["Mail=metadata.a", "Mail=metadata.b"], [])],
+)
+def test_words_about_a_column_that_contradict_each_other_are_refused(words: list[str], ignored: list[str]) -> None:
+    with pytest.raises(MappingError) as refused:
+        ColumnMapping.of_words(words, ignored)
+    assert "twice, in different ways" in refused.value.detail
+    assert ColumnMapping.of_words(["Mail=email", "mail=E-mail"], ["a", "A"])
+
+
 def test_a_mapping_survives_as_metadata_of_an_object() -> None:
     words, ignored = ["Mail, private=email", "a=b=first_name", "Prénom %=last_name"], ["Notes", "a,b", "日本"]
     metadata = mapping_metadata(words, ignored)
@@ -327,7 +338,7 @@ def test_a_csv_report_begins_with_a_byte_order_mark_for_excel() -> None:
 def test_a_position_holds_what_the_caller_said_about_the_columns() -> None:
     mapping = ColumnMapping.of_words(["Mail=email"], [])
     reader, rows = read(SHORT.replace(b"email", b"Mail") + ROWS, mapping)
-    assert reader.position is not None
-    assert reader.position.layout.columns == ("first_name", "last_name", "email", "group_id")
+    layout = reader.position_at(reader.offset, reader.rows).layout
+    assert layout.columns == ("first_name", "last_name", "email", "group_id")
     assert len(rows) == 2
     assert isinstance(reader, RowReader)

@@ -53,8 +53,7 @@ def test_a_reader_goes_on_where_another_stopped(form: str, packed: bool) -> None
     for stop in (1, 250, 499, 500):
         first = RowReader(io.BytesIO(data))
         rows = list(islice(first, stop))
-        position = first.position
-        assert position is not None
+        position = first.position_at(first.offset, first.rows)
         kept = json.loads(json.dumps(position))
         again = Position(Layout(kept[0][0], tuple(kept[0][1]), kept[0][2]), *kept[1:])
         second = RowReader(io.BytesIO(data if packed else data[position.offset :]), again)
@@ -69,8 +68,7 @@ def test_a_reader_goes_on_where_another_stopped(form: str, packed: bool) -> None
 def test_a_reader_goes_on_after_the_last_row_of_one_that_came_to_the_end(form: str, packed: bool) -> None:  # noqa: FBT001
     data = gzip.compress(FORMS[form]()) if packed else FORMS[form]()
     first, rows = read(data)
-    position = first.position
-    assert position is not None
+    position = first.position_at(first.offset, first.rows)
     assert (len(rows), position.rows) == (500, 500)
     second = RowReader(io.BytesIO(data if packed else data[position.offset :]), position)
     assert (list(second), second.broken) == ([], None)
@@ -79,7 +77,7 @@ def test_a_reader_goes_on_after_the_last_row_of_one_that_came_to_the_end(form: s
 def test_a_reader_does_not_go_on_in_a_file_that_is_shorter_than_its_position() -> None:
     data = gzip.compress(HEAD + GOOD * 3)
     first, _ = read(data)
-    second = RowReader(io.BytesIO(gzip.compress(HEAD + GOOD * 2)), first.position)
+    second = RowReader(io.BytesIO(gzip.compress(HEAD + GOOD * 2)), first.position_at(first.offset, 3))
     assert list(second) == []
     assert second.broken is not None
     assert (second.broken.row, second.broken.code) == (4, "cut_off")

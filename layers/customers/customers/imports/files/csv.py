@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from customers.errors import FieldError, InvalidError
 from customers.imports.files.columns import HEADER_RULE, IGNORED, LEFT_OUT, REQUIRED
-from customers.imports.files.rows import BYTE_ORDER_MARK, WRONG_HEADER, BrokenError, Layout
+from customers.imports.files.rows import BYTE_ORDER_MARK, WRONG_HEADER, BrokenError, Layout, without_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -185,9 +185,7 @@ class CsvForm:
 
     def last_line(self, window: Window, first: int) -> int | None:
         """Return the last line of a record; None if none of the window's lines ends it."""
-        line = window.lines[first]
-        while line.startswith(BYTE_ORDER_MARK):
-            line = line[len(BYTE_ORDER_MARK) :]
+        line = without_marks(window.lines[first])
         if b'"' not in line or not self.is_open_after(line):
             return first
         return self._closing(window, first + 1)

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Protocol
 
-from customers.imports.files.rows import BYTE_ORDER_MARK, MAX_ROW_BYTES, BrokenError
+from customers.imports.files.rows import MAX_ROW_BYTES, BrokenError, without_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,9 +149,7 @@ def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
             row = b"".join(lines[first : last + 1])
             index = last + 1
         buffer.at += len(row)
-        row = row.rstrip(_LINE_END)
-        while row.startswith(BYTE_ORDER_MARK):
-            row = row[len(BYTE_ORDER_MARK) :]
+        row = without_marks(row.rstrip(_LINE_END))
         if not form.is_blank(row):
             yield row[: MAX_ROW_BYTES + 1]
 

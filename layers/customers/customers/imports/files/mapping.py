@@ -49,7 +49,7 @@ class ColumnMapping(NamedTuple):
         Raises
         ------
         MappingError
-            One cannot be followed.
+            One cannot be followed, or two contradict each other.
         """
         columns = {squashed(name): LEFT_OUT for name in ignored}
         for word in mapped:
@@ -59,7 +59,8 @@ class ColumnMapping(NamedTuple):
             column = column_named(field)
             if column is None or column in IGNORED:
                 raise MappingError(f"{word!r} maps to {field!r}, which is not a field. {HEADER_RULE}.")
-            columns[squashed(name)] = column
+            if columns.setdefault(squashed(name), column) != column:
+                raise MappingError(f"The column {name!r} is mapped or ignored twice, in different ways. Say it once.")
         return cls(columns)
 
     @classmethod

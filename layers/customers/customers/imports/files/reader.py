@@ -22,6 +22,7 @@ from customers.imports.files.rows import (
     Position,
     Row,
     RowTooLongError,
+    without_marks,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class RowReader:
         """CSV: the columns as the header calls them."""
         self.rows = 0 if position is None else position.rows
         self._mapping = mapping
-        self._offset = None if position is None else position.offset
+        self.offset = 0 if position is None else position.offset
+        """How many bytes, decompressed, come before the place that the last step reached."""
         self._blocks = Blocks(stream, None if position is None else position.packed)
         self._buffer = Buffer(self._blocks, 0 if position is None or position.packed else position.offset)
 
@@ -68,12 +70,12 @@ class RowReader:
     def steps(self) -> Iterator[Row | None]:
         """Yield each row, and None after a stretch of the file without one: some 100 KB, up to some MB."""
         try:
-            if self.layout is None or self._offset is None:
+            if self.layout is None:
                 self.layout = self._find_layout()
             else:
-                self._buffer.skip_to(self._offset)
+                self._buffer.skip_to(self.offset)
             for original in self._originals(self.layout):
-                self._offset = self._buffer.offset
+                self.offset = self._buffer.offset
                 if original is None:
                     yield None
                 else:
@@ -82,16 +84,6 @@ class RowReader:
             self._buffer.check_at_end()
         except BrokenError as error:
             self.broken = Break(self.rows + 1, error.code, error.detail)
-
-    @property
-    def offset(self) -> int:
-        """How many bytes, decompressed, come before the place that the last step reached."""
-        return self._offset or 0
-
-    @property
-    def position(self) -> Position | None:
-        """The place that the last step reached; None before the first."""
-        return None if self._offset is None else self.position_at(self._offset, self.rows)
 
     def position_at(self, offset: int, rows: int) -> Position:
         """Return a place that an earlier step reached.
@@ -179,8 +171,7 @@ def _first_line(buffer: Buffer) -> tuple[bytes, int]:
         line = buffer.data[buffer.at : end]
         if len(line) > MAX_ROW_BYTES:
             raise RowTooLongError
-        while line.startswith(BYTE_ORDER_MARK):
-            line = line[len(BYTE_ORDER_MARK) :]
+        line = without_marks(line)
         if found is None or csv.may_be_header(line):
             return line, after - buffer.at
         buffer.at = after

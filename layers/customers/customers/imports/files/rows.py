@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 from customers.errors import CustomersError
@@ -19,6 +20,7 @@ _WITHOUT_QUOTES: Final = {
     WRONG_MAPPING: "What the file's own metadata says about its columns cannot be followed.",
 }
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_MARKS: Final = re.compile(rb"(?:%b)++" % BYTE_ORDER_MARK)
 
 Format = Literal["csv", "json_lines", "json_array", "json_object"]
 
@@ -75,6 +77,11 @@ class Break(NamedTuple):
     def unquoting(self) -> Break:
         """Return the break without what it quotes from the file."""
         return self._replace(detail=_WITHOUT_QUOTES.get(self.code, self.detail))
+
+
+def without_marks(line: bytes) -> bytes:
+    """Return a line without the byte order marks before it. Files that were joined have some in the middle."""
+    return _MARKS.sub(b"", line, count=1) if line.startswith(BYTE_ORDER_MARK) else line
 
 
 class BrokenError(CustomersError):
