@@ -50,13 +50,13 @@ def _alone(body: object) -> list[NewCustomer]:
 
 
 def _create_one(request: Request, name: RequestName | None) -> Response:
-    (customer,) = store.create(request.body(_alone), name, request.author)
+    (customer,) = store.create(request.body(_alone), request.author, name)
     return Response(201, customer, {**location(request, customer["id"]), **etag(customer["version"])})
 
 
 def _create_all(request: Request, name: RequestName | None) -> Response:
     try:
-        return Response(201, {"customers": store.create(request.body(model.new_customers), name, request.author)})
+        return Response(201, {"customers": store.create(request.body(model.new_customers), request.author, name)})
     except ExternalIdTakenError as taken:
         raise ExternalIdTakenError(taken.holders, listed=True) from None
 
@@ -64,7 +64,7 @@ def _create_all(request: Request, name: RequestName | None) -> Response:
 def _create_good(request: Request, name: RequestName | None) -> Response:
     outcomes = request.body(model.row_outcomes)
     good = [outcome for outcome in outcomes if not isinstance(outcome, InvalidError)]
-    written = iter(store.create_free(good, name, request.author) if good else [])
+    written = iter(store.create_free(good, request.author, name) if good else [])
     results = [
         {"index": index, "status": 400, "errors": outcome.errors}
         if isinstance(outcome, InvalidError)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from customers.errors import NotFoundError, VersionMismatchError
-from customers.store.author import UNKNOWN
 from customers.store.customers import CustomerStore
 
 if TYPE_CHECKING:
@@ -38,16 +37,12 @@ class BrokenStore(CustomerStore):
         first = FIRST_READ.setdefault(customer_id, current)
         return first if goes_wrong("stale read") else current
 
-    def create(
-        self, new: Sequence[NewCustomer], request: RequestName | None = None, author: Author = UNKNOWN
-    ) -> list[Customer]:
+    def create(self, new: Sequence[NewCustomer], author: Author, request: RequestName | None = None) -> list[Customer]:
         if goes_wrong("created more than once"):
-            super().create(new)
-        return super().create(new, request, author)
+            super().create(new, author)
+        return super().create(new, author, request)
 
-    def update(
-        self, customer_id: int, changes: Changes, versions: Sequence[int] | None, author: Author = UNKNOWN
-    ) -> Customer:
+    def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None, author: Author) -> Customer:
         if versions is None and goes_wrong("acknowledged change lost"):
             current = super().get(customer_id)
             return {**current, **changes, "version": current["version"] + 1}  # type: ignore[typeddict-item]
@@ -58,7 +53,7 @@ class BrokenStore(CustomerStore):
             raise VersionMismatchError(updated["version"])
         return updated
 
-    def delete(self, customer_id: int, versions: Sequence[int] | None, author: Author = UNKNOWN) -> None:
+    def delete(self, customer_id: int, versions: Sequence[int] | None, author: Author) -> None:
         before = self._table.read(customer_id)
         try:
             super().delete(customer_id, versions, author)

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from customers.store.customers import CustomerStore
+from tests.author import TESTER
 from tests.aws_limits import refusals
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def test_the_longest_customer_of_the_store_is_within_the_limits(dynamodb: Dynamo
     # The first names are a ligature that folds to eighteen letters.
     long: Any = {"first_name": "\ufdfa" * 100, "last_name": "\U0001f600" * 100, "email": "a@example.com", "group_id": 9}
     store = CustomerStore(dynamodb, TABLE)
-    one, other = store.create([long, long])
-    assert store.update(one["id"], {"last_name": "\ufdfa" * 100}, None)["version"] == 2
+    one, other = store.create([long, long], TESTER)
+    assert store.update(one["id"], {"last_name": "\ufdfa" * 100}, None, TESTER)["version"] == 2
     for customer in (one, other):
-        store.delete(customer["id"], list(range(1, 91)))
+        store.delete(customer["id"], list(range(1, 91)), TESTER)

@@ -13,6 +13,7 @@ from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
 from customers.store.items import Change
 from customers.store.pages import PageStore
+from tests.author import TESTER
 from tests.conftest import ROOT, dynamodb_client, running_engine
 from tests.guides import blocks
 
@@ -74,17 +75,17 @@ def test_it_goes_on_after_it_was_killed_and_brings_no_deleted_customer_back(
     program: Path, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = CustomerStore(dynamodb, TABLE)
-    customers = store.create([person(number) for number in range(20)])
+    customers = store.create([person(number) for number in range(20)], TESTER)
     # Makes the salt.
-    keyed, _ = ExternalIdStore(dynamodb, TABLE).put("key-1", person(20), versions=None, exists=None)
+    keyed, _ = ExternalIdStore(dynamodb, TABLE).put("key-1", person(20), versions=None, exists=None, author=TESTER)
     before = listed(dynamodb)
     # As they were before the index existed.
     for item in items(dynamodb):
         dynamodb.update_item(TableName=TABLE, Key={"id": {"N": str(item)}}, UpdateExpression=f"REMOVE {SORT}")
     assert listed(dynamodb) == []
-    store.delete(customers[0]["id"], None)
+    store.delete(customers[0]["id"], None, TESTER)
     # The age stays the same: from now on, the customer is in the order.
-    store.update(customers[1]["id"], {FIELD: 1}, None)
+    store.update(customers[1]["id"], {FIELD: 1}, None, TESTER)
     untouched = items(dynamodb)
 
     writes: list[int] = []
@@ -95,7 +96,7 @@ def test_it_goes_on_after_it_was_killed_and_brings_no_deleted_customer_back(
         writes.append(customer_id)
         if not deleted:
             # The program has already read it.
-            store.delete(customer_id, None)
+            store.delete(customer_id, None, TESTER)
             deleted.append(customer_id)
             untouched[customer_id] = items(dynamodb)[customer_id]
         if len(writes) == 10:

@@ -19,7 +19,6 @@ from customers.aws import dynamodb as dynamodb_module
 from customers.errors import NotFoundError
 from customers.imports.files.rows import Layout
 from customers.imports.store import Counts, ImportStore
-from customers.store.author import UNKNOWN
 from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
 from customers.store.history import Entry, HistoryStore
@@ -29,6 +28,7 @@ from customers.store.pages import PageStore
 from customers.store.rows import RowStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
+from tests.author import TESTER
 from tests.sending import answer_to, before_sending, dynamodb_call
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def john() -> NewCustomer:
 
 def test_the_replicas_lag_behind(client: DynamoDBClient) -> None:
     store = CustomerStore(client, "CustomersTable")
-    (customer,) = store.create([john()])
+    (customer,) = store.create([john()], TESTER)
     key: Any = {"id": {"N": str(customer["id"])}}
     assert "Item" not in client.get_item(TableName="CustomersTable", Key=key)
     page = PageStore(client, "CustomersTable").group(customer["group_id"], "id", descending=False, limit=1, after=None)
@@ -84,11 +84,11 @@ def test_the_replicas_lag_behind(client: DynamoDBClient) -> None:
 
 def test_a_customer_is_read_as_it_was_last_written(client: DynamoDBClient) -> None:
     store = CustomerStore(client, "CustomersTable")
-    (customer,) = store.create([john()])
+    (customer,) = store.create([john()], TESTER)
     assert store.get(customer["id"]) == customer
-    changed = store.update(customer["id"], {"age": 7}, None)
+    changed = store.update(customer["id"], {"age": 7}, None, TESTER)
     assert store.get(customer["id"]) == changed
-    store.delete(customer["id"], None)
+    store.delete(customer["id"], None, TESTER)
     with pytest.raises(NotFoundError):
         store.get(customer["id"])
 
@@ -126,12 +126,12 @@ def test_the_rows_of_an_import_are_found_by_whoever_repeats_it(client: DynamoDBC
 
 def test_an_external_id_leads_to_its_customer_as_soon_as_it_is_used(client: DynamoDBClient) -> None:
     store, key = ExternalIdStore(client, "CustomersTable"), uuid4().hex
-    created, _ = store.put(key, {**john(), "external_id": key}, versions=None, exists=None)
+    created, _ = store.put(key, {**john(), "external_id": key}, versions=None, exists=None, author=TESTER)
     assert store.get(key) == created
 
 
 def test_everybody_is_read_as_they_were_last_written(client: DynamoDBClient) -> None:
-    (customer,) = CustomerStore(client, "CustomersTable").create([john()])
+    (customer,) = CustomerStore(client, "CustomersTable").create([john()], TESTER)
     pages = PageStore(client, "CustomersTable")
     found, after = pages.everybody(limit=1000, after=None)
     while after is not None:
@@ -150,7 +150,7 @@ def test_a_deletion_removes_also_the_entries_that_were_written_just_before(clien
     store, customer_id = HistoryStore(client, "HistoryTable"), random.randrange(1, 2**53)
     for version, action in ((1, "created"), (2, "updated"), (3, "deleted")):
         at, kind = f"2050-01-0{version}T00:00:00.000Z", cast("Literal['created', 'updated', 'deleted']", action)
-        store.keep([Entry(customer_id, version, at, kind, UNKNOWN.attribute()["M"], {})], 365)
+        store.keep([Entry(customer_id, version, at, kind, TESTER.attribute()["M"], {})], 365)
     question: Any = {
         "TableName": "HistoryTable",
         "KeyConditionExpression": "customer_id = :id",

@@ -12,6 +12,7 @@ from customers.store.customers import CustomerStore
 from customers.store.history import HistoryStore
 from customers.store.identity import RequestName
 from customers.store.pages import PageStore
+from tests.author import TESTER
 from tests.conftest import dynamodb_client
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def store(dynamodb: DynamoDBClient) -> CustomerStore:
 def test_every_change_is_dated_and_counted_and_the_creation_keeps_its_date(
     changes: Changes, store: CustomerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (before,) = store.create([new()])
+    (before,) = store.create([new()], TESTER)
     monkeypatch.setattr(module, "now", lambda: LATER)
-    after = store.update(before["id"], changes, None)
+    after = store.update(before["id"], changes, None, TESTER)
     assert after == {**before, **changes, "updated_at": LATER, "version": 2}
     assert store.get(before["id"]) == after
 
@@ -61,7 +62,7 @@ def test_customers_are_dated_when_they_are_created(
 ) -> None:
     monkeypatch.setattr(module, "now", lambda: LATER)
     for request in (None, RequestName(f"{random.getrandbits(256):064x}", "asked")):
-        created = store.create([new()] * count, request)
+        created = store.create([new()] * count, TESTER, request)
         assert {(each["created_at"], each["updated_at"], each["version"]) for each in created} == {(LATER, LATER, 1)}
 
 
@@ -77,7 +78,7 @@ def test_a_page_that_dynamodb_ends_at_a_megabyte_leads_to_the_rest(
     group_id, name = random.randrange(1, 2**53), "\U00010348" * 100
     email = f"{'j' * 64}@{'.'.join(['e' * 61] * 3)}.com"
     rows = [new(group_id=group_id, first_name=name, last_name=name, email=email) for _ in range(100)]
-    created = {customer["id"] for _ in range(10) for customer in store.create(rows)}
+    created = {customer["id"] for _ in range(10) for customer in store.create(rows, TESTER)}
     found: list[int] = []
     sizes: list[int] = []
     position = None
@@ -124,8 +125,8 @@ def test_a_page_asks_for_as_many_items_as_it_shows_and_at_most_one_more(kind: st
 
 
 def test_a_page_of_everybody_asks_again_only_for_what_it_lacks(engine: str, store: CustomerStore) -> None:
-    for customer in store.create([new()] * 40)[::2]:
-        store.delete(customer["id"], None)
+    for customer in store.create([new()] * 40, TESTER)[::2]:
+        store.delete(customer["id"], None, TESTER)
     client = dynamodb_client(engine)
     asked: list[int] = []
     found: list[int] = []

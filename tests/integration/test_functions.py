@@ -27,6 +27,7 @@ from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash, token_id
+from tests.author import TESTER
 from tests.conftest import ROOT, dynamodb_client, running_engine
 
 if TYPE_CHECKING:
@@ -254,8 +255,8 @@ def customers_table(dynamodb: DynamoDBClient, stack: Stack) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         for customer_id, new in STORED.items():
             patch.setattr("customers.store.identity.secrets.randbelow", lambda _, drawn=customer_id - 1: drawn)
-            CustomerStore(dynamodb, table).create([new])
-    ExternalIdStore(dynamodb, table).put("shop-42", KEYED, versions=None, exists=None)
+            CustomerStore(dynamodb, table).create([new], TESTER)
+    ExternalIdStore(dynamodb, table).put("shop-42", KEYED, versions=None, exists=None, author=TESTER)
     yield table
     empty(dynamodb, table, "id")
     empty(dynamodb, answers, "id")
@@ -676,10 +677,10 @@ def test_a_page_has_a_hundred_customers_where_nothing_else_is_asked_for(
     group: list[NewCustomer] = [{**STORED[123], "group_id": 2}] * 100
     event = read("list_group/valid")
     event["pathParameters"]["group_id"] = "2"
-    store.create(group)
+    store.create(group, TESTER)
     page = body_of(run(function, "list_group/valid", event))
     assert (len(page["customers"]), page["next_cursor"]) == (100, None)
-    store.create(group[:1])
+    store.create(group[:1], TESTER)
     page = body_of(run(function, "list_group/valid", event))
     assert len(page["customers"]) == 100
     assert page["next_cursor"] is not None

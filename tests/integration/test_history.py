@@ -84,7 +84,7 @@ def history(answer: Json) -> list[Json]:
 def test_a_customers_life_is_kept_with_who_changed_it_and_how(
     store: CustomerStore, changes_of: ChangesOf, keep: Any, read: Any
 ) -> None:
-    (jane,) = store.create([{**JANE, "metadata": {"tier": "gold"}}], None, AUTHOR)
+    (jane,) = store.create([{**JANE, "metadata": {"tier": "gold"}}], AUTHOR)
     joan = store.update(jane["id"], {"first_name": "Joan", "age": 4}, None, Author(token_id="b", request_id="r2"))
     last = store.update(jane["id"], {"age": None}, None, Author(import_id="i1", row=7))
     assert keep(changes_of(jane["id"])) == []
@@ -160,7 +160,7 @@ def everything_about(dynamodb: DynamoDBClient, customer_id: int) -> list[Json]:
 def test_of_a_deleted_customer_only_the_deletion_is_left_however_late_or_often_batches_come(
     store: CustomerStore, changes_of: ChangesOf, keep: Any, read: Any, dynamodb: DynamoDBClient
 ) -> None:
-    (jane,) = store.create([{**JANE, "metadata": {"tier": "gold"}}], None, AUTHOR)
+    (jane,) = store.create([{**JANE, "metadata": {"tier": "gold"}}], AUTHOR)
     for age in range(120):
         store.update(jane["id"], {"age": age}, None, AUTHOR)
     store.delete(jane["id"], None, Author(token_id="the-deleter", request_id="r9"))
@@ -186,7 +186,7 @@ def test_of_a_deleted_customer_only_the_deletion_is_left_however_late_or_often_b
 def test_an_item_that_someone_removes_past_the_service_is_a_deletion_too(
     store: CustomerStore, changes_of: ChangesOf, keep: Any, read: Any, dynamodb: DynamoDBClient
 ) -> None:
-    (jane,) = store.create([JANE], None, AUTHOR)
+    (jane,) = store.create([JANE], AUTHOR)
     store.update(jane["id"], {"age": 4}, None, AUTHOR)
     dynamodb.delete_item(TableName="CustomersTable", Key={"id": {"N": str(jane["id"])}})
     records = changes_of(jane["id"])
@@ -200,7 +200,7 @@ def test_random_changes_in_batches_that_come_twice_late_and_cut_are_the_history(
 ) -> None:
     seed = random.randrange(1_000_000)
     chance = random.Random(seed)
-    customers = store.create([JANE] * 5, None, AUTHOR)
+    customers = store.create([JANE] * 5, AUTHOR)
     expected = {customer["id"]: [(1, "r1")] for customer in customers}
     for step in range(150):
         customer_id = chance.choice(customers)["id"]
@@ -234,7 +234,7 @@ def test_a_deletion_whose_function_died_is_completed_when_it_comes_again(
     calls = 0
     survived = False
     while not survived:
-        (jane,) = store.create([JANE], None, AUTHOR)
+        (jane,) = store.create([JANE], AUTHOR)
         store.update(jane["id"], {"age": 4}, None, AUTHOR)
         store.delete(jane["id"], None, AUTHOR)
         records = changes_of(jane["id"])
@@ -326,7 +326,7 @@ def test_entries_are_written_together_but_a_deletion_alone_and_a_customer_once()
 def test_many_customers_in_one_batch_are_all_kept_with_those_erased_left_out(
     store: CustomerStore, changes_of: ChangesOf, keep: Any, dynamodb: DynamoDBClient
 ) -> None:
-    created = store.create([JANE] * (MOST_IN_A_STEP + 10), None, AUTHOR)
+    created = store.create([JANE] * (MOST_IN_A_STEP + 10), AUTHOR)
     records = [record for customer in created for record in changes_of(customer["id"])]
     gone = {created[index]["id"] for index in (0, 7, MOST_IN_A_STEP)}
     for customer_id in gone:
@@ -342,7 +342,7 @@ def test_many_customers_in_one_batch_are_all_kept_with_those_erased_left_out(
 def test_the_table_that_does_not_respond_gets_the_batch_again_from_there(
     store: CustomerStore, changes_of: ChangesOf, keep: Any, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (jane,) = store.create([JANE], None, AUTHOR)
+    (jane,) = store.create([JANE], AUTHOR)
     for age in range(4):
         store.update(jane["id"], {"age": age}, None, AUTHOR)
     records = changes_of(jane["id"])
@@ -375,7 +375,7 @@ def test_the_table_that_does_not_respond_gets_the_batch_again_from_there(
 def test_pages_lead_through_the_whole_history(
     store: CustomerStore, changes_of: ChangesOf, keep: Any, read: Any
 ) -> None:
-    (jane,) = store.create([JANE], None, AUTHOR)
+    (jane,) = store.create([JANE], AUTHOR)
     for age in range(6):
         store.update(jane["id"], {"age": age}, None, AUTHOR)
     keep(changes_of(jane["id"]))
@@ -388,7 +388,7 @@ def test_pages_lead_through_the_whole_history(
         cursor = answer["body"]["next_cursor"]
     assert found == [7, 6, 5, 4, 3, 2, 1]
     foreign = read(jane["id"], limit="3")["body"]["next_cursor"]
-    (other,) = store.create([JANE], None, AUTHOR)
+    (other,) = store.create([JANE], AUTHOR)
     refused = read(other["id"], cursor=foreign)
     assert (refused["statusCode"], refused["body"]["errors"][0]["code"]) == (400, "invalid_cursor")
 
@@ -396,7 +396,7 @@ def test_pages_lead_through_the_whole_history(
 def test_a_customer_without_kept_changes_has_an_empty_history_and_nobody_has_none(
     store: CustomerStore, read: Any
 ) -> None:
-    (jane,) = store.create([JANE], None, AUTHOR)
+    (jane,) = store.create([JANE], AUTHOR)
     assert read(jane["id"])["body"] == {"history": [], "next_cursor": None}
     for nobody in (jane["id"] + 1, 0, "x"):
         assert read(nobody)["statusCode"] == 404
@@ -455,8 +455,8 @@ def test_what_a_token_changed_is_listed_from_the_oldest_on_with_what_it_deleted(
 def test_a_change_of_an_item_that_names_no_author_is_kept_without_one() -> None:
     # A program that writes to the table directly names no author.
     time = "2050-01-01T00:00:00.000Z"
-    before: Json = new_item({**JANE}, Creation(5, time, "a-write"))
-    after: Json = new_item({**JANE, "age": 4}, Creation(5, time, "a-write", 2))
+    before: Json = new_item({**JANE}, Creation(5, time, "a-write", AUTHOR))
+    after: Json = new_item({**JANE, "age": 4}, Creation(5, time, "a-write", AUTHOR, 2))
     del after["author"]
     record = {"dynamodb": {"Keys": {"id": {"N": "5"}}, "OldImage": before, "NewImage": after}}
     assert entry_of(record) == Entry(5, 2, time, "updated", {}, {"age": {"from": None, "to": 4}})

@@ -23,6 +23,7 @@ from customers.store import bulk
 from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
 from customers.store.items import customer
+from tests.author import TESTER
 from tests.integration.import_cloud import BUCKET, Context, Fault, ImportCloud, Message
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def test_the_same_rows_dropped_again_create_nothing_and_what_was_deleted_stays_d
     cloud.run()
     assert _counts(cloud.summary(name)) == (70, 0, 1)
     gone = cloud.group(group_id)[0]["id"]["N"]
-    CustomerStore(cloud.dynamodb, "CustomersTable").delete(int(gone), None)
+    CustomerStore(cloud.dynamodb, "CustomersTable").delete(int(gone), None, TESTER)
     # The same rows under another name, compressed, in another order, and with one more.
     again = f"{uuid4()}.gz"
     cloud.put(f"imports/{again}", gzip.compress(FORMS["lines"]([*reversed(rows), _rows(group_id, 71)[70]])))
@@ -218,8 +219,8 @@ def test_every_outcome_is_counted_and_the_counts_add_up(cloud: ImportCloud) -> N
     row: Any = _rows(group_id, 1)[0]
     for name in ("same", "changed", "newer", "gone"):
         new: Any = {**row, "external_id": f"{key}-{name}"}
-        store.put(f"{key}-{name}", new, versions=None, exists=None)
-    CustomerStore(cloud.dynamodb, "CustomersTable").delete(store.get(f"{key}-gone")["id"], None)
+        store.put(f"{key}-{name}", new, versions=None, exists=None, author=TESTER)
+    CustomerStore(cloud.dynamodb, "CustomersTable").delete(store.get(f"{key}-gone")["id"], None, TESTER)
     rows = [
         {**row, "external_id": f"{key}-same"},
         {**row, "external_id": f"{key}-changed", "last_name": "New"},
@@ -237,7 +238,7 @@ def test_every_outcome_is_counted_and_the_counts_add_up(cloud: ImportCloud) -> N
     name = f"{uuid4()}.jsonl"
     cloud.put(f"imports/{name}", FORMS["lines"](rows[2:6] + rows[8:]))
     changed: Any = {**row, "external_id": f"{key}-newer", "last_name": "Newest"}
-    store.put(f"{key}-newer", changed, versions=None, exists=None)
+    store.put(f"{key}-newer", changed, versions=None, exists=None, author=TESTER)
     cloud.run()
     summary = cloud.summary(name)
     assert {name: summary[name] for name in Counts._fields} == {
@@ -378,7 +379,7 @@ def test_the_last_row_of_a_customer_wins_even_if_it_changes_nothing_and_the_chun
     name, keys = str(uuid4()), [str(uuid4()) for _ in range(120)]
     stored: list[Any] = [{**row, "external_id": key} for row, key in zip(_rows(_new_group(), 120), keys, strict=True)]
     store = ExternalIdStore(cloud.dynamodb, "CustomersTable")
-    before = [store.put(row["external_id"], row, versions=None, exists=None)[0] for row in stored]
+    before = [store.put(row["external_id"], row, versions=None, exists=None, author=TESTER)[0] for row in stored]
     other = [{**row, "last_name": "Other"} for row in stored[:2]]
     # Chunks have fifty rows.
     cloud.put(f"imports/{name}", FORMS[form]([*other, *stored[2:], *stored[:2]]))
@@ -401,7 +402,7 @@ def test_a_message_does_not_replace_what_was_written_after_it_was_sent(cloud: Im
 
     def put(word: str) -> None:
         new: Any = {**row, "external_id": key, "last_name": word}
-        store.put(key, new, versions=None, exists=None)
+        store.put(key, new, versions=None, exists=None, author=TESTER)
 
     def send(word: str) -> str:
         return cloud.send(json.dumps({**row, "external_id": key, "last_name": word}))
@@ -632,7 +633,7 @@ def test_a_message_brings_no_deleted_customer_back(cloud: ImportCloud) -> None:
     cloud.send(body)
     cloud.run()
     (item,) = cloud.group(group_id)
-    CustomerStore(cloud.dynamodb, "CustomersTable").delete(int(item["id"]["N"]), None)
+    CustomerStore(cloud.dynamodb, "CustomersTable").delete(int(item["id"]["N"]), None, TESTER)
     cloud.send(body)
     cloud.run()
     assert cloud.group(group_id) == []

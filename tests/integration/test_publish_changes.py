@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from customers.logs import logger
 from customers.store.customers import CustomerStore
+from tests.author import TESTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,10 +41,10 @@ def publish(cloud: ImportCloud, records: list[dict[str, Any]]) -> list[str]:
 def test_a_customers_life_is_told_without_the_customer(
     cloud: ImportCloud, store: CustomerStore, changes_of: Callable[[int], list[dict[str, Any]]]
 ) -> None:
-    (jane,) = store.create([{**JANE, "group_id": random.randrange(1, 2**53)}])
-    store.update(jane["id"], {"first_name": "Joan", "age": 4}, None)
-    store.update(jane["id"], {"first_name": "Joan", "group_id": 2}, None)
-    store.delete(jane["id"], None)
+    (jane,) = store.create([{**JANE, "group_id": random.randrange(1, 2**53)}], TESTER)
+    store.update(jane["id"], {"first_name": "Joan", "age": 4}, None, TESTER)
+    store.update(jane["id"], {"first_name": "Joan", "group_id": 2}, None, TESTER)
+    store.delete(jane["id"], None, TESTER)
     records = changes_of(jane["id"])
     assert publish(cloud, records) == []
     events = cloud.events()
@@ -69,7 +70,7 @@ def test_a_customers_life_is_told_without_the_customer(
 def test_an_event_has_the_time_of_its_change_however_late_it_is_told(
     cloud: ImportCloud, store: CustomerStore, changes_of: Callable[[int], list[dict[str, Any]]]
 ) -> None:
-    (jane,) = store.create([JANE])
+    (jane,) = store.create([JANE], TESTER)
     (record,) = changes_of(jane["id"])
     changed = datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)
     record["dynamodb"]["ApproximateCreationDateTime"] = changed.timestamp()
@@ -85,9 +86,9 @@ def test_the_customer_is_told_only_when_the_parameter_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cloud.apps["PublishChanges"], "WITH_PERSONAL_DATA", True)
-    (jane,) = store.create([JANE])
-    joan = store.update(jane["id"], {"first_name": "Joan"}, None)
-    store.delete(jane["id"], None)
+    (jane,) = store.create([JANE], TESTER)
+    joan = store.update(jane["id"], {"first_name": "Joan"}, None, TESTER)
+    store.delete(jane["id"], None, TESTER)
     assert publish(cloud, changes_of(jane["id"])) == []
     created, updated, deleted = (event["detail"] for event in cloud.events())
     assert (created["customer"], updated["customer"], deleted["customer"]) == (jane, joan, joan)
@@ -103,7 +104,7 @@ def test_from_the_first_change_that_the_bus_refuses_on_all_come_again(
     changes_of: Callable[[int], list[dict[str, Any]]],
     refused: int,
 ) -> None:
-    created = store.create([JANE] * 25)
+    created = store.create([JANE] * 25, TESTER)
     records = [record for customer in created for record in changes_of(customer["id"])]
     calls: list[int] = []
 
@@ -136,7 +137,7 @@ def test_a_bus_that_does_not_answer_fails_the_batch_without_a_word_about_the_cus
     log: io.StringIO,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (jane,) = store.create([JANE])
+    (jane,) = store.create([JANE], TESTER)
     records = changes_of(jane["id"])
     monkeypatch.setattr(cloud.apps["PublishChanges"], "EVENT_BUS", "no-such-bus" + "x" * 2000)
     assert publish(cloud, records) == [records[0]["dynamodb"]["SequenceNumber"]]
@@ -154,7 +155,7 @@ def test_a_refusal_is_logged_by_its_code_and_never_by_its_text(
     changes_of: Callable[[int], list[dict[str, Any]]],
     log: io.StringIO,
 ) -> None:
-    (jane,) = store.create([JANE])
+    (jane,) = store.create([JANE], TESTER)
     records = changes_of(jane["id"])
     why = "Jané Secret <jane@secret.example> is no good"
 
@@ -186,10 +187,10 @@ def test_what_was_told_is_counted(
     changes_of: Callable[[int], list[dict[str, Any]]],
     log: io.StringIO,
 ) -> None:
-    (jane,) = store.create([JANE])
-    store.update(jane["id"], {"age": 4}, None)
-    store.update(jane["id"], {"age": 5}, None)
-    store.delete(jane["id"], None)
+    (jane,) = store.create([JANE], TESTER)
+    store.update(jane["id"], {"age": 4}, None, TESTER)
+    store.update(jane["id"], {"age": 5}, None, TESTER)
+    store.delete(jane["id"], None, TESTER)
     publish(cloud, changes_of(jane["id"]))
     cloud.events()
     (line,) = map(json.loads, log.getvalue().splitlines())

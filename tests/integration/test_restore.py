@@ -14,6 +14,7 @@ from cli.target import Target
 from customers.store.author import Author
 from customers.store.customers import CustomerStore
 from customers.store.history import HistoryStore, entry_of, steps
+from tests.author import TESTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,10 +61,10 @@ def test_who_is_missing_comes_back_and_who_was_deleted_does_not(
     dynamodb: DynamoDBClient, restored: str, run: Callable[..., Result], changes_of: Callable[[int], list[Any]]
 ) -> None:
     store, history = CustomerStore(dynamodb, "CustomersTable"), HistoryStore(dynamodb, "HistoryTable")
-    there, lost, removed, erased, forgotten, stolen = (one["id"] for one in store.create([JANE] * 6))
+    there, lost, removed, erased, forgotten, stolen = (one["id"] for one in store.create([JANE] * 6, TESTER))
     for customer_id in (there, lost, removed, erased, forgotten, stolen):
         dynamodb.put_item(TableName=restored, Item=item_of(dynamodb, "CustomersTable", customer_id))
-    store.update(there, {"age": 3}, None)
+    store.update(there, {"age": 3}, None, TESTER)
     dynamodb.delete_item(TableName="CustomersTable", Key={"id": {"N": str(lost)}})
     for customer_id, author in ((erased, Author("a-clerk", "r")), (forgotten, Author("a-clerk", "r")), (stolen, THIEF)):
         store.delete(customer_id, None, author)
@@ -108,7 +109,7 @@ def test_a_table_of_another_service_is_refused(
     dynamodb: DynamoDBClient, restored: str, run: Callable[..., Result]
 ) -> None:
     store = CustomerStore(dynamodb, "CustomersTable")
-    store.create([{**JANE, "external_id": f"key-{random.getrandbits(64)}"}])
+    store.create([{**JANE, "external_id": f"key-{random.getrandbits(64)}"}], TESTER)
     dynamodb.put_item(TableName=restored, Item={"id": {"N": "0"}, "salt": {"S": "another"}})
     done = run()
     assert done.exit_code == 1

@@ -17,6 +17,7 @@ from customers.store.identity import HALF, ImportRow, Salt, Source
 from customers.store.items import now
 from customers.store.pages import PageStore
 from customers.store.rows import RowStore
+from tests.author import TESTER
 from tests.integration.test_store import lost_answer, lost_request
 from tests.sending import before_sending, target_of
 
@@ -52,7 +53,7 @@ class Stores:
         return {**customer, **fields}  # type: ignore[typeddict-item]  # the test's own fields
 
     def put(self, key: str, **fields: Any) -> Customer:
-        return self.keyed.put(key, self.new(external_id=key, **fields), versions=None, exists=None)[0]
+        return self.keyed.put(key, self.new(external_id=key, **fields), versions=None, exists=None, author=TESTER)[0]
 
     def all(self) -> list[Customer]:
         return self.pages.group(self.group, "id", descending=False, limit=1000, after=None).customers
@@ -100,7 +101,7 @@ class TestByContent:
     def test_it_is_there_even_if_the_customer_has_changed(self, stores: Stores) -> None:
         stores.rows.write(source(), {1: ImportRow(stores.new())})
         (customer,) = stores.all()
-        changed = stores.customers.update(customer["id"], {"last_name": "Other"}, None)
+        changed = stores.customers.update(customer["id"], {"last_name": "Other"}, None, TESTER)
         assert stores.rows.write(source(), {1: ImportRow(stores.new())}) == {1: "already_there"}
         assert stores.all() == [changed]
 
@@ -113,7 +114,7 @@ class TestByContent:
         origin, rows = source(), {1: ImportRow(stores.new())}
         stores.rows.write(origin, rows)
         (customer,) = stores.all()
-        stores.customers.delete(customer["id"], None)
+        stores.customers.delete(customer["id"], None, TESTER)
         assert stores.rows.write(source(), rows) == {1: "deleted"}
         # A repeated import knows that it created the customer, and does not create it again.
         assert stores.rows.write(origin, rows) == {1: "created"}
@@ -207,7 +208,7 @@ class TestByExternalId:
 
     def test_a_version_protects_what_others_changed(self, stores: Stores, key: str) -> None:
         before = stores.put(key)
-        changed = stores.customers.update(before["id"], {"age": 9}, None)
+        changed = stores.customers.update(before["id"], {"age": 9}, None, TESTER)
         row = ImportRow(stores.new("Mine", external_id=key), version=1)
         assert stores.rows.write(source(LATER), {1: row}) == {1: "version_mismatch"}
         assert stores.keyed.get(key) == changed
@@ -217,7 +218,7 @@ class TestByExternalId:
 
     def test_a_deleted_key_is_refused_unless_it_is_asked_for(self, stores: Stores, key: str) -> None:
         before = stores.put(key)
-        stores.customers.delete(before["id"], None)
+        stores.customers.delete(before["id"], None, TESTER)
         row = ImportRow(stores.new(external_id=key))
         assert stores.rows.write(source(), {1: row}) == {1: "deleted"}
         assert stores.rows.write(source(restore=True), {1: row}) == {1: "created"}
@@ -244,7 +245,7 @@ class TestByExternalId:
         assert stores.rows.write(twice, {1: row}) == {1: "unchanged"}
         while now() == late.put_at:
             pass
-        stores.customers.delete(before["id"], None)
+        stores.customers.delete(before["id"], None, TESTER)
         for origin in (twice, late, old):
             assert stores.rows.write(origin, {1: row}) == {1: "superseded"}
         with pytest.raises(NotFoundError):
@@ -266,7 +267,7 @@ class TestByExternalId:
 class TestById:
     def test_a_row_replaces_its_customer_and_keeps_its_external_id(self, stores: Stores, key: str) -> None:
         keyed = stores.put(key)
-        (plain,) = stores.customers.create([stores.new("Plain", age=4)])
+        (plain,) = stores.customers.create([stores.new("Plain", age=4)], TESTER)
         rows = {1: ImportRow(stores.new("One"), keyed["id"]), 2: ImportRow(stores.new("Two"), plain["id"])}
         assert stores.rows.write(source(LATER), rows) == {1: "updated", 2: "updated"}
         assert stores.keyed.get(key)["last_name"] == "One"
@@ -276,7 +277,7 @@ class TestById:
 
     def test_another_external_id_is_a_contradiction(self, stores: Stores, key: str) -> None:
         keyed = stores.put(key)
-        (plain,) = stores.customers.create([stores.new("Plain")])
+        (plain,) = stores.customers.create([stores.new("Plain")], TESTER)
         rows = {
             1: ImportRow(stores.new(external_id=f"{key}-other"), keyed["id"]),
             2: ImportRow(stores.new("Plain", external_id=f"{key}-x"), plain["id"]),
@@ -307,8 +308,8 @@ class TestById:
         assert stores.keyed.get(key)["last_name"] == "Keyed"
 
     def test_a_deleted_customer_is_refused_unless_it_is_asked_for(self, stores: Stores) -> None:
-        (plain,) = stores.customers.create([stores.new("Plain")])
-        stores.customers.delete(plain["id"], None)
+        (plain,) = stores.customers.create([stores.new("Plain")], TESTER)
+        stores.customers.delete(plain["id"], None, TESTER)
         row = ImportRow(stores.new("Plain"), plain["id"])
         assert stores.rows.write(source(LATER), {1: row}) == {1: "deleted"}
         assert stores.rows.write(source(LATER, restore=True), {1: row}) == {1: "created"}
@@ -318,9 +319,9 @@ class TestById:
         self, stores: Stores, key: str
     ) -> None:
         keyed = stores.put(key)
-        (plain,) = stores.customers.create([stores.new("Plain")])
+        (plain,) = stores.customers.create([stores.new("Plain")], TESTER)
         for customer in (keyed, plain):
-            stores.customers.delete(customer["id"], None)
+            stores.customers.delete(customer["id"], None, TESTER)
         wrong = {
             1: ImportRow(stores.new(external_id=f"{key}-other"), keyed["id"]),
             2: ImportRow(stores.new("Plain", external_id=f"{key}-other"), plain["id"]),
@@ -336,7 +337,7 @@ class TestById:
         assert stores.keyed.get(key)["id"] == keyed["id"]
 
     def test_a_customer_whose_item_goes_while_its_row_is_imported_is_deleted(self, stores: Stores) -> None:
-        (plain,) = stores.customers.create([stores.new("Plain")])
+        (plain,) = stores.customers.create([stores.new("Plain")], TESTER)
         other = service_dynamodb.client()
 
         def remove(_: object) -> None:

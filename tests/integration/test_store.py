@@ -26,6 +26,7 @@ from customers.store.identity import ImportRow, RequestName, Source
 from customers.store.items import now
 from customers.store.pages import PageStore
 from customers.store.rows import Outcome, RowStore
+from tests.author import TESTER
 from tests.conftest import running_engine
 from tests.sending import answer_to, before_sending, error_answer
 
@@ -80,7 +81,7 @@ class Table:
         return {**customer, **changes}  # type: ignore[typeddict-item]  # the test's own fields
 
     def create(self, **changes: Any) -> Customer:
-        (customer,) = self.store.create([self.new(**changes)])
+        (customer,) = self.store.create([self.new(**changes)], TESTER)
         return customer
 
     def all(self) -> list[Customer]:
@@ -91,7 +92,7 @@ class Table:
         """Delete the group's customers as another client."""
         other = CustomerStore(dynamodb.client(), self.name)
         for customer in self.pages.group(self.group, "id", descending=False, limit=PAGE, after=None).customers:
-            other.delete(customer["id"], None)
+            other.delete(customer["id"], None, TESTER)
 
     def write(self, customer_id: int, **values: str) -> None:
         """Write as another client."""
@@ -165,7 +166,7 @@ lost_requests = pytest.mark.parametrize(
 @pytest.mark.parametrize("count", [1, 2, 100])
 def test_customers_whose_response_was_lost_are_created_once(count: int, table: Table, loss: Hook) -> None:
     table.next(loss)
-    created = table.store.create([table.new(age=age) for age in range(count)])
+    created = table.store.create([table.new(age=age) for age in range(count)], TESTER)
     assert table.requests == 2
     assert table.all() == created
     assert [(customer["age"], customer["version"]) for customer in created] == [(age, 1) for age in range(count)]
@@ -174,7 +175,7 @@ def test_customers_whose_response_was_lost_are_created_once(count: int, table: T
 @lost_requests
 def test_a_list_that_did_not_arrive_is_created_by_a_second_request(table: Table, loss: Hook) -> None:
     table.next(loss)
-    created = table.store.create([table.new(age=age) for age in range(2)])
+    created = table.store.create([table.new(age=age) for age in range(2)], TESTER)
     assert table.requests == 2
     assert table.all() == created
 
@@ -209,7 +210,7 @@ def test_a_change_whose_response_was_lost_is_applied_once(
 ) -> None:
     before = table.create(age=1)
     table.next(loss)
-    after = table.store.update(before["id"], {"first_name": "Jane", "age": None}, versions)
+    after = table.store.update(before["id"], {"first_name": "Jane", "age": None}, versions, TESTER)
     assert table.requests == 2
     changed = {"first_name": "Jane", "age": None, "version": 2, "updated_at": after["updated_at"]}
     assert after == {**before, **changed}
@@ -227,11 +228,11 @@ def test_a_change_that_another_one_has_overwritten_is_neither_refused_nor_repeat
         try:
             loss(request)
         finally:
-            CustomerStore(dynamodb.client(), table.name).update(before["id"], {"age": 3}, None)
+            CustomerStore(dynamodb.client(), table.name).update(before["id"], {"age": 3}, None, TESTER)
 
     table.next(lose_and_change)
     with pytest.raises(OutcomeUnknownError):
-        table.store.update(before["id"], {"age": 2}, versions)
+        table.store.update(before["id"], {"age": 2}, versions, TESTER)
     (after,) = table.all()
     assert (after["age"], after["version"]) == (3, 3)
 
@@ -244,7 +245,7 @@ def test_a_change_that_may_not_have_arrived_is_not_reported_as_made(
     before = table.create(age=1)
     table.next(loss)
     with pytest.raises(OutcomeUnknownError):
-        table.store.update(before["id"], {"age": 2}, versions)
+        table.store.update(before["id"], {"age": 2}, versions, TESTER)
     assert table.requests == 2
     assert table.all() == [before]
 
@@ -253,7 +254,7 @@ def test_a_change_that_may_not_have_arrived_is_not_reported_as_made(
 def test_a_deletion_whose_response_was_lost_is_recognized(versions: Sequence[int] | None, table: Table) -> None:
     customer = table.create()
     table.next(lost_answer(ReadTimeoutError))
-    table.store.delete(customer["id"], versions)
+    table.store.delete(customer["id"], versions, TESTER)
     assert table.requests == 2
     assert table.all() == []
 
@@ -263,7 +264,7 @@ def test_a_deletion_that_did_not_arrive_is_not_reported_as_made(versions: Sequen
     customer = table.create()
     table.next(lost_request(ReadTimeoutError))
     with pytest.raises(OutcomeUnknownError):
-        table.store.delete(customer["id"], versions)
+        table.store.delete(customer["id"], versions, TESTER)
     # A second deletion might hit what another client has created in the meantime.
     assert table.requests == 2
     assert table.all() == [customer]
@@ -275,10 +276,10 @@ def test_a_write_that_was_certainly_not_carried_out_is_repeated(refusal: Hook, t
     before = table.create(age=1)
     assert table.requests == 2
     table.next(refusal)
-    after = table.store.update(before["id"], {"age": 2}, [1])
+    after = table.store.update(before["id"], {"age": 2}, [1], TESTER)
     assert (after["age"], after["version"], table.requests) == (2, 2, 2)
     table.next(refusal)
-    table.store.delete(before["id"], [2])
+    table.store.delete(before["id"], [2], TESTER)
     assert table.requests == 2
     assert table.all() == []
 
@@ -287,27 +288,27 @@ def test_a_write_that_was_certainly_not_carried_out_is_repeated(refusal: Hook, t
 def test_a_write_that_is_refused_is_refused_also_when_it_is_repeated(refusal: Hook, table: Table) -> None:
     before = table.create(age=1)
     for write in (
-        lambda: table.store.update(before["id"], {"age": 2}, [7]),
-        lambda: table.store.delete(before["id"], [7]),
+        lambda: table.store.update(before["id"], {"age": 2}, [7], TESTER),
+        lambda: table.store.delete(before["id"], [7], TESTER),
     ):
         table.next(refusal)
         with pytest.raises(VersionMismatchError) as caught:
             write()
         assert caught.value.current == 1
     assert table.all() == [before]
-    table.store.delete(before["id"], None)
+    table.store.delete(before["id"], None, TESTER)
     table.next(refusal)
     with pytest.raises(NotFoundError):
-        table.store.update(before["id"], {"age": 2}, None)
+        table.store.update(before["id"], {"age": 2}, None, TESTER)
     assert table.all() == []
 
 
 CALLS: Final[dict[str, Callable[[Table, int], object]]] = {
     "get": lambda table, customer_id: table.store.get(customer_id),
-    "create one": lambda table, _: table.store.create([table.new()]),
-    "create a list": lambda table, _: table.store.create([table.new(), table.new()]),
-    "update": lambda table, customer_id: table.store.update(customer_id, {"age": 2}, None),
-    "delete": lambda table, customer_id: table.store.delete(customer_id, None),
+    "create one": lambda table, _: table.store.create([table.new()], TESTER),
+    "create a list": lambda table, _: table.store.create([table.new(), table.new()], TESTER),
+    "update": lambda table, customer_id: table.store.update(customer_id, {"age": 2}, None, TESTER),
+    "delete": lambda table, customer_id: table.store.delete(customer_id, None, TESTER),
     "page": lambda table, _: table.pages.group(table.group, "id", descending=False, limit=1, after=None),
 }
 FAILURES: Final = {
@@ -355,14 +356,14 @@ def test_a_list_cancelled_for_a_passing_reason_is_unavailable(reason: str, table
     reasons = [{"Code": "None"}, {"Code": reason, "Message": "for a test"}]
     table.next(*[error_answer("TransactionCanceledException", CancellationReasons=reasons)] * 3)
     with pytest.raises(StoreUnavailableError):
-        table.store.create([table.new(), table.new()])
+        table.store.create([table.new(), table.new()], TESTER)
     assert table.all() == []
 
 
 def test_what_does_not_pass_is_not_taken_for_unavailability(table: Table) -> None:
     table.next(error_answer("AccessDeniedException"))
     with pytest.raises(table.client.exceptions.ClientError, match="AccessDenied"):
-        table.store.create([table.new()])
+        table.store.create([table.new()], TESTER)
     assert table.requests == 1
 
 
@@ -379,7 +380,7 @@ def test_an_id_that_is_taken_is_drawn_again(table: Table, monkeypatch: pytest.Mo
         assert third["id"] == 2**53 - 1
         assert table.all() == [first, second, third]
     finally:
-        table.store.delete(third["id"], None)
+        table.store.delete(third["id"], None, TESTER)
 
 
 @lost_requests
@@ -397,13 +398,13 @@ def test_anothers_row_is_not_taken_for_a_customer_that_may_not_have_arrived(
 def test_a_list_with_an_id_that_is_taken_is_created_whole(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = table.create(age=0)
     drawing(monkeypatch, 2**53 - 2, taken["id"], 2**53 - 3, 2**53 - 4)
-    created = table.store.create([table.new(age=1), table.new(age=2)])
+    created = table.store.create([table.new(age=1), table.new(age=2)], TESTER)
     try:
         assert {customer["id"] for customer in created} <= {2**53 - 2, 2**53 - 3, 2**53 - 4}
         assert table.all() == [taken, *created]
     finally:
         for customer in created:
-            table.store.delete(customer["id"], None)
+            table.store.delete(customer["id"], None, TESTER)
 
 
 def name_of(payload: str = "asked") -> RequestName:
@@ -413,9 +414,9 @@ def name_of(payload: str = "asked") -> RequestName:
 @pytest.mark.parametrize("count", [1, 2, 100])
 def test_a_named_request_that_comes_again_gets_its_customers_as_they_are_by_now(count: int, table: Table) -> None:
     name, new = name_of(), [table.new(age=age) for age in range(count)]
-    created = table.store.create(new, name)
-    changed = table.store.update(created[0]["id"], {"first_name": "Jane"}, None)
-    assert table.store.create(new, name) == [changed, *created[1:]]
+    created = table.store.create(new, TESTER, name)
+    changed = table.store.update(created[0]["id"], {"first_name": "Jane"}, None, TESTER)
+    assert table.store.create(new, TESTER, name) == [changed, *created[1:]]
     assert table.all() == [changed, *created[1:]]
 
 
@@ -427,37 +428,37 @@ def test_a_named_request_meets_its_rows_also_behind_ids_that_others_have(
     with monkeypatch.context() as patch:
         drawing(patch, name.id(count - 1, 0), name.id(count - 1, 1))
         others = [table.create(age=150) for _ in range(2)]
-    created = table.store.create(new, name)
+    created = table.store.create(new, TESTER, name)
     assert [customer["id"] for customer in created] == [
         *(name.id(index, 0) for index in range(count - 1)),
         name.id(count - 1, 2),
     ]
-    assert table.store.create(new, name) == created
+    assert table.store.create(new, TESTER, name) == created
     by_id = {customer["id"]: customer for customer in table.all()}
     assert by_id == {customer["id"]: customer for customer in [*created, *others]}
 
 
 def test_a_name_that_comes_again_with_something_else_is_refused(table: Table) -> None:
     name = name_of()
-    created = table.store.create([table.new()], name)
+    created = table.store.create([table.new()], TESTER, name)
     for new in ([table.new(age=1)], [table.new(), table.new()]):
         with pytest.raises(KeyReusedError):
-            table.store.create(new, name._replace(payload="something else"))
+            table.store.create(new, TESTER, name._replace(payload="something else"))
     assert table.all() == created
 
 
 def test_a_name_is_known_however_old_its_rows_are(table: Table) -> None:
     name, new = name_of(), [table.new(age=1), table.new(age=2)]
-    created = table.store.create(new, name)
+    created = table.store.create(new, TESTER, name)
     for customer in created:
         table.write(customer["id"], created_at="2016-01-02T03:04:05.678Z")
-    again = table.store.create(new, name)
+    again = table.store.create(new, TESTER, name)
     assert again == table.all()
     assert [customer["id"] for customer in again] == [customer["id"] for customer in created]
 
 
 def test_a_page_is_what_botocore_would_read_but_is_not_read_by_it(table: Table, dynamodb: DynamoDBClient) -> None:
-    table.store.create([table.new(first_name='Zoë 😀 "\\', age=age) for age in (None, 0, 7, 150)])
+    table.store.create([table.new(first_name='Zoë 😀 "\\', age=age) for age in (None, 0, 7, 150)], TESTER)
     bodies: list[bytes] = []
 
     def look(response_dict: dict[str, Any], **_: object) -> None:
@@ -478,7 +479,7 @@ def test_a_page_is_what_botocore_would_read_but_is_not_read_by_it(table: Table, 
 
 
 def test_an_item_is_what_botocore_would_read_but_is_not_read_by_it(table: Table, dynamodb: DynamoDBClient) -> None:
-    (created,) = table.store.create([table.new(first_name='Zoë 😀 "\\', age=0)])
+    (created,) = table.store.create([table.new(first_name='Zoë 😀 "\\', age=0)], TESTER)
     bodies: list[bytes] = []
 
     def look(response_dict: dict[str, Any], **_: object) -> None:
@@ -555,7 +556,7 @@ def test_a_page_of_everybody_fits_into_a_response(
         store, pages = CustomerStore(client, "CustomersTable"), PageStore(client, "CustomersTable")
         new: Any = {**LONG, "email": "j@example.com", "group_id": 1}
         for _ in range(11):
-            store.create([new] * 100)
+            store.create([new] * 100, TESTER)
         seen, after = 0, None
         while seen == 0 or after is not None:
             found, after = pages.everybody(limit=1000, after=after)

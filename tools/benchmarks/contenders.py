@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import boto3
 
+from customers.store.author import Author
 from customers.store.customers import CustomerStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, token_hash, token_in
@@ -36,6 +37,7 @@ KNOWN: Final = "123"
 """The customer that the events are about."""
 
 BEFORE: Final = ", before"
+_AUTHOR: Final = Author("benchmark")
 
 type Event = Callable[[], bytes]
 
@@ -183,7 +185,7 @@ def fill(endpoint: str, stack: Stack) -> _Customers:
     table = stack.functions["GetCustomer"].environment["CUSTOMERS_TABLE"]
     store = CustomerStore(client, table)
     for start in range(0, 1000, 100):
-        created = store.create([_new(number) for number in range(start, start + 100)])
+        created = store.create([_new(number) for number in range(start, start + 100)], _AUTHOR)
     key: Any = {"id": {"N": str(created[0]["id"])}}
     customers = _Customers(client, table, client.get_item(TableName=table, Key=key)["Item"])
     customers.put(KNOWN, "1")

@@ -20,6 +20,7 @@ import boto3
 
 from customers.errors import NotFoundError
 from customers.fields import SORT_FIELDS
+from customers.store.author import Author
 from customers.store.customers import CustomerStore
 from customers.store.pages import PageStore
 from tools.benchmarks.contenders import ROOT
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SMALL, LARGE, SHARED = 1, 2, 3
 _ADDRESS: Final = "shared@example.com"
 """The address of all customers of the third group."""
+_AUTHOR: Final = Author("benchmark")
 _EVERYBODY: Final = "everybody, in no order"
 _TIMES = 9
 
@@ -66,7 +68,7 @@ def fill(store: CustomerStore, group_id: int, size: int) -> set[int]:
     ids: set[int] = set()
     for start in range(0, size, 100):
         rows = [new_customer(group_id, number) for number in range(start, min(start + 100, size))]
-        ids |= {customer["id"] for customer in store.create(rows)}
+        ids |= {customer["id"] for customer in store.create(rows, _AUTHOR)}
         if sys.stderr.isatty():
             print(f"\r{len(ids):,} of {size:,} customers", end="", file=sys.stderr)
     return ids
@@ -90,11 +92,11 @@ def write_meanwhile(store: CustomerStore, stop: threading.Event) -> None:
     number = 0
     while not stop.is_set():
         number += 1
-        created = store.create([new_customer(LARGE, number) for _ in range(10)])
+        created = store.create([new_customer(LARGE, number) for _ in range(10)], _AUTHOR)
         for customer in created:
-            store.update(customer["id"], {"first_name": "Moved", "age": None}, None)
+            store.update(customer["id"], {"first_name": "Moved", "age": None}, None, _AUTHOR)
             try:
-                store.delete(customer["id"], None)
+                store.delete(customer["id"], None, _AUTHOR)
             except NotFoundError:
                 sys.exit("a customer that was just created is missing")
 
@@ -185,7 +187,7 @@ def measure(endpoint: str, large: int) -> int:
     started = time.perf_counter()
     there_throughout = fill(store, LARGE, large)
     one = pages.group(LARGE, "id", descending=False, limit=1, after=None).customers[0]["email"]
-    store.create([{**new_customer(SHARED, number), "email": _ADDRESS} for number in range(100)])
+    store.create([{**new_customer(SHARED, number), "email": _ADDRESS} for number in range(100)], _AUTHOR)
     written = f"{large:,} customers written in {time.perf_counter() - started:.0f} s"
     costs = {
         (group_id, f"{sort} {'desc' if descending else 'asc'}"): page_cost(

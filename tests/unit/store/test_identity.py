@@ -126,7 +126,7 @@ def test_a_customer_is_in_the_same_place_of_each_order_for_ever(
 def test_a_new_customer_is_the_same_item_for_ever() -> None:
     time = "2026-11-26T12:13:14.567Z"
     author = Author("a-token", "a-request", "an-import", 12)
-    creation = Creation(1, time, "a-write", 3, "a-hash", {"N": "253402300799"}, author)
+    creation = Creation(1, time, "a-write", author, 3, "a-hash", {"N": "253402300799"})
     assert new_item(ALL, creation) == {
         **all_key_attributes(ALL, 1),
         "id": {"N": "1"},

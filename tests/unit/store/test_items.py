@@ -14,6 +14,7 @@ from customers.ids import MAX_ID
 from customers.store.author import Author
 from customers.store.identity import digest
 from customers.store.items import EMAIL_INDEX, ORDERS, Creation, customer, email_key, new_item, now
+from tests.author import TESTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,13 +66,15 @@ def size(value: Mapping[str, Any]) -> int:
 def test_an_item_holds_the_customer(new: dict[str, Any], customer_id: int) -> None:
     time = now()
     record = {"created_at": time, "updated_at": time, "version": 1}
-    assert customer(new_item(new, Creation(customer_id, time, "token"))) == {"id": customer_id, **new, **record}
+    assert customer(new_item(new, Creation(customer_id, time, "token", TESTER))) == {"id": customer_id, **new, **record}
 
 
 @given(NEW)
 def test_a_field_that_was_never_sent_is_null_or_empty(new: dict[str, Any]) -> None:
     optional = [field.name for field in FIELDS if not field.required]
-    item = new_item({name: value for name, value in new.items() if name not in optional}, Creation(1, now(), "token"))
+    item = new_item(
+        {name: value for name, value in new.items() if name not in optional}, Creation(1, now(), "token", TESTER)
+    )
     nothing: dict[str, object] = {field.name: {} if field.kind == "dict" else None for field in FIELDS}
     assert [customer(item)[name] for name in optional] == [nothing[name] for name in optional]  # type: ignore[literal-required]
     assert not {name for name in optional if nothing[name] is None} & item["customer"]["M"].keys()
@@ -79,7 +82,7 @@ def test_a_field_that_was_never_sent_is_null_or_empty(new: dict[str, Any]) -> No
 
 def test_the_order_of_the_fields_is_that_of_the_declaration() -> None:
     names = [field.name for field in FIELDS]
-    assert list(customer(new_item(TYPICAL, Creation(1, now(), "token")))) == [
+    assert list(customer(new_item(TYPICAL, Creation(1, now(), "token", TESTER)))) == [
         "id",
         *names,
         "created_at",

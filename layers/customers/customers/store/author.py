@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -26,7 +26,3 @@ class Author(NamedTuple):
             if value is not None
         }
         return {"M": known}
-
-
-UNKNOWN: Final = Author()
-"""For whoever writes to the table without a request or an import, such as a test."""

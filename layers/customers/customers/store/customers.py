@@ -13,7 +13,6 @@ from customers.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from customers.store.author import UNKNOWN
 from customers.store.items import attributes, customer, is_customer, key_attributes, now
 from customers.store.table import RefusedError, Table, Update, live_at, no_customer, refused_item
 
@@ -56,20 +55,18 @@ class CustomerStore:
             raise no_customer()
         return customer(item)
 
-    def create(
-        self, new: Sequence[NewCustomer], request: RequestName | None = None, author: Author = UNKNOWN
-    ) -> list[Customer]:
+    def create(self, new: Sequence[NewCustomer], author: Author, request: RequestName | None = None) -> list[Customer]:
         """Create customers, all or none, and return them in the same order.
 
         Parameters
         ----------
         new
             At least one, at most 100, the limit of a transaction. Their external ids differ.
+        author
+            Who creates them.
         request
             Identifies a request that may be repeated after any failure. The repetition gets the same customers, in
             their current state, and none is created twice. None: each call creates.
-        author
-            Who creates them.
 
         Raises
         ------
@@ -78,19 +75,19 @@ class CustomerStore:
         KeyReusedError
             An earlier request with this name asked for something else.
         """
-        return cast("list[Customer]", self._create(new, request, author, leave_taken=False))
+        return cast("list[Customer]", self._create(new, author, request, leave_taken=False))
 
     def create_free(
-        self, new: Sequence[NewCustomer], request: RequestName | None = None, author: Author = UNKNOWN
+        self, new: Sequence[NewCustomer], author: Author, request: RequestName | None = None
     ) -> list[Customer | Taken]:
         """Create customers, all or none but those whose external ids are taken, and return them in the same order.
 
         Parameters and errors are those of `create`, without ExternalIdTakenError.
         """
-        return self._create(new, request, author, leave_taken=True)
+        return self._create(new, author, request, leave_taken=True)
 
     def _create(
-        self, new: Sequence[NewCustomer], request: RequestName | None, author: Author, *, leave_taken: bool
+        self, new: Sequence[NewCustomer], author: Author, request: RequestName | None, *, leave_taken: bool
     ) -> list[Customer | Taken]:
         # Imported late, because only POST creates here, and every other cold start would pay for it.
         from customers.store.places import Taken, places, tell_apart  # noqa: PLC0415
@@ -138,9 +135,7 @@ class CustomerStore:
             item = put["Item"]
             self._table.confirm(int(item["id"]["N"]), "create_token", item["create_token"], unknown)
 
-    def update(
-        self, customer_id: int, changes: Changes, versions: Sequence[int] | None, author: Author = UNKNOWN
-    ) -> Customer:
+    def update(self, customer_id: int, changes: Changes, versions: Sequence[int] | None, author: Author) -> Customer:
         """Change some fields of a customer, all in one conditional write, and return the changed customer.
 
         Parameters
@@ -202,7 +197,7 @@ class CustomerStore:
         update = update._replace(condition=condition, values={**update.values, **values})
         return customer(self._table.update(customer_id, update))
 
-    def delete(self, customer_id: int, versions: Sequence[int] | None, author: Author = UNKNOWN) -> None:
+    def delete(self, customer_id: int, versions: Sequence[int] | None, author: Author) -> None:
         """Delete a customer. A tombstone stays for a while, without anything of the person.
 
         Parameters

@@ -15,7 +15,6 @@ from botocore.exceptions import ClientError
 
 from customers.aws.dynamodb import call
 from customers.errors import VersionMismatchError
-from customers.store.author import UNKNOWN
 from customers.store.identity import Salt
 from customers.store.items import all_key_attributes, customer, is_customer, key, now, number, stored_fields
 from customers.store.sorting import sort_end
@@ -133,7 +132,7 @@ class ExternalIdStore:
         *,
         versions: Sequence[int] | None,
         exists: bool | None,
-        author: Author = UNKNOWN,
+        author: Author,
     ) -> tuple[Customer, bool]:
         """Create the customer with an external id, or replace its fields, in one conditional write.
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from customers.fields import FIELDS, SORT_FIELDS
-from customers.store.author import UNKNOWN
 from customers.store.sorting import sort_end, sort_text
 
 if TYPE_CHECKING:
@@ -127,13 +126,13 @@ class Creation(NamedTuple):
     """As `now` returns it."""
     token: str
     """Identifies the operation that creates it."""
+    author: Author
     version: int = 1
     """More than 1 if it replaces the tombstone of a customer with the same external id."""
     key_hash: str | None = None
     """Of its external id."""
     passed_over: AttributeValueTypeDef | None = None
     """As in the tombstone that it replaces."""
-    author: Author = UNKNOWN
 
 
 def new_item(

@@ -74,7 +74,7 @@ class Place:
         """Return the write that creates the customer at its id; `item` is what it writes."""
         version = int(self._tombstone["version"]["N"]) + 1 if self._tombstone else 1
         passed_over = self._passed_over or self._tombstone.get("passed_over")
-        creation = Creation(self.id, time, self._token, version, self._key_hash, passed_over, self._author)
+        creation = Creation(self.id, time, self._token, self._author, version, self._key_hash, passed_over)
         self.item = new_item(self._new, creation)
         if not self._tombstone:
             return {"Item": self.item, "ConditionExpression": "attribute_not_exists(id)"}
@@ -128,7 +128,7 @@ class Place:
     def _as_created(self, tombstone: Item, time: str) -> Customer:
         """Return the customer as an earlier attempt created it, before someone deleted it."""
         version = int(tombstone.get("created_version", {"N": "1"})["N"])
-        created = Creation(int(tombstone["id"]["N"]), time, self._token, version)
+        created = Creation(int(tombstone["id"]["N"]), time, self._token, self._author, version)
         return customer(new_item(self._new, created))
 
 
