@@ -18,6 +18,7 @@ _DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e
 """Characters that reorder the text around them (https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters)."""
 _TABLE_WIDTH: Final = 120
 """Characters. A narrower table would cut text that people copy."""
+_UNLIMITED: Final = 1_000_000
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -36,7 +37,7 @@ def printable(text: str) -> str:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, wraps: str) -> None:
-    """Print a table to standard output.
+    """Print a table to standard output, in a file or a pipe each row on one line.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, wraps
     rows
         The cells of each row. They may contain any text.
     wraps
-        The heading of the one column whose cells may wrap. Half an id would be of no use.
+        The heading of the one column whose cells may wrap on a terminal. Half an id would be of no use.
     """
     table = Table(box=SIMPLE_HEAD)
     for heading in headings:
@@ -53,5 +54,5 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, wraps
     for row in rows:
         table.add_row(*(printable(cell) for cell in row))
     output = console()
-    output.width = max(output.width, _TABLE_WIDTH)
+    output.width = max(output.width, _TABLE_WIDTH) if output.is_terminal else _UNLIMITED
     output.print(table)

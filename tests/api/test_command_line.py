@@ -154,13 +154,13 @@ def test_a_label_is_shown_as_it_is_and_never_interpreted(
     tables = tables_of(service)
     # What the command line refuses may still be in the table.
     TokenStore(tables.client, tables.tokens).put(hashed, ["customers:read"], UNTRUSTED, None)
-    done = _customers(service.data, "token", "list", COLUMNS="200")
+    done = _customers(service.data, "token", "list")
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if token_id(hashed) in line]
     assert SHOWN in line
     made = _customers(service.data, "token", "create", "--scopes", "read", "--label", "[/nope] :smile:")
     assert made.returncode == 0, made.stderr
-    assert "[/nope] :smile:" in _customers(service.data, "token", "list", COLUMNS="200").stdout
+    assert "[/nope] :smile:" in _customers(service.data, "token", "list").stdout
 
 
 def test_what_a_file_contains_is_shown_as_it_is_and_never_interpreted(service: Service, tmp_path: Path) -> None:
@@ -178,6 +178,14 @@ def test_what_a_file_contains_is_shown_as_it_is_and_never_interpreted(service: S
     listed = _customers(service.data, "import", "status").stdout
     assert "header [red].csv" in listed
     assert "[x] :smile:.jsonl" in listed
+
+
+def test_a_table_in_a_pipe_has_each_row_on_one_line(service: Service, tmp_path: Path) -> None:
+    name = f"{'a long name ' * 15}.csv"
+    assert _customers(service.data, "import", _file(tmp_path, name, "A,B,a@example.com,1")).returncode == 0
+    assert f" {name} " in _customers(service.data, "import", "status").stdout
+    _customers(service.data, "token", "create", "--scopes", "read", "--label", "much to say " * 8)
+    assert f" {'much to say ' * 8}" in _customers(service.data, "token", "list").stdout
 
 
 def test_the_bar_shows_a_file_name_as_it_is(service: Service, tmp_path: Path) -> None:
@@ -281,7 +289,7 @@ def test_status_lists_imports_and_shows_one(service: Service, tmp_path: Path, gr
     assert (shown.returncode, shown.stdout) == (0, printed.replace(str(file), file.name))
     summary = json.loads(_customers(service.data, "import", "status", name, "--json").stdout)
     assert (summary["import_id"], summary["created"]) == (row["import_id"], 1)
-    table = _customers(service.data, "import", "status", COLUMNS="300").stdout
+    table = _customers(service.data, "import", "status").stdout
     assert re.search(rf"{name} +{group}\.csv .* completed +1 created, 1 rejected", table)
     assert len(_customers(service.data, "import", "status", "--limit", "1", "--json").stdout.split("import_id")) == 2
 
@@ -381,7 +389,7 @@ def test_an_import_that_is_interrupted_before_the_service_begins_says_how_to_fin
     assert f"{file} is uploaded, and its import continues. To find it: ./customers import status\n" in shown
 
     def completed() -> bool:
-        table = _customers(service.data, "import", "status", COLUMNS="300").stdout
+        table = _customers(service.data, "import", "status").stdout
         return re.search(rf"{group}\.csv .* completed +1 created", table) is not None
 
     wait_until(completed)
