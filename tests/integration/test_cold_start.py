@@ -58,7 +58,6 @@ ITEMS: Final = {
     "customers._compiled",
     "customers.fields",
     "customers.ids",
-    "customers.store.author",
     "customers.store.items",
     "customers.store.sorting",
 }
@@ -66,7 +65,7 @@ HTTP_ALONE: Final = {
     "customers.http", *(f"customers.http.{name}" for name in ("endpoint", "entity_tags", "problems", "request")),
 }  # fmt: skip
 LOGS: Final = {"aws_lambda_powertools", "customers.logs"}
-HTTP: Final = STORE | ITEMS | LOGS | HTTP_ALONE
+HTTP: Final = STORE | ITEMS | LOGS | HTTP_ALONE | {"customers.store.author"}
 CUSTOMERS: Final = HTTP | {"customers.store.customers", "customers.store.table"}
 EXTERNAL_IDS: Final = {"customers.store.external_ids", "customers.store.identity", "customers.store.table"}
 WALK: Final = {
@@ -105,6 +104,7 @@ IMPORTS: Final = (
         "customers.imports.run",
         "customers.imports.store",
         "customers.imports.summary",
+        "customers.store.author",
         "customers.store.identity",
     }
 )
