@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSResponse
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 
 
 def before_sending(client: DynamoDBClient, hook: Callable[[AWSPreparedRequest], AWSResponse | None]) -> None:
-    """Show each request of a client to a hook, which may raise an error, or answer it instead of the network.
-
-    Batches do not raise botocore's event `before-send`: the client sends them itself.
-    """
+    """Show each request of a client to a hook, which may raise an error, or answer it instead of the network."""
     http = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001
     send = http.send
 
@@ -28,6 +26,18 @@ def before_sending(client: DynamoDBClient, hook: Callable[[AWSPreparedRequest], 
         return send(request) if answer is None else answer
 
     http.send = hooked
+
+
+@contextmanager
+def sent_through(client: DynamoDBClient, hook: Callable[[AWSPreparedRequest], AWSResponse | None]) -> Iterator[None]:
+    """Show each request of a client to a hook, as `before_sending`, while the block runs."""
+    http = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001
+    send = http.send
+    before_sending(client, hook)
+    try:
+        yield
+    finally:
+        http.send = send
 
 
 def target_of(request: AWSPreparedRequest) -> str:

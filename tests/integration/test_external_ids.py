@@ -27,6 +27,7 @@ from customers.store.places import Taken
 from tests.author import TESTER
 from tests.conftest import dynamodb_client
 from tests.integration.test_store import lost_answer, lost_request
+from tests.sending import before_sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,11 +48,11 @@ class Stores:
         self.customers = CustomerStore(self.client, TABLE)
         self.pages = PageStore(self.client, TABLE)
         self.faults: list[Callable[..., Any]] = []
-        self.client.meta.events.register("before-send.dynamodb", self._send)
+        before_sending(self.client, self._send)
         self.keyed.put("warm-up", new(), versions=None, exists=None, author=TESTER)
         self.customers.create([new(external_id=unused())], TESTER)
 
-    def _send(self, request: Any, **_: object) -> Any:
+    def _send(self, request: Any) -> Any:
         return self.faults.pop(0)(request) if self.faults else None
 
     def put(self, key: str, **fields: Any) -> tuple[Customer, bool]:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import pytest
-from botocore.exceptions import ClientError
 
 from tests.conftest import ROOT
+from tests.sending import dynamodb_call, error_answer, sent_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from tests.conftest import Handler
@@ -69,14 +70,16 @@ class Answers:
         return sorted(made, key=lambda item: "data" in item)
 
     @contextmanager
-    def hook(self, event: str, handler: Callable[..., None]) -> Iterator[None]:
-        """Call a handler on an event of the function's own client while the block runs."""
-        events = inspect.unwrap(self._handler).__globals__["client"].meta.events
-        events.register_first(event, handler, unique_id=event)
-        try:
+    def hook(self, operation: str, handler: Callable[[Json], str | None]) -> Iterator[None]:
+        """Ask a handler about each call of an operation while the block runs: it may return the code of an error."""
+
+        def ask(request: AWSPreparedRequest) -> AWSResponse | None:
+            asked = dynamodb_call(request)
+            code = handler(asked[1]) if asked is not None and asked[0] == operation else None
+            return error_answer(code)(request) if code else None
+
+        with sent_through(inspect.unwrap(self._handler).__globals__["client"], ask):
             yield
-        finally:
-            events.unregister(event, unique_id=event)
 
     def set(self, record: Json, name: str, value: Json) -> None:
         self._client.update_item(
@@ -228,26 +231,18 @@ def test_a_request_that_was_throttled_does_not_take_the_record_of_one_that_still
     record = answers.made_by(key, "John")[-1]
     answers.set(record, "status", {"S": "INPROGRESS"})
     answers.set(record, "in_progress_expiration", {"N": str(int((time.time() + MINUTE) * 1000))})
-    throttled: list[None] = []
-
-    def throttle(**_: object) -> None:
-        if not throttled:
-            throttled.append(None)
-            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "PutItem")
-
-    with answers.hook("before-call.dynamodb.PutItem", throttle):
+    refusals = ["ThrottlingException"]
+    with answers.hook("PutItem", lambda _: refusals.pop() if refusals else None):
         assert answers.post(key, "John")["statusCode"] == 409
-    assert throttled
+    assert not refusals
 
 
-def refuses(table: str, code: str, id_begins_with: str = "") -> Callable[..., None]:
+def refuses(table: str, code: str, id_begins_with: str = "") -> Callable[[Json], str | None]:
     """Return a handler that refuses calls about items of a table whose ids begin with a prefix."""
 
-    def refuse(params: Json, **_: object) -> None:
-        asked = json.loads(params["body"])
-        key = asked.get("Item", asked.get("Key"))["id"].get("S", "")
-        if asked["TableName"] == table and key.startswith(id_begins_with):
-            raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "Any")  # type: ignore[typeddict-item]
+    def refuse(asked: Json) -> str | None:
+        key = (asked["Item"] if "Item" in asked else asked["Key"])["id"].get("S", "")
+        return code if asked["TableName"] == table and key.startswith(id_begins_with) else None
 
     return refuse
 
@@ -261,7 +256,7 @@ def test_a_key_is_refused_for_another_request_also_if_its_first_request_changed_
 
 def test_a_request_that_the_store_did_not_take_is_made_when_it_comes_again(answers: Answers) -> None:
     key = str(uuid4())
-    with answers.hook("before-call.dynamodb.PutItem", refuses("CustomersTable", "ThrottlingException")):
+    with answers.hook("PutItem", refuses("CustomersTable", "ThrottlingException")):
         assert answers.post(key, "John")["statusCode"] == 503
     created, again = answers.post(key, "John"), answers.post(key, "John")
     assert (created["statusCode"], is_replayed(created)) == (201, False)
@@ -272,13 +267,12 @@ def test_a_request_whose_answer_was_not_kept_makes_the_same_customer_when_it_com
     key, before = str(uuid4()), answers.records()
     written: list[str] = []
 
-    def look(params: Json, **_: object) -> None:
-        asked = json.loads(params["body"])
+    def look(asked: Json) -> None:
         if asked["TableName"] == "CustomersTable":
             written.append(asked["Item"]["id"]["N"])
 
-    with answers.hook("before-call.dynamodb.PutItem", look):
-        with answers.hook("before-call.dynamodb.UpdateItem", refuses("AnswersTable", "ThrottlingException")):
+    with answers.hook("PutItem", look):
+        with answers.hook("UpdateItem", refuses("AnswersTable", "ThrottlingException")):
             assert answers.post(key, "John")["statusCode"] == 503
         running = answers.post(key, "John")
         assert (running["statusCode"], json.loads(running["body"])["type"]) == (409, "/problems/still-running")
@@ -293,7 +287,7 @@ def test_a_request_whose_answer_was_not_kept_makes_the_same_customer_when_it_com
 
 def test_a_request_whose_key_cannot_be_remembered_fails_and_makes_nothing(answers: Answers) -> None:
     key = str(uuid4())
-    with answers.hook("before-call.dynamodb.PutItem", refuses("AnswersTable", "AccessDeniedException", "life#")):
+    with answers.hook("PutItem", refuses("AnswersTable", "AccessDeniedException", "life#")):
         before = answers.records()
         assert answers.post(key, "John")["statusCode"] == 500
         assert answers.records() == before

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
@@ -28,7 +28,7 @@ from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from tests.conftest import ROOT
 from tests.integration.import_cloud import BUCKET, Fault
-from tests.sending import dynamodb_call
+from tests.sending import dynamodb_call, error_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -189,19 +189,13 @@ class Recorder:
         return handle
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap the method through which clients make calls, all but batches."""
+        """Wrap the method through which clients make calls, all but the one of DynamoDB."""
 
         def recorded(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
             if self._function is None:
                 return call(client, operation, parameters)
             calls = self.calls[self._function]
             calls |= self._grants(client.meta.service_model.service_name, operation, parameters)
-            if operation == self.refused:
-                error = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-                raise ClientError(error, operation)  # type: ignore[arg-type]  # only the part that is read
-            if operation == self.lost:
-                call(client, operation, parameters)
-                raise ReadTimeoutError(endpoint_url="store")
             try:
                 return call(client, operation, parameters)
             except client.exceptions.ClientError as error:
@@ -213,13 +207,19 @@ class Recorder:
         return recorded
 
     def around_sending(self, send: Callable[..., AWSResponse]) -> Callable[..., AWSResponse]:
-        """Wrap the method that sends requests, for batches, which the store's client sends itself."""
+        """Wrap the method that sends requests: the client of DynamoDB makes its calls itself."""
 
         def recorded(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
             asked = dynamodb_call(request)
-            if self._function is not None and asked is not None and asked[0].startswith("Batch"):
-                self.calls[self._function] |= self._grants("dynamodb", *asked)
-            return send(session, request)
+            if self._function is None or asked is None:
+                return send(session, request)
+            self.calls[self._function] |= self._grants("dynamodb", *asked)
+            if asked[0] == self.refused:
+                return error_answer("ThrottlingException")(request)
+            answer = send(session, request)
+            if asked[0] == self.lost:
+                raise ReadTimeoutError(endpoint_url="store")
+            return answer
 
         return recorded
 
@@ -289,7 +289,7 @@ def calls(
     """Return what every function calls, on every path through its code."""
     recorder = Recorder(template)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", recorder.around(BaseClient._make_api_call))  # type: ignore[attr-defined]  # noqa: SLF001 (where most calls pass)
+        patch.setattr(BaseClient, "_make_api_call", recorder.around(BaseClient._make_api_call))  # type: ignore[attr-defined]  # noqa: SLF001 (where other calls pass)
         patch.setattr(URLLib3Session, "send", recorder.around_sending(URLLib3Session.send))
         _call_endpoints(recorder, function)
         _authorize(recorder, function, TokenStore(dynamodb, stack.functions["Authorize"].environment["TOKENS_TABLE"]))

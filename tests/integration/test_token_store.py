@@ -7,14 +7,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from customers.store.tokens import TokenRecord, TokenStore
 from customers.tokens import SCOPES, new_token, token_hash, token_id
+from tests.integration.test_store import Hook, lost_request, refused_connection
+from tests.sending import error_answer, sent_through, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from tests.conftest import Handler
@@ -93,22 +96,13 @@ def test_tokens_are_listed_from_the_oldest_on(store: TokenStore, monkeypatch: py
     assert {record.token_hash: record.created_at for record in store.all()}.items() >= made.items()
 
 
-FAILURES: dict[str, Exception] = {
-    "throttled": ClientError(
-        {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
-        "UpdateItem",
-    ),
-    "server error": ClientError(
-        {"Error": {"Code": "InternalServerError"}, "ResponseMetadata": {"HTTPStatusCode": 500}},  # type: ignore[typeddict-item]
-        "UpdateItem",
-    ),
-    "no permission": ClientError(
-        {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
-        "UpdateItem",
-    ),
-    "no response": ReadTimeoutError(endpoint_url="store"),
-    "connection closed": ConnectionClosedError(endpoint_url="store"),
-    "no connection": EndpointConnectionError(endpoint_url="store"),
+FAILURES: dict[str, Hook] = {
+    "throttled": error_answer("ThrottlingException"),
+    "server error": error_answer("InternalServerError", 500),
+    "no permission": error_answer("AccessDeniedException"),
+    "no response": lost_request(ReadTimeoutError),
+    "connection closed": lost_request(ConnectionClosedError),
+    "no connection": refused_connection,
 }
 
 
@@ -130,18 +124,16 @@ def test_a_token_whose_use_cannot_be_noted_is_valid_all_the_same(
         "authorizationToken": token,
         "methodArn": "arn:aws:execute-api:us-east-1:123456789012:a/prod/GET/api/customers/1",
     }
-    tried: list[None] = []
+    tried: list[str] = []
 
-    def fail(**_: object) -> None:
-        tried.append(None)
-        raise FAILURES[failure]
+    def fail(request: AWSPreparedRequest) -> AWSResponse | None:
+        if not target_of(request).endswith(".UpdateItem"):
+            return None
+        tried.append(target_of(request))
+        return FAILURES[failure](request)
 
-    hooks = inspect.unwrap(authorize).__globals__["store"]._client.meta.events  # noqa: SLF001
-    hooks.register_first("before-call.dynamodb.UpdateItem", fail, unique_id="fail")
-    try:
+    with sent_through(inspect.unwrap(authorize).__globals__["store"]._client, fail):  # noqa: SLF001
         answer = authorize(event, None)
-    finally:
-        hooks.unregister("before-call.dynamodb.UpdateItem", unique_id="fail")
     assert tried
     assert answer["principalId"] == token_id(token_hash(token))
     assert answer["policyDocument"]["Statement"][0]["Effect"] == "Allow"

@@ -1,6 +1,6 @@
-"""A function whose calls to the store can be made to fail: the real one, with botocore's own event hooks around it.
+"""A function whose calls to the store can be made to fail: the real one, between whose client and the network this is.
 
-The event's `fault` says what happens, and at which call (counted from 0, without the SDK's retries). The process is
+The event's `fault` says what happens, and at which call (counted from 0). The process is
 killed, or hangs until its time is up, before or after the store has done its part. Or the request or the answer gets
 lost, once or for the rest of the invocation. The calls are appended to the fault's `calls_file`.
 """
@@ -31,16 +31,13 @@ def _load_app() -> Any:
     return module
 
 
-def _begin(event_name: str, **_: object) -> None:
-    _calls.append(event_name.rpartition(".")[2])
+def _send(request: Any) -> Any:
+    _calls.append(request.headers["X-Amz-Target"].rpartition(".")[2])
     with Path(_fault["calls_file"]).open("a", encoding="ascii") as file:
         file.write(_calls[-1] + "\n")
-
-
-def _send(request: Any, **_: object) -> Any:
     kind, later = _fault["kind"], len(_calls) - 1 - _fault["call"]
     if kind is None or later < 0 or (later > 0 and kind != "outage"):
-        return None
+        return _real_store.send(request)
     if kind != "outage":
         _fault["kind"] = None
     if kind == "lost request":
@@ -61,10 +58,9 @@ def _end(kind: str) -> None:
 
 
 app = _load_app()
-# The function's own client: the hooks belong there.
+# The function's own client.
 client = getattr(app, "client", None) or app.store._table.client  # noqa: SLF001
-client.meta.events.register_first("before-call.dynamodb", _begin)
-client.meta.events.register_first("before-send.dynamodb", _send)
+client._endpoint.http_session.send = _send  # noqa: SLF001
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> Any:

@@ -20,9 +20,12 @@ from botocore.exceptions import (
 from customers.aws import dynamodb
 from customers.aws.dynamodb import call
 from customers.errors import OutcomeUnknownError, StoreUnavailableError
+from tests.sending import before_sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from botocore.awsrequest import AWSPreparedRequest
 
 AT = {"endpoint_url": "https://dynamodb.us-east-1.amazonaws.com"}
 
@@ -220,11 +223,11 @@ def test_the_sdk_repeats_nothing_itself(monkeypatch: pytest.MonkeyPatch) -> None
     client = dynamodb.client()
     sent: list[object] = []
 
-    def lose(request: Any, **_: object) -> None:
+    def lose(request: AWSPreparedRequest) -> None:
         sent.append(request)
         raise ReadTimeoutError(**AT)
 
-    client.meta.events.register("before-send.dynamodb", lose)
+    before_sending(client, lose)
     with pytest.raises(ReadTimeoutError):
         client.get_item(TableName="t", Key={"id": {"N": "1"}})
     assert len(sent) == 1
