@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -116,6 +117,8 @@ class TestByContent:
         (customer,) = stores.all()
         stores.customers.delete(customer["id"], None, TESTER)
         assert stores.rows.write(source(), rows) == {1: "deleted"}
+        several = {**rows, 2: rows[1], 3: rows[1]}
+        assert stores.rows.write(source(), several) == dict.fromkeys(several, "deleted")
         # A repeated import knows that it created the customer, and does not create it again.
         assert stores.rows.write(origin, rows) == {1: "created"}
         assert stores.all() == []
@@ -221,6 +224,8 @@ class TestByExternalId:
         stores.customers.delete(before["id"], None, TESTER)
         row = ImportRow(stores.new(external_id=key))
         assert stores.rows.write(source(), {1: row}) == {1: "deleted"}
+        several = {1: row, 2: ImportRow(stores.new("Other", external_id=key)), 3: row}
+        assert stores.rows.write(source(), several) == dict.fromkeys(several, "deleted")
         assert stores.rows.write(source(restore=True), {1: row}) == {1: "created"}
         after = stores.keyed.get(key)
         assert (after["id"], after["version"]) == (before["id"], 3)
@@ -237,6 +242,26 @@ class TestByExternalId:
             assert stores.rows.write(origin, rows) == wanted
         assert stores.rows.written(origin, rows) == {2: "updated"}
         assert stores.keyed.get(key)["last_name"] == "Doe 2"
+
+    @pytest.mark.parametrize("order", [*permutations((1, 2, 3)), (2, 2, 1, 3, 1)], ids=str)
+    def test_versions_protect_from_others_and_not_from_rows_of_the_same_file_in_other_chunks(
+        self, order: tuple[int, ...], stores: Stores, key: str
+    ) -> None:
+        stores.put(key)
+        origin = source(LATER)
+        rows = {
+            number: ImportRow(stores.new(f"Doe {number}", external_id=key), version=version)
+            for number, version in ((1, 1), (2, 1), (3, 7))
+        }
+        outcomes = [stores.rows.write(origin, {number: rows[number]})[number] for number in order]
+        assert stores.keyed.get(key)["last_name"] == "Doe 2"
+        assert {outcome for number, outcome in zip(order, outcomes, strict=True) if number == 3} == {"version_mismatch"}
+        assert "version_mismatch" not in {outcomes[place] for place, number in enumerate(order) if number != 3}
+        changed = stores.customers.update(stores.keyed.get(key)["id"], {"age": 9}, None, TESTER)
+        late = ImportRow(stores.new("Late", external_id=key), version=1)
+        assert stores.rows.write(origin, {4: late}) == {4: "version_mismatch"}
+        assert stores.rows.write(source(LATER), {1: late}) == {1: "version_mismatch"}
+        assert stores.keyed.get(key) == changed
 
     def test_whoever_was_deleted_after_the_file_was_put_there_stays_deleted(self, stores: Stores, key: str) -> None:
         before = stores.put(key)

@@ -222,6 +222,14 @@ def test_a_version_may_be_written_as_programs_write_whole_numbers(cell: bytes) -
     assert imported(b"version," + SHORT + cell.replace(b"3", b"3.5", 1) + b"," + ROWS)[0] == ["invalid_version"]
 
 
+@pytest.mark.parametrize("separator", "\x1c\x1d\x1e\x1f")
+def test_what_post_refuses_at_the_end_of_a_name_is_not_trimmed_either(separator: str) -> None:
+    # Python takes these for white space; Unicode does not.
+    row = f"Ann{separator},Ash,ann@example.com,1\n".encode()
+    assert imported(SHORT + row) == [["control_character"]]
+    assert imported(ITEM.replace(b"Ann", f"Ann\\u{ord(separator):04x}".encode())) == [["control_character"]]
+
+
 def test_a_column_can_be_mapped_and_others_left_out() -> None:
     mapping = ColumnMapping.of_words(["Mail=email", "Given name = firstName"], ["Notes", ""])
     data = b"given name,Last Name,MAIL,Notes,Group ID,\nAnn,Ash,ann@example.com,secret,1,x\n"

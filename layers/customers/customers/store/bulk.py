@@ -46,7 +46,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatemen
 
 _READ: Final = (
     "id, customer, #version, #order, key_hash, create_token, write_token, deleted_at, expires_at, "
-    "old_create_token, old_created_at, passed_over"
+    "old_create_token, old_created_at, passed_over, replaced"
 )
 """What decides about a row: everything but the keys of indexes."""
 

@@ -15,6 +15,7 @@ from customers.store.author import Author
 
 if TYPE_CHECKING:
     from customers.customer import NewCustomer
+    from customers.store.items import Item
 
 HALF: Final = (MAX_ID + 1) // 2
 """Ids from here on belong to external ids, and those below it to customers without one."""
@@ -77,6 +78,10 @@ class Source(NamedTuple):
     def token(self, number: int) -> str:
         """Return what identifies a row among all writes."""
         return f"{self.name}:{number}"
+
+    def wrote(self, item: Item) -> bool:
+        """Whether one of the rows was the last to write an item."""
+        return str(item.get("write_token", {}).get("S", "")).startswith(f"{self.name}:")
 
     def author(self, number: int) -> Author:
         """Return a row as the author of a change."""

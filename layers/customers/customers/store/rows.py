@@ -45,6 +45,8 @@ class _Target:
         self._external_id = row.customer.get("external_id")
         self.earlier: _Target | None = None
         """An earlier row of the same customer, which this one replaces unless it is refused."""
+        self.copies: list[int] = []
+        """Later rows with the same content."""
         self.by_id = known_id is not None
         self.by_content = not self.by_id and self._external_id is None
         self.known_by = _content(row.customer) if self.by_content else str(self._external_id)
@@ -66,6 +68,10 @@ class _Target:
         while target is not None:
             yield target
             target = target.earlier
+
+    def others(self) -> list[int]:
+        """Return the other rows of the same customer."""
+        return [*self.copies, *(target.number for target in self.with_earlier() if target is not self)]
 
     def is_foreign(self, item: Item) -> bool:
         """Whether an item belongs to something else with the same id."""
@@ -94,25 +100,17 @@ class _Target:
         kept = _external_id(item) if self.by_id and self._external_id is None else None
         return stored_fields(self.row.customer if kept is None else {**self.row.customer, "external_id": kept})
 
-    def outcome(self, item: Item, order: str) -> Outcome | None:
-        """Return what becomes of the row if its customer is there; None if it replaces the customer.
-
-        Parameters
-        ----------
-        item
-            The customer.
-        order
-            Of the row.
-        """
+    def outcome(self, item: Item, source: Source) -> Outcome | None:
+        """Return what becomes of the row if its customer is there; None if it replaces the customer."""
         if self.by_content:
             return "already_there"
         if self.names_another(item):
             return "external_id_mismatch"
         if item["customer"] == self.fields(item):
             return "unchanged"
-        if self.row.version not in {None, int(item["version"]["N"])}:
+        if self.row.version not in {None, int(item["version"]["N"]), _replaced_by(source, item)}:
             return "version_mismatch"
-        return "superseded" if item["order"]["S"] > order else None
+        return "superseded" if item["order"]["S"] > source.order(self.number) else None
 
 
 class RowStore:
@@ -155,6 +153,10 @@ class RowStore:
                     wrong = [one.number for one in target.with_earlier() if one.names_another(item)]
                     outcomes |= dict.fromkeys(wrong, "external_id_mismatch")
             self._insert(source, free, outcomes)
+            for target in chosen:
+                if outcomes.get(target.number) == "deleted":
+                    # So is the customer of all its rows.
+                    outcomes |= dict.fromkeys(target.others(), "deleted")
             waiting = [target for target in waiting if target.number not in outcomes] + [
                 # A row that is refused replaces no other.
                 target.earlier
@@ -191,6 +193,7 @@ class RowStore:
                 targets[known_by] = target
             elif target.by_content:
                 outcomes[number] = "already_there"
+                other.copies.append(number)
             else:
                 # The last one wins.
                 outcomes[other.number] = "superseded"
@@ -207,7 +210,7 @@ class RowStore:
         outcome = _of_this_row(source, target, item)
         if outcome is None and is_customer(item):
             order = source.order(target.number)
-            outcome = target.outcome(item, order)
+            outcome = target.outcome(item, source)
             if outcome == "unchanged" and target.row.repeats and item["order"]["S"] < order:
                 return outcome if self._hold(item, order) else None
             return outcome or ("updated" if self._replace(source, target, item) else None)
@@ -228,8 +231,12 @@ class RowStore:
             source.order(target.number),
         )
         values = {**update.values, ":seen": item["version"]}
+        expression = update.expression
+        if target.row.version is not None:
+            expression = expression.replace("SET ", "SET replaced = :replaced, ", 1)
+            values[":replaced"] = {"N": str(target.row.version)}
         # A later row that changes nothing has left its order, but no version.
-        update = update._replace(condition="#version = :seen AND #order <= :order", values=values)
+        update = Update(expression, "#version = :seen AND #order <= :order", update.names, values)
         try:
             self._table.update(target.id, update, source.token(target.number))
         except (RefusedError, OutcomeUnknownError):
@@ -284,6 +291,11 @@ def _of_this_row(source: Source, target: _Target, item: Item) -> Outcome | None:
     if token in (item.get("create_token"), item.get("old_create_token")):
         return "created"
     return "updated" if item.get("write_token") == token else None
+
+
+def _replaced_by(source: Source, item: Item) -> int | None:
+    """Return the version that rows of the same source have replaced: their changes are nobody else's. None if none."""
+    return int(item["replaced"]["N"]) if "replaced" in item and source.wrote(item) else None
 
 
 def _refused_by(tombstone: Item, target: _Target, order: str) -> Outcome | None:

@@ -23,6 +23,7 @@ from customers.imports.files.rows import MAX_ROW_BYTES
 from customers.json_text import parse_json
 from customers.model import new_customer
 from customers.store.identity import ImportRow
+from customers.trimming import trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,8 +162,12 @@ class _CsvValues:
         return {name: convert(found[index] if index < count else "") for index, name, convert in self._fields}
 
 
+def _text(cell: str) -> str:
+    return str(trimmed(cell))
+
+
 def _optional_text(cell: str) -> str | None:
-    return cell.strip() or None
+    return _text(cell) or None
 
 
 def _integer(cell: str) -> int | str:
@@ -178,7 +183,7 @@ def _converter(name: str) -> Callable[[str], object]:
     """Return what makes a value of a cell of a column. White space around a cell is not part of it."""
     if name in OPTIONAL or name in {ID, VERSION}:
         return _optional_integer if name in INTEGERS else _optional_text
-    return _integer if name in INTEGERS else str.strip
+    return _integer if name in INTEGERS else _text
 
 
 class _JsonValues:
