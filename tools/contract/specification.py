@@ -166,8 +166,11 @@ def _operation(operation: Operation, facts: Facts, shared: Mapping[str, Json], w
 
 def _path_schemas(operation: Operation, facts: Facts) -> dict[str, Json]:
     customer = facts.schemas["Customer"]["properties"]
-    schemas = dict.fromkeys(PATH_PARAMETERS, customer["id"])
-    schemas["external_id"] = customer["external_id"]["anyOf"][0]
+    schemas = {
+        "customer_id": customer["id"],
+        "group_id": customer["group_id"],
+        "external_id": customer["external_id"]["anyOf"][0],
+    }
     return {name: schema for name, schema in schemas.items() if f"{{{name}}}" in operation.path}
 
 
