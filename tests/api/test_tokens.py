@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from customers.tokens import new_token
 from tests.conftest import ROOT, running_service, tokens_kept
+from tests.sending import sent_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -259,7 +260,7 @@ class Authorizer:
             return False
         return True
 
-    def count(self, **_: object) -> None:
+    def count(self, _: object) -> None:
         """Count a look-up."""
         self.look_ups += 1
 
@@ -268,10 +269,8 @@ class Authorizer:
 def authorizer(function: Callable[[str], Handler]) -> Iterator[Authorizer]:
     handler = function("Authorize")
     authorizer = Authorizer(handler)
-    hooks = handler.__globals__["store"]._client.meta.events  # noqa: SLF001
-    hooks.register("before-call.dynamodb", authorizer.count)
-    yield authorizer
-    hooks.unregister("before-call.dynamodb", authorizer.count)
+    with sent_through(handler.__globals__["store"]._client, authorizer.count):  # noqa: SLF001
+        yield authorizer
 
 
 def _mutations(token: str, number: int) -> Iterator[str]:
