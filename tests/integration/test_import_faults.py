@@ -158,13 +158,23 @@ class RefusingBus:
         return self._bus.put_events(**arguments)
 
 
+@pytest.mark.parametrize(("refusals", "deliveries"), [(2, 1), (11, 2)])
 @pytest.mark.parametrize("source", ["file", "message"])
 def test_an_event_that_the_bus_refuses_is_put_again(
-    source: str, cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+    source: str, refusals: int, deliveries: int, cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for app in ("PlanImport", "ImportCustomers"):
-        imports = cloud.apps[app].imports
-        monkeypatch.setattr(imports, "_bus", RefusingBus(imports._bus, 2))  # noqa: SLF001 (what it puts events on)
+    pauses: list[float] = []
+    monkeypatch.setattr("customers.imports.run.time.sleep", pauses.append)
+    imports = cloud.apps["ImportCustomers"].imports
+    monkeypatch.setattr(imports, "_bus", RefusingBus(imports._bus, refusals))  # noqa: SLF001 (what it puts events on)
+    handled: list[object] = []
+    handler = cloud.apps["ImportCustomers"].lambda_handler
+
+    def handle(*call: Any) -> Any:
+        handled.append(call)
+        return handler(*call)
+
+    monkeypatch.setattr(cloud.apps["ImportCustomers"], "lambda_handler", handle)
     group_id, name = _new_group(), str(uuid4())
     if source == "file":
         cloud.put(f"imports/{name}", _lines(group_id, 3))
@@ -173,6 +183,9 @@ def test_an_event_that_the_bus_refuses_is_put_again(
     cloud.run()
     assert [event["detail-type"] for event in cloud.events()] == ["Import started", "Import completed"]
     assert len(cloud.group(group_id)) == (3 if source == "file" else 1)
+    assert len(handled) == deliveries
+    assert len(pauses) == refusals - (deliveries - 1)
+    assert all(0 <= pause <= 3.2 for pause in pauses)
 
 
 def test_a_plan_that_died_at_the_very_end_of_its_file_is_completed(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -29,12 +31,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
     from customers.imports.bucket import FileDelivery
     from customers.store.identity import ImportRow
     from customers.store.rows import Outcome, RowStore
 
 _SOURCE: Final = "customers.imports"
+_TRIES: Final = 6
+"""To put an event on the bus."""
+_FIRST_PAUSE: Final = 0.2
+"""Seconds; the longest pause before the second try. It doubles with each try, to 3.2."""
 REFUSALS: Final[dict[Outcome, FieldError]] = {
     "deleted": FieldError(
         pointer="#",
@@ -180,18 +187,19 @@ class Imports:
             yield self.bucket.read_part(part)
 
     def _put_event(self, kind: str, detail: Mapping[str, Any]) -> None:
-        answer = self._bus.put_events(
-            Entries=[
-                {
-                    "EventBusName": self._bus_name,
-                    "Source": _SOURCE,
-                    "DetailType": kind,
-                    "Detail": json.dumps(detail, ensure_ascii=False),
-                }
-            ]
-        )
-        if answer["FailedEntryCount"]:
-            raise RuntimeError(f"the event bus refused an event: {answer['Entries'][0].get('ErrorCode')}")
+        event: PutEventsRequestEntryTypeDef = {
+            "EventBusName": self._bus_name,
+            "Source": _SOURCE,
+            "DetailType": kind,
+            "Detail": json.dumps(detail, ensure_ascii=False),
+        }
+        tries = 0
+        while (answer := self._bus.put_events(Entries=[event]))["FailedEntryCount"]:
+            tries += 1
+            if tries == _TRIES:
+                raise RuntimeError(f"the event bus refused an event: {answer['Entries'][0].get('ErrorCode')}")
+            # The changes that the import makes may have used up the region's quota. The next delivery is far away.
+            time.sleep(random.uniform(0, _FIRST_PAUSE * 2 ** (tries - 1)))  # noqa: S311 (jitter)
 
 
 def _checked(chunk: Chunk) -> tuple[dict[int, ImportRow], dict[int, list[FieldError]]]:
