@@ -214,6 +214,14 @@ def dynamodb_client(endpoint: str) -> DynamoDBClient:
     )
 
 
+def use_engine(patch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Let the layer's own clients, which are configured by the environment, call an engine."""
+    patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
+    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    patch.setenv("AWS_ACCESS_KEY_ID", "test")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _limits_of_aws() -> Iterator[None]:
     with limits_of_aws():

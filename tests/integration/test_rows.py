@@ -19,6 +19,7 @@ from customers.store.items import now
 from customers.store.pages import PageStore
 from customers.store.rows import RowStore
 from tests.author import TESTER
+from tests.conftest import use_engine
 from tests.integration.test_store import lost_answer, lost_request
 from tests.sending import before_sending, target_of
 
@@ -62,10 +63,7 @@ class Stores:
 
 @pytest.fixture
 def stores(engine: str, monkeypatch: pytest.MonkeyPatch) -> Stores:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    use_engine(monkeypatch, engine)
     return Stores()
 
 
@@ -262,6 +260,19 @@ class TestByExternalId:
         assert stores.rows.write(origin, {4: late}) == {4: "version_mismatch"}
         assert stores.rows.write(source(LATER), {1: late}) == {1: "version_mismatch"}
         assert stores.keyed.get(key) == changed
+
+    def test_rows_without_a_version_leave_no_version_of_an_earlier_import_to_go_by(
+        self, stores: Stores, key: str
+    ) -> None:
+        stores.put(key)
+        first, second = source("2998-01-01T00:00:00.000Z"), source(LATER)
+        rows = {
+            n: ImportRow(stores.new(f"Doe {n}", external_id=key), version=v) for n, v in ((1, 1), (2, None), (3, 1))
+        }
+        assert stores.rows.write(first, {1: rows[1]}) == {1: "updated"}
+        assert stores.rows.write(second, {2: rows[2]}) == {2: "updated"}
+        assert stores.rows.write(second, {3: rows[3]}) == {3: "version_mismatch"}
+        assert stores.rows.write(second, {3: rows[3]._replace(version=2)}) == {3: "updated"}
 
     def test_whoever_was_deleted_after_the_file_was_put_there_stays_deleted(self, stores: Stores, key: str) -> None:
         before = stores.put(key)

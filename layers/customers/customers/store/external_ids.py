@@ -200,6 +200,7 @@ def replacement(  # noqa: PLR0913, PLR0917 (what an item says)
     key_hash: str | None,
     author: Author,
     order: str | None = None,
+    replaced: int | None = None,
 ) -> Update:
     """Return the update that makes an item, whatever it is, the customer with these fields; its condition is open.
 
@@ -215,10 +216,16 @@ def replacement(  # noqa: PLR0913, PLR0917 (what an item says)
         Who writes.
     order
         What decides which of two writes is the later one; None: now.
+    replaced
+        The version that rows of the same import replace; None for a request.
     """
     time = now()
-    keys = all_key_attributes(new, customer_id)
-    sets = [f"{name} = :{name}" for name in keys]
+    own = all_key_attributes(new, customer_id)
+    if key_hash is not None:
+        own["key_hash"] = {"S": key_hash}
+    if replaced is not None:
+        own["replaced"] = number(replaced)
+    sets = [f"{name} = :{name}" for name in own]
     sets += [
         "customer = :customer",
         "updated_at = :now",
@@ -231,7 +238,7 @@ def replacement(  # noqa: PLR0913, PLR0917 (what an item says)
         "create_token = if_not_exists(create_token, :write_token)",
         "#version = if_not_exists(#version, :zero) + :one",
     ]
-    values: dict[str, Any] = {f":{name}": value for name, value in keys.items()}
+    values: dict[str, Any] = {f":{name}": value for name, value in own.items()}
     values |= {
         ":customer": fields,
         ":author": author.attribute(),
@@ -241,8 +248,5 @@ def replacement(  # noqa: PLR0913, PLR0917 (what an item says)
         ":zero": number(0),
         ":one": number(1),
     }
-    if key_hash is not None:
-        sets.append("key_hash = :key_hash")
-        values[":key_hash"] = {"S": key_hash}
     expression = f"SET {', '.join(sets)} REMOVE deleted_at, expires_at, old_create_token, old_created_at"
     return Update(expression, "", {"#version": "version", "#order": "order"}, values)

@@ -229,14 +229,11 @@ class RowStore:
             target.key_hash,
             source.author(target.number),
             source.order(target.number),
+            _replaced_by(source, item) or int(item["version"]["N"]),
         )
         values = {**update.values, ":seen": item["version"]}
-        expression = update.expression
-        if target.row.version is not None:
-            expression = expression.replace("SET ", "SET replaced = :replaced, ", 1)
-            values[":replaced"] = {"N": str(target.row.version)}
         # A later row that changes nothing has left its order, but no version.
-        update = Update(expression, "#version = :seen AND #order <= :order", update.names, values)
+        update = update._replace(condition="#version = :seen AND #order <= :order", values=values)
         try:
             self._table.update(target.id, update, source.token(target.number))
         except (RefusedError, OutcomeUnknownError):
