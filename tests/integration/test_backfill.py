@@ -14,7 +14,7 @@ from customers.store.external_ids import ExternalIdStore
 from customers.store.items import Change
 from customers.store.pages import PageStore
 from tests.author import TESTER
-from tests.conftest import ROOT, dynamodb_client, running_engine
+from tests.conftest import ROOT, dynamodb_client, running_engine, use_engine
 from tests.guides import blocks
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ def program(tmp_path: Path) -> Path:
 def dynamodb(tmp_path: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
     """Its own engine, in which there is nothing else that the program could write to."""
     with running_engine(tmp_path, stack) as engine:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        use_engine(monkeypatch, engine)
         yield dynamodb_client(engine)
 
 

@@ -15,6 +15,7 @@ from customers.store import bulk
 from customers.store.identity import ImportRow, Source
 from customers.store.items import now
 from customers.store.rows import RowStore
+from tests.conftest import use_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,10 +66,7 @@ class Throttled:
 def dynamodb(engine: str) -> Iterator[DynamoDBClient]:
     """Return the functions' own client, which sends batches in its own way."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        use_engine(patch, engine)
         yield dynamodb_module.client()
 
 

@@ -29,6 +29,7 @@ from customers.store.rows import RowStore
 from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash
 from tests.author import TESTER
+from tests.conftest import use_engine
 from tests.sending import answer_to, before_sending, dynamodb_call
 
 if TYPE_CHECKING:
@@ -59,10 +60,7 @@ def answer_from_a_replica(request: AWSPreparedRequest) -> AWSResponse | None:
 @pytest.fixture
 def client(engine: str, monkeypatch: pytest.MonkeyPatch) -> DynamoDBClient:
     """Return the functions' own client, for tables whose replicas lag behind."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    use_engine(monkeypatch, engine)
     client = dynamodb_module.client()
     before_sending(client, answer_from_a_replica)
     return client

@@ -25,7 +25,7 @@ from customers.store.identity import HALF, RequestName, Salt
 from customers.store.pages import PageStore
 from customers.store.places import Taken
 from tests.author import TESTER
-from tests.conftest import dynamodb_client
+from tests.conftest import dynamodb_client, use_engine
 from tests.integration.test_store import lost_answer, lost_request
 from tests.sending import before_sending
 
@@ -70,10 +70,7 @@ def new(**fields: Any) -> NewCustomer:
 
 @pytest.fixture
 def stores(engine: str, monkeypatch: pytest.MonkeyPatch) -> Stores:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    use_engine(monkeypatch, engine)
     return Stores()
 
 

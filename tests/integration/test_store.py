@@ -27,7 +27,7 @@ from customers.store.items import now
 from customers.store.pages import PageStore
 from customers.store.rows import Outcome, RowStore
 from tests.author import TESTER
-from tests.conftest import running_engine
+from tests.conftest import running_engine, use_engine
 from tests.sending import answer_to, before_sending, error_answer
 
 if TYPE_CHECKING:
@@ -120,10 +120,7 @@ def table(
         return session
 
     monkeypatch.setattr("customers.aws.session.Session", session)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    use_engine(monkeypatch, engine)
     monkeypatch.setattr("customers.aws.dynamodb.time.sleep", lambda _: None)
     return Table(stack.functions["GetCustomer"].environment["CUSTOMERS_TABLE"], dynamodb)
 
@@ -473,6 +470,8 @@ def test_a_page_is_what_botocore_would_read(table: Table, dynamodb: DynamoDBClie
 def test_a_customer_is_what_botocore_would_read(table: Table, dynamodb: DynamoDBClient) -> None:
     (created,) = table.store.create([table.new(first_name='Zoë 😀 "\\', age=0)], TESTER)
     assert table.store.get(created["id"]) == CustomerStore(dynamodb, "CustomersTable").get(created["id"]) == created
+    with pytest.raises(NotFoundError):
+        table.store.get(created["id"] + 1)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>"])
@@ -491,15 +490,15 @@ def test_a_batch_of_reads_whose_response_was_lost_is_read_again(loss: Loss, tabl
     table.next(lost_answer(loss))
     row = ImportRow(table.new(age=7), customer["id"])
     assert table.rows.write(Source(secrets.token_hex(16), now()), {1: row}) == {1: "updated"}
+    # Sent, sent again, and the update.
+    assert table.requests > 2
 
 
 def test_a_page_of_everybody_fits_into_a_response(
     tmp_path: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running_engine(tmp_path, stack) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
-            monkeypatch.setenv(name, "test")
+        use_engine(monkeypatch, url)
         client = dynamodb.client()
         store, pages = CustomerStore(client, "CustomersTable"), PageStore(client, "CustomersTable")
         new: Any = {**LONG, "email": "j@example.com", "group_id": 1}

@@ -188,8 +188,12 @@ def measure(projects: Sequence[Path], count: int) -> list[Turns]:
     return measured
 
 
-def _middle(turns: Sequence[Turn], figure: Callable[[Turn], float], form: str = ",.0f") -> str:
-    return f"{median(map(figure, turns)):{form}}"
+def _middle(turns: Sequence[Turn], figure: Callable[[Turn], float]) -> str:
+    return f"{median(map(figure, turns)):,.0f}"
+
+
+def _together(connections: int) -> str:
+    return f"{connections} connection{'' if connections == 1 else 's'}"
 
 
 def _ratio(turns: Sequence[Turn], before: Sequence[Turn], figure: Callable[[Turn], float]) -> str:
@@ -226,9 +230,7 @@ def rates_table(now: Turns, before: Turns | None) -> str:
 def parts_table(now: Turns, before: Turns | None) -> str:
     """Return the table of what a GET's processor time goes into, on one connection and on eight."""
     columns = {
-        f"{connections} connection{'' if connections == 1 else 's'}{', before' if turns is before else ''}": turns[
-            GET, connections
-        ]
+        f"{_together(connections)}{', before' if turns is before else ''}": turns[GET, connections]
         for connections in CONNECTIONS[:2]
         for turns in (before, now)
         if turns is not None
@@ -258,7 +260,7 @@ def main() -> None:
         replace_part(performance, name, text)
     drawn = [
         Bar(
-            f"{label}, {connections} connection{'' if connections == 1 else 's'}",
+            f"{label}, {_together(connections)}",
             median(map(_rate, turns)),
             ours=True,
             before=median(map(_rate, before[label, connections])) if before else None,
