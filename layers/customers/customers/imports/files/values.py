@@ -24,6 +24,7 @@ from customers.imports.files.rows import MAX_ROW_BYTES
 from customers.json_text import parse_json
 from customers.model import new_customer
 from customers.store.identity import ImportRow
+from customers.trimming import WHITE_SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
 
 _INTEGER: Final = re.compile(r"\s*(-?[0-9]{1,18})(?:\.0*)?\s*")
 """Spreadsheets and pandas write whole numbers as 30.0 too."""
-_SPACE: Final = (
-    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000"
-)
-"""Unicode's White_Space. Python counts four separators as white space too, which POST refuses."""
 _ID: Final = re.compile(r"(?:C-)?([0-9]{1,16})")
 """Exports write C- before an id, because spreadsheets round long numbers."""
 _VERSION: Final = re.compile(r"([0-9]{1,16})(?:\.0*)?")
@@ -168,7 +164,7 @@ class _CsvValues:
 
 
 def _optional_text(cell: str) -> str | None:
-    return cell.strip(_SPACE) or None
+    return cell.strip(WHITE_SPACE) or None
 
 
 def _integer(cell: str) -> int | str:
@@ -184,7 +180,7 @@ def _converter(name: str) -> Callable[[str], object]:
     """Return what makes a value of a cell of a column. White space around a cell is not part of it."""
     if name in OPTIONAL or name in {ID, VERSION}:
         return _optional_integer if name in INTEGERS else _optional_text
-    return _integer if name in INTEGERS else methodcaller("strip", _SPACE)
+    return _integer if name in INTEGERS else methodcaller("strip", WHITE_SPACE)
 
 
 class _JsonValues:
