@@ -53,6 +53,29 @@ def dynamodb_call(request: AWSPreparedRequest) -> tuple[str, dict[str, Any]] | N
     return (operation, json.loads(body)) if service.startswith("DynamoDB_") else None
 
 
+def admitting(
+    client: DynamoDBClient, admits: Callable[[int], bool]
+) -> Callable[[AWSPreparedRequest], AWSResponse | None]:
+    """Return a hook that throttles each statement of a batch unless its place in it is admitted.
+
+    The given client, not the one with the hook, makes those that are.
+    """
+
+    def answer(request: AWSPreparedRequest) -> AWSResponse | None:
+        operation, parameters = dynamodb_call(request) or ("", {})
+        if operation != "BatchExecuteStatement":
+            return None
+        responses: list[Any] = [{"Error": {"Code": "ThrottlingError"}} for _ in parameters["Statements"]]
+        chosen = [place for place in range(len(responses)) if admits(place)]
+        statements = [parameters["Statements"][place] for place in chosen]
+        done = client.batch_execute_statement(Statements=statements)["Responses"] if statements else []
+        for place, response in zip(chosen, done, strict=True):
+            responses[place] = response
+        return answer_to(request, json.dumps({"Responses": responses}).encode())
+
+    return answer
+
+
 class _Body:
     """A response's body, as botocore reads it."""
 

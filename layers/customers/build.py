@@ -214,21 +214,20 @@ def services_used(packages: Path, services: Iterable[str]) -> set[str]:
 
 
 def names_called(packages: Path) -> set[str]:
-    """Return every name that the code calls on an object, and every paginator that it requests.
+    """Return every name that the code calls on an object, and every paginator and operation that it names.
 
     They include more than operations, which does no harm.
     """
-    code = [text for package in _CALLERS for text in _sources(packages / package)]
-    return {
-        name for text in code for name in re.findall(r"\.(\w+)", text) + re.findall(r'get_paginator\("(\w+)"', text)
-    }
+    code = "".join(text for package in _CALLERS for text in _sources(packages / package))
+    named = (r"\.(\w+)", r'get_paginator\("(\w+)"', r'signed\(\S+ "(\w+)"')
+    return {name for pattern in named for name in re.findall(pattern, code)}
 
 
 def slim_model(model: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    """Trim a service's model to the operations whose methods have some of the names, and to their shapes."""
+    """Trim a service's model to the operations that are called by some of the names, and to their shapes."""
     from botocore import xform_name  # noqa: PLC0415 (the layer's own)
 
-    operations = {name: value for name, value in model["operations"].items() if xform_name(name) in names}
+    operations = {name: value for name, value in model["operations"].items() if names & {name, xform_name(name)}}
     waiting = [shape for operation in operations.values() for shape in _shapes_of(operation)]
     shapes: dict[str, Any] = {}
     while waiting:

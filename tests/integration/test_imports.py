@@ -25,9 +25,12 @@ from customers.store.external_ids import ExternalIdStore
 from customers.store.items import customer
 from tests.author import TESTER
 from tests.integration.import_cloud import BUCKET, Context, Fault, ImportCloud, Message
+from tests.sending import admitting, sent_through, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from botocore.awsrequest import AWSPreparedRequest
 
 pytestmark = pytest.mark.cloud
 
@@ -498,20 +501,17 @@ def test_chunks_may_come_in_any_order_and_late(cloud: ImportCloud) -> None:
 def test_a_third_of_the_statements_throttled_costs_no_row(cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     group_id, name = _new_group(), str(uuid4())
     cloud.put(f"imports/{name}", _csv([*_rows(group_id, 260), {"first_name": "only"}]))
-    store = cloud.apps["ImportCustomers"].store._batches  # noqa: SLF001 (where the answers come in)
-    insert = store._execute  # noqa: SLF001
-    throttled: list[bool] = []
+    throttled: list[int] = []
 
-    def throttling(items: list[Any]) -> Any:
-        admitted = [random.randrange(3) > 0 for _ in items]
-        throttled.extend(one for one in admitted if not one)
-        chosen = [item for item, is_admitted in zip(items, admitted, strict=True) if is_admitted]
-        done = iter(insert(chosen) if chosen else [])
-        return [next(done) if is_admitted else "ThrottlingError" for is_admitted in admitted]
+    def admits(place: int) -> bool:
+        if random.randrange(3):
+            return True
+        throttled.append(place)
+        return False
 
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "_execute", throttling)
-        patch.setattr(bulk, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(bulk, "_LONGEST_PAUSE", 0.01)
+    client = cloud.apps["ImportCustomers"].imports.dynamodb
+    with sent_through(client, admitting(cloud.dynamodb, admits)):
         cloud.run()
     assert len(throttled) > 50
     assert _counts(cloud.summary(name)) == (260, 0, 1)
@@ -584,22 +584,18 @@ def test_a_plan_whose_time_runs_low_is_continued(form: str, packed: bool, cloud:
     assert (summary["status"], *_counts(summary)) == ("completed", 260, 0, 0)
 
 
-def test_a_chunk_that_keeps_failing_is_rejected_but_for_what_was_written(
-    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chunk_that_keeps_failing_is_rejected_but_for_what_was_written(cloud: ImportCloud) -> None:
     group_id, name = _new_group(), str(uuid4())
     cloud.put(f"imports/{name}", _csv(_rows(group_id, 70)))
-    store = cloud.apps["ImportCustomers"].store._batches  # noqa: SLF001 (fails half-way)
-    insert, batches = store._execute, []  # noqa: SLF001
+    batches = []
 
-    def failing(items: list[Any]) -> Any:
-        batches.append(items)
-        if len(batches) > 1:
-            raise RuntimeError
-        return insert(items)
+    def fail_after_the_first(request: AWSPreparedRequest) -> None:
+        if target_of(request).endswith(".BatchExecuteStatement"):
+            batches.append(request)
+            if len(batches) > 1:
+                raise RuntimeError
 
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "_execute", failing)
+    with sent_through(cloud.apps["ImportCustomers"].imports.dynamodb, fail_after_the_first):
         (plan,) = cloud.take("PlanQueue")
         cloud.deliver(plan)
         first, second = cloud.take("ChunkQueue")

@@ -31,6 +31,12 @@ _LAMBDA: Final = 900
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 
+_SIGNATURE: Final = 300
+"""Seconds for which AWS accepts a signed request.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
+"""
+
 # botocore-stubs declare none of its members.
 STORE: Final[Any] = dynamodb._CONFIG  # noqa: SLF001
 OTHERS: Final[Any] = clients._CONFIG  # noqa: SLF001
@@ -107,6 +113,13 @@ def a_chunk_gets_in_while_the_table_refuses_most_of_it(template: Template) -> It
         yield "ImportCustomers ends before its chunk is in"
 
 
+def a_signature_lasts_as_long_as_what_signs_ahead(template: Template) -> Iterator[str]:
+    """Imports sign all batches of a chunk before they send the first one. The table refuses a signature that is old."""
+    for name in ("ImportCustomers", "CloseImport"):
+        if time_limit(template, name) > _SIGNATURE:
+            yield f"{name} might send a batch whose signature is over {_SIGNATURE} s old"
+
+
 def what_could_not_be_imported_is_booked_while_the_table_refuses(template: Template) -> Iterator[str]:
     """`close_import` is the last to handle a chunk. It looks at all of its rows, in batches that may be refused."""
     pauses = [
@@ -138,6 +151,7 @@ RULES: Final[tuple[Rule, ...]] = (
     a_plan_runs_as_long_as_lambda_lets_it,
     a_plan_hands_over_before_its_time_is_over,
     a_chunk_gets_in_while_the_table_refuses_most_of_it,
+    a_signature_lasts_as_long_as_what_signs_ahead,
     what_could_not_be_imported_is_booked_while_the_table_refuses,
     a_bus_that_does_not_respond_is_reported_by_the_function,
     a_history_that_cannot_be_written_is_reported_by_the_function,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import random
 import time
-from functools import cache, partial
+from functools import cache
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Final
 
-from customers.aws.dynamodb import call
+from customers.aws.dynamodb import call, signed
 from customers.errors import StoreUnavailableError
 from customers.store.items import key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, BatchStatementRequestTypeDef
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from customers.store.items import Item
 
@@ -54,6 +54,9 @@ _READ: Final = (
 class Batches:
     """Reads and inserts of many items, each on its own, at the price of plain calls.
 
+    All batches are made and signed before the first one is sent: a processor that has just waited for the table needs
+    up to six times as long. The functions that do this run for five minutes at most, as long as a signature is valid.
+
     Each method raises StoreUnavailableError if the table refuses or does not respond in time.
     """
 
@@ -65,58 +68,68 @@ class Batches:
     def read(self, ids: Iterable[int]) -> dict[int, Item]:
         """Return the items that exist, by id, strongly consistent."""
         found: dict[int, Item] = {}
-        for some in batched(ids, _KEYS, strict=False):
-            wanted: Any = {
-                self._table: {
-                    "Keys": [key(item_id) for item_id in some],
-                    "ConsistentRead": True,
-                    "ProjectionExpression": _READ,
-                    "ExpressionAttributeNames": {"#version": "version", "#order": "order"},
-                }
-            }
-            tries = 0
-            while wanted:
-                answer = call(partial(self._client.batch_get_item, RequestItems=wanted))
-                found |= {int(item["id"]["N"]): item for item in answer["Responses"].get(self._table, [])}
-                wanted = answer.get("UnprocessedKeys")
-                if wanted:
-                    tries += 1
-                    if tries == _TRIES:
-                        raise StoreUnavailableError
-                    _wait(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tries))
+        for request in [self._get(map(key, some)) for some in batched(ids, _KEYS, strict=False)]:
+            left = self._take(call(request), found)
+            tries = 1
+            while left:
+                if tries == _TRIES:
+                    raise StoreUnavailableError
+                _wait(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tries))
+                left = self._take(call(self._get(left)), found)
+                tries += 1
         return found
 
-    def insert(self, items: Mapping[int, Mapping[str, AttributeValueTypeDef]]) -> tuple[list[int], list[int]]:
-        """Try to insert each item once; return what identifies those inserted, and those whose id is taken.
+    def _get(self, keys: Iterable[Mapping[str, AttributeValueTypeDef]]) -> Callable[[], dict[str, Any]]:
+        """Return what reads the items with some keys."""
+        wanted = {
+            "Keys": list(keys),
+            "ConsistentRead": True,
+            "ProjectionExpression": _READ,
+            "ExpressionAttributeNames": {"#version": "version", "#order": "order"},
+        }
+        return signed(self._client, "BatchGetItem", {"RequestItems": {self._table: wanted}})
+
+    def _take(self, answer: Mapping[str, Any], found: dict[int, Item]) -> list[Any]:
+        """Keep the items of a response, and return the keys that it leaves open."""
+        found |= {int(item["id"]["N"]): item for item in answer["Responses"].get(self._table, [])}
+        left: list[Any] = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+        return left
+
+    def insert(self, items: Iterable[tuple[int, Item]]) -> tuple[list[int], list[int]]:
+        """Try to insert each item once; return the numbers of those inserted, and of those whose id is taken.
 
         Those of neither list were refused for now.
         """
-        # All statements first: the CPU is faster at one task than if it alternates with waiting for the table.
-        statements = {index: self._insertion(item) for index, item in items.items()}
         inserted: list[int] = []
         met: list[int] = []
-        for indexes in batched(statements, _STATEMENTS, strict=False):
+        for numbers, request in [self._insertion(some) for some in batched(items, _STATEMENTS, strict=False)]:
             self._pace.wait()
-            errors = self._execute([statements[index] for index in indexes])
-            inserted += [index for index, error in zip(indexes, errors, strict=True) if error is None]
-            met += [index for index, error in zip(indexes, errors, strict=True) if error == "DuplicateItem"]
-            self._pace.note(sum(error in _REFUSED_FOR_NOW for error in errors), len(indexes))
+            errors = _errors(request, len(numbers))
+            inserted += [number for number, error in zip(numbers, errors, strict=True) if error is None]
+            met += [number for number, error in zip(numbers, errors, strict=True) if error == "DuplicateItem"]
+            self._pace.note(sum(error in _REFUSED_FOR_NOW for error in errors), len(numbers))
         return inserted, met
 
-    def _insertion(self, item: Mapping[str, AttributeValueTypeDef]) -> BatchStatementRequestTypeDef:
-        """Return the statement that inserts an item where there is none."""
-        return {"Statement": _insert_statement(self._table, tuple(item)), "Parameters": list(item.values())}
+    def _insertion(self, items: Sequence[tuple[int, Item]]) -> tuple[list[int], Callable[[], dict[str, Any]]]:
+        """Return the numbers of up to 25 items, and what inserts each where there is none."""
+        statements = [
+            {"Statement": _insert_statement(self._table, tuple(item)), "Parameters": list(item.values())}
+            for _, item in items
+        ]
+        request = signed(self._client, "BatchExecuteStatement", {"Statements": statements})
+        return [number for number, _ in items], request
 
-    def _execute(self, statements: Sequence[BatchStatementRequestTypeDef]) -> list[str | None]:
-        """Execute up to 25 statements; return for each the code of its error, or None."""
-        try:
-            answer = call(lambda: self._client.batch_execute_statement(Statements=statements))
-        except StoreUnavailableError:
-            return ["ThrottlingError"] * len(statements)
-        codes: list[str | None] = [response.get("Error", {}).get("Code") for response in answer["Responses"]]
-        if unforeseen := set(codes) - _REFUSED_FOR_NOW - {None, "DuplicateItem"}:
-            raise RuntimeError(f"the table refused a row: {', '.join(map(str, unforeseen))}")
-        return codes
+
+def _errors(request: Callable[[], Mapping[str, Any]], statements: int) -> list[str | None]:
+    """Send a batch of statements; return for each the code of its error, or None."""
+    try:
+        answer = call(request)
+    except StoreUnavailableError:
+        return ["ThrottlingError"] * statements
+    codes: list[str | None] = [response.get("Error", {}).get("Code") for response in answer["Responses"]]
+    if unforeseen := set(codes) - _REFUSED_FOR_NOW - {None, "DuplicateItem"}:
+        raise RuntimeError(f"the table refused a row: {', '.join(map(str, unforeseen))}")
+    return codes
 
 
 @cache

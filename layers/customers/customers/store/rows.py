@@ -256,20 +256,7 @@ class RowStore:
         time_ = now()
         by_number = {target.number: target for target in targets}
         inserted, met = self._batches.insert(
-            {
-                number: new_item(
-                    target.row.customer,
-                    Creation(
-                        target.id,
-                        time_,
-                        source.token(number),
-                        key_hash=target.key_hash,
-                        author=source.author(number),
-                    ),
-                    source.order(number),
-                )
-                for number, target in by_number.items()
-            }
+            (number, _item(source, target, time_)) for number, target in by_number.items()
         )
         outcomes |= dict.fromkeys(inserted, "created")
         content = {number: by_number[number] for number in met if by_number[number].by_content}
@@ -280,6 +267,13 @@ class RowStore:
                 outcome = self._outcome(source, target, item)
                 if outcome:
                     outcomes[number] = outcome
+
+
+def _item(source: Source, target: _Target, time_: str) -> Item:
+    """Return the item of the customer that a row creates."""
+    token, author = source.token(target.number), source.author(target.number)
+    creation = Creation(target.id, time_, token, key_hash=target.key_hash, author=author)
+    return new_item(target.row.customer, creation, source.order(target.number))
 
 
 def _of_this_row(source: Source, target: _Target, item: Item) -> Outcome | None:
