@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
 
 import boto3
-import pytest
 
 from tests.sending import target_of
 
@@ -168,9 +170,9 @@ class ImportCloud:
 
         clients = [app.imports.dynamodb, app.imports.bucket._client, app.imports._bus]  # noqa: SLF001 (hooks)
         clients += [app.queues] if hasattr(app, "queues") else []
-        with pytest.MonkeyPatch.context() as patch:
+        with ExitStack() as stack:
             for http in (client._endpoint.http_session for client in clients):  # noqa: SLF001 (as in `sending`)
-                patch.setattr(http, "send", watched(http.send))
+                stack.enter_context(patch.object(http, "send", watched(http.send)))
             try:
                 answer = app.lambda_handler(message.event(), Context(self.milliseconds))
             except KilledError:
@@ -230,15 +232,13 @@ def _started(report: dict[str, bytes]) -> str:
 
 def _load(stack: Stack, name: str, endpoints: dict[str, str], urls: dict[str, str]) -> Any:
     declared = stack.functions[name]
-    with pytest.MonkeyPatch.context() as patch:
-        for key, value in declared.environment.items():
-            patch.setenv(key, value)
-        for key in declared.environment:
-            if key.startswith("AWS_ENDPOINT_URL"):
-                patch.setenv(key, endpoints.get(key, endpoints["AWS_ENDPOINT_URL"]))
-        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(key, "test")
-        patch.setenv("AWS_DEFAULT_REGION", REGION)
+    own = {
+        key: endpoints.get(key, endpoints["AWS_ENDPOINT_URL"])
+        for key in declared.environment
+        if key.startswith("AWS_ENDPOINT_URL")
+    }
+    keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
+    with patch.dict(os.environ, {**declared.environment, **own, **keys, "AWS_DEFAULT_REGION": REGION}):
         spec = importlib.util.spec_from_file_location(f"functions.{declared.code.name}.app", declared.code / "app.py")
         assert spec is not None
         assert spec.loader is not None
