@@ -54,8 +54,9 @@ _READ: Final = (
 class Batches:
     """Reads and inserts of many items, each on its own, at the price of plain calls.
 
-    All batches are made and signed before the first one is sent: a processor that has just waited for the table needs
-    up to six times as long. The functions that do this run for five minutes at most, as long as a signature is valid.
+    All batches are made and signed before the first one is sent, because the code for that takes up to six times as
+    long just after a wait for the table. The functions that do so run for at most five minutes, for which a signature
+    is valid.
 
     Each method raises StoreUnavailableError if the table refuses or does not respond in time.
     """
