@@ -150,19 +150,17 @@ class JsonLinesForm:
 
     def last_line(self, window: Window, first: int) -> int | None:
         """Return the last line of a row; None if none of the window's lines ends it."""
-        line = window.lines[first].lstrip(_BEFORE_ROW)
+        lines = window.lines
+        line = lines[first].lstrip(_BEFORE_ROW)
         if line[:1] != b"{":
             return first
-        if (
-            first + 1 < len(window.lines)
-            and window.lines[first + 1][0] == _OPENING
-            and line.rstrip(_BEFORE_ROW)[-1] not in b":["
-        ):
+        if first + 1 < len(lines) and lines[first + 1][0] == _OPENING and line.rstrip(_BEFORE_ROW)[-1] not in b":[":
             return first
-        if self._search is None or self._search.window is not window:
-            self._search = _Search(window)
+        search = self._search
+        if search is None or search.window is not window:
+            self._search = search = _Search(window)
         start = window.starts[first + 1] - len(line)
-        end = self._search.end(start)
+        end = search.end(start)
         if end == start:
             return first
         return None if end is None else window.line_at(end)
@@ -194,43 +192,42 @@ class _Search:
             return self._ends[start]
         if not self._open:
             # Nothing that lies before it matters. Often its first sign decides.
-            data, at = self._data, start + 1
-            sign = _SIGN.match(data, at, self._limit)
-            kind = sign and sign.lastindex
-            if sign and kind == _CLOSES:
-                return sign.end() - 1
-            if sign and (
-                kind == _BREAKS
-                or (kind == _OPENS and _is_space(data, at, sign.start(kind)))
-                or (kind == _OPENS_LINE and not _value_is_missing(data, sign.start(kind)))
-            ):
-                return start
+            data, at, depth = self._data, start + 1, 1
+            if (sign := _SIGN.match(data, at, self._limit)) and (kind := sign.lastindex):
+                if kind == _CLOSES:
+                    return sign.end() - 1
+                before = _before(data, sign.start(kind))
+                if kind == _BREAKS or before == _OPENING or (kind == _OPENS_LINE and before not in b":["):
+                    return start
+                if kind == _OPENS:
+                    at, depth = sign.end(), 2
             self._open.append((start, 0))
-            self._at, self._depth = at, 1
-        self._go_on(start)
-        return self._ends.get(start)
+            self._at, self._depth = at, depth
+        return self._go_on(start)
 
-    def _go_on(self, start: int) -> None:
-        """Search until it is known where an object ends, or up to the window's end."""
+    def _go_on(self, start: int) -> int | None:
+        """Search until it is known where an object ends, or up to the window's end. Return it as `end` does."""
         ends, opened, data, limit, depth, at = self._ends, self._open, self._data, self._limit, self._depth, self._at
         while start not in ends and (sign := _SIGN.match(data, at, limit)):
-            kind, before, at = sign.lastindex, at, sign.end()
+            kind, at = sign.lastindex, sign.end()
             if kind is None:
                 break
-            if kind == _OPENS and (data[before - 1] != _OPENING or not _is_space(data, before, at - 1)):
+            if kind == _OPENS and _before(data, at - 1) != _OPENING:
                 depth += 1
             elif kind == _CLOSES:
                 depth -= 1
                 self._close(depth, at - 1)
-            elif kind == _OPENS_LINE and len(opened) < _MOST_OPEN and _value_is_missing(data, sign.start(kind)):
+            elif kind == _OPENS_LINE and len(opened) < _MOST_OPEN and _before(data, sign.start(kind)) in b":[":
                 opened.append((at - 1, depth))
                 depth += 1
             else:
                 # No open object ends: a new row begins on this line, a string does not end, or a bracket comes where a
                 # name must be.
-                ends.update((place, place) for place, _ in opened)
+                for place, _ in opened:
+                    ends[place] = place
                 opened.clear()
         self._at, self._depth = at, depth
+        return ends.get(start)
 
     def _close(self, depth: int, place: int) -> None:
         """Note where the objects end that are deeper than what is left open."""
@@ -238,15 +235,11 @@ class _Search:
             self._ends[self._open.pop()[0]] = place
 
 
-def _is_space(data: bytes, start: int, end: int) -> bool:
-    return not data[start:end].strip(_BEFORE_ROW)
-
-
-def _value_is_missing(data: bytes, end: int) -> bool:
-    """Whether what comes before `end`, apart from white space, is not complete without a value."""
+def _before(data: bytes, end: int) -> int:
+    """Return the last byte before a place, apart from white space. After a colon or `[`, a value must follow."""
     while (before := data[end - 1]) in _BEFORE_ROW:
         end -= 1
-    return before in b":["
+    return before
 
 
 def renamed(value: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

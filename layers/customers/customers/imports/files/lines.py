@@ -134,7 +134,7 @@ def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
             buffer.at += len(row)
             yield row.rstrip(_LINE_END)
             continue
-        if not row.strip(blank):
+        if row[0] in blank and not row.strip(blank):
             buffer.at += len(row)
             # Blank lines often come together.
             while index < len(lines) and not lines[index].strip(blank):
@@ -142,10 +142,11 @@ def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
                 index += 1
             continue
         last = form.last_line(window, first)
-        if last is None and window.may_continue(first):
-            return
+        if last is None:
+            if window.may_continue(first):
+                return
         # If a row does not end in time, only its first line is bad: the next one is a row of its own.
-        if last is not None and last > first and window.fits(first, last):
+        elif last > first and window.fits(first, last):
             row = b"".join(lines[first : last + 1])
             index = last + 1
         buffer.at += len(row)
