@@ -156,11 +156,10 @@ class JsonLinesForm:
             return first
         if first + 1 < len(lines) and lines[first + 1][0] == _OPENING and line.rstrip(_BEFORE_ROW)[-1] not in b":[":
             return first
-        search = self._search
-        if search is None or search.window is not window:
-            self._search = search = _Search(window)
+        if self._search is None or self._search.window is not window:
+            self._search = _Search(window)
         start = window.starts[first + 1] - len(line)
-        end = search.end(start)
+        end = self._search.end(start)
         if end == start:
             return first
         return None if end is None else window.line_at(end)
