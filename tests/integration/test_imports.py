@@ -9,7 +9,6 @@ import io
 import json
 import random
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -22,7 +21,7 @@ from customers.logs import logger
 from customers.store import bulk
 from customers.store.customers import CustomerStore
 from customers.store.external_ids import ExternalIdStore
-from customers.store.items import customer
+from customers.store.items import customer, now
 from tests.author import TESTER
 from tests.integration.import_cloud import BUCKET, Context, Fault, ImportCloud, Message
 from tests.sending import admitting, sent_through, target_of
@@ -45,6 +44,13 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _new_group() -> int:
     return random.randrange(1, 2**53)
+
+
+def _wait_for_the_next_millisecond() -> None:
+    # Of a row and another write of the same millisecond, the row is the later one.
+    before = now()
+    while now() == before:
+        pass
 
 
 def _rows(group_id: int, size: int) -> list[dict[str, Any]]:
@@ -240,6 +246,7 @@ def test_every_outcome_is_counted_and_the_counts_add_up(cloud: ImportCloud) -> N
     ]
     name = f"{uuid4()}.jsonl"
     cloud.put(f"imports/{name}", FORMS["lines"](rows[2:6] + rows[8:]))
+    _wait_for_the_next_millisecond()
     changed: Any = {**row, "external_id": f"{key}-newer", "last_name": "Newest"}
     store.put(f"{key}-newer", changed, versions=None, exists=None, author=TESTER)
     cloud.run()
@@ -412,12 +419,11 @@ def test_a_message_does_not_replace_what_was_written_after_it_was_sent(cloud: Im
 
     put("First")
     late = send("Second")
-    time.sleep(0.01)
+    _wait_for_the_next_millisecond()
     put("Third")
     cloud.run()
     assert store.get(key)["last_name"] == "Third"
     assert cloud.summary(f"messages/{late}")["superseded"] == 1
-    time.sleep(0.01)
     newer = send("Fourth")
     cloud.run()
     assert store.get(key)["last_name"] == "Fourth"

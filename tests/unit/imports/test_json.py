@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from customers import model
 from customers.errors import InvalidError
+from customers.imports.files.rows import MAX_ROW_BYTES
 from customers.imports.files.values import RowParser
 from tests.unit.imports.samples import ITEM, read
 
@@ -151,10 +152,26 @@ def test_no_line_is_lost_or_read_twice_where_one_window_ends_and_another_begins(
     assert "".join(found.split()) == "".join("".join(lines).split())
 
 
-# With 101, all but the innermost, which ends on the next line, are rows of one line each.
-@pytest.mark.parametrize(("depth", "count"), [(100, 1), (101, 201)])
-def test_objects_in_one_another_end_together_unless_no_customer_has_so_many(depth: int, count: int) -> None:
-    lines = [b'{"a":'] * (depth - 1) + [b"{"] + [b"}"] * depth
-    reader, rows = read(ITEM + b"\n" + b"\n".join(lines))
-    assert (reader.broken, len(rows[1:])) == (None, count)
-    assert b"\n".join(row.original for row in rows[1:]) == b"\n".join(lines)
+@pytest.mark.parametrize("depth", [2, 100, 5000])
+def test_objects_in_one_another_each_at_the_start_of_a_line_are_one_row(depth: int) -> None:
+    row = b"\n".join([b'{"a":'] * (depth - 1) + [b"{"] + [b"}"] * depth)
+    reader, rows = read(ITEM + b"\n" + row + b"\n" + ITEM)
+    assert (reader.broken, [found.original for found in rows]) == (None, [ITEM, row, ITEM])
+
+
+def test_of_objects_in_one_another_that_are_too_long_together_those_that_are_not_are_rows() -> None:
+    deep = [b'{"a":'] * 20_000 + [b"{}"] + [b"}"] * 20_000
+    reader, rows = read(ITEM + b"\n" + b"\n".join(deep) + b"\n" + ITEM)
+    lengths = [len(row.original) for row in rows]
+    assert reader.broken is None
+    assert b"\n".join(row.original for row in rows[1:-1]) == b"\n".join(deep)
+    assert max(lengths) == max(
+        size for size in range(MAX_ROW_BYTES + 1) if (size - len(b"{}")) % len(b'{"a":\n}\n') == 0
+    )
+
+
+@pytest.mark.parametrize("indent", [b"", b" \t", b"\xef\xbb\xbf", b"\xef\xbb\xbf  "])
+def test_an_object_ends_in_the_same_place_if_a_window_begins_with_it(indent: bytes) -> None:
+    row = b'{\n"a":\n{\n}\n}'
+    reader, rows = read(ITEM + b"\n" * 300_000 + indent + row + b"\n" + indent + ITEM)
+    assert (reader.broken, [found.original.strip() for found in rows]) == (None, [ITEM, row, ITEM])

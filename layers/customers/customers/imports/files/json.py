@@ -27,16 +27,20 @@ _OPENING, _CLOSING = b"{}"
 _MOST_SPACE: Final = 64 * 1024 * 1024
 """Between two elements. Whoever reads the file looks at the clock after each element only."""
 _BEFORE_ROW: Final = BYTE_ORDER_MARK + b" \t\r\n"
+_PARTS: Final = {
+    b"indent": b"[%b \t]*+" % BYTE_ORDER_MARK,
+    b"brace": rb"\{(?![%b]*+[{\[])" % _BEFORE_ROW,
+    b"string": rb'"(?:[^"\\\r\n]++|\\[^\r\n])*+"',
+}
+_FIRST_BRACE: Final = re.compile(b"%(indent)b%(brace)b" % _PARTS)
 _SIGN: Final = re.compile(
-    rb'(?:[^"{}\[\]\r\n]++|"(?:[^"\\\r\n]++|\\[^\r\n])*+"|[\r\n][%b]*+(?!\{))*+'
-    rb'(?:([{\[])|([}\]])|([\r\n][%b]*+\{)|("[^\r\n]*+)|\Z)' % (_BEFORE_ROW, _BEFORE_ROW)
+    rb'(?:[^"{}\[\]\r\n]++|%(string)b|[\r\n](?!%(indent)b\{))*+'
+    rb'(?:(\[|%(brace)b)|([}\]])|([\r\n])%(indent)b%(brace)b|("[^\r\n]*+|[\r\n]%(indent)b\{|\{)|\Z)' % _PARTS
 )
 """All up to the next sign, and that sign: one of the four, or the end."""
 _OPENS, _CLOSES, _OPENS_LINE, _BREAKS = range(1, 5)
-"""An opening bracket, a closing one, the end of a line before one that begins with an object, or a string that does not
-end on its line, with the rest of that line."""
-_MOST_OPEN: Final = 100
-"""Objects in one another, each at the start of a line. More do not end: no customer has so many."""
+"""An opening bracket, a closing one, the end of a line before one that begins with an object, or what no object has: a
+string that does not end on its line, with the rest of that line, or an opening brace before another bracket."""
 _SCALAR_END: Final = re.compile(rb"[,\]}\s]")
 _FIRST_BYTES: Final = bytes(range(ord("!"), ord("~") + 1)).translate(None, b",]}")
 """What an element may begin with: printable ASCII, like all of JSON outside of strings, and not what ends an element.
@@ -135,7 +139,8 @@ class JsonLinesForm:
     blank = b" \t\r\n"
 
     def __init__(self) -> None:
-        self._search: _Search | None = None
+        self._window: Window | None = None
+        self._last_lines: dict[int, int | None] = {}
 
     def is_plain(self, line: bytes) -> bool:
         """Whether a line is a row of its own for certain: an object without others in it, or no object."""
@@ -150,88 +155,45 @@ class JsonLinesForm:
 
     def last_line(self, window: Window, first: int) -> int | None:
         """Return the last line of a row; None if none of the window's lines ends it."""
-        lines = window.lines
-        line = lines[first].lstrip(_BEFORE_ROW)
-        if line[:1] != b"{":
-            return first
-        if first + 1 < len(lines) and lines[first + 1][0] == _OPENING and line.rstrip(_BEFORE_ROW)[-1] not in b":[":
-            return first
-        if self._search is None or self._search.window is not window:
-            self._search = _Search(window)
-        start = window.starts[first + 1] - len(line)
-        end = self._search.end(start)
-        if end == start:
-            return first
-        return None if end is None else window.line_at(end)
+        if window is not self._window:
+            lines = window.lines
+            if lines[first].rstrip().endswith(b"}") and first + 1 < len(lines) and lines[first + 1][0] == _OPENING:
+                # Nearly always, and quicker.
+                return first
+            self._window, self._last_lines = window, _last_lines(window, first)
+        return self._last_lines.get(window.starts[first], first)
 
 
-class _Search:
-    """The search for where objects end. It looks at each byte once, however many objects do not end.
+def _last_lines(window: Window, first: int) -> dict[int, int | None]:
+    """Return the last line of each object that begins on a line from `first` on, by where that line begins in the data.
 
-    All places are bytes of the window.
-
-    Parameters
-    ----------
-    window
-        The lines.
+    None stands for objects that may end after the window. Those that do not end are left out. Each byte is looked at
+    once, however many objects hold it.
     """
-
-    def __init__(self, window: Window) -> None:
-        self.window = window
-        self._data, self._limit = window.data, window.starts[-1]
-        self._at = self._depth = 0
-        self._open: list[tuple[int, int]] = []
-        """Where objects begin that have not ended yet, and how many brackets are open before them."""
-        self._ends: dict[int, int] = {}
-        """Where each object ends, by where it begins; the same place if it does not end."""
-
-    def end(self, start: int) -> int | None:
-        """Return where an object ends that is the first thing on its line; None if it may end after the window."""
-        if start in self._ends:
-            return self._ends[start]
-        if not self._open:
-            # Nothing that lies before it matters. Often its first sign decides.
-            data, at, depth = self._data, start + 1, 1
-            if (sign := _SIGN.match(data, at, self._limit)) and (kind := sign.lastindex):
-                if kind == _CLOSES:
-                    return sign.end() - 1
-                before = _before(data, sign.start(kind))
-                if kind == _BREAKS or before == _OPENING or (kind == _OPENS_LINE and before not in b":["):
-                    return start
-                if kind == _OPENS:
-                    at, depth = sign.end(), 2
-            self._open.append((start, 0))
-            self._at, self._depth = at, depth
-        return self._go_on(start)
-
-    def _go_on(self, start: int) -> int | None:
-        """Search until it is known where an object ends, or up to the window's end. Return it as `end` does."""
-        ends, opened, data, limit, depth, at = self._ends, self._open, self._data, self._limit, self._depth, self._at
-        while start not in ends and (sign := _SIGN.match(data, at, limit)):
-            kind, at = sign.lastindex, sign.end()
-            if kind is None:
-                break
-            if kind == _OPENS and _before(data, at - 1) != _OPENING:
-                depth += 1
-            elif kind == _CLOSES:
-                depth -= 1
-                self._close(depth, at - 1)
-            elif kind == _OPENS_LINE and len(opened) < _MOST_OPEN and _before(data, sign.start(kind)) in b":[":
-                opened.append((at - 1, depth))
-                depth += 1
-            else:
-                # No open object ends: a new row begins on this line, a string does not end, or a bracket comes where a
-                # name must be.
-                for place, _ in opened:
-                    ends[place] = place
+    data, limit, depth, at = window.data, window.starts[-1], 0, window.starts[first]
+    last_lines: dict[int, int | None] = {}
+    opened: list[tuple[int, int]] = []
+    """The lines of objects that have not ended yet, and how many brackets are open before each."""
+    if brace := _FIRST_BRACE.match(data, at, limit):
+        opened, depth, at = [(at, 0)], 1, brace.end()
+    for sign in _SIGN.finditer(data, at, limit):
+        kind = sign.lastindex
+        if kind == _OPENS:
+            depth += 1
+        elif kind == _CLOSES:
+            depth -= 1
+            while opened and opened[-1][1] >= depth:
+                last_lines[opened.pop()[0]] = window.line_at(sign.end() - 1)
+        elif kind == _OPENS_LINE:
+            if _before(data, sign.start(kind)) not in b":[":
+                # A new row begins on this line.
                 opened.clear()
-        self._at, self._depth = at, depth
-        return ends.get(start)
-
-    def _close(self, depth: int, place: int) -> None:
-        """Note where the objects end that are deeper than what is left open."""
-        while self._open and self._open[-1][1] >= depth:
-            self._ends[self._open.pop()[0]] = place
+            opened.append((sign.end(kind), depth))
+            depth += 1
+        elif kind == _BREAKS:
+            opened.clear()
+    last_lines.update((line, None) for line, _ in opened)
+    return last_lines
 
 
 def _before(data: bytes, end: int) -> int:
