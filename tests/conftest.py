@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import json
 import os
 import re
@@ -27,6 +26,7 @@ from local.template.document import Template
 from local.template.stack import Stack, read_stack
 from tests.aws_limits import limits_of_aws
 from tests.published import published
+from tools.modules import module_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -258,14 +258,7 @@ def function(engine: str, stack: Stack) -> Iterator[Callable[[str], Handler]]:
                 patch.setenv(key, "test")
             patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
             patch.setenv("AWS_LAMBDA_FUNCTION_NAME", name)
-            spec = importlib.util.spec_from_file_location(
-                f"functions.{declared.code.name}.app", declared.code / "app.py"
-            )
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            handlers[name] = module.lambda_handler
+            handlers[name] = module_at(declared.code / "app.py").lambda_handler
         return handlers[name]
 
     yield load

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from typing import TYPE_CHECKING
 
 import httpx
@@ -115,13 +113,3 @@ def test_without_the_parameter_no_page_may_call(client: httpx.Client, group: int
     customer = create(client, group)
     for answer in (client.get(path_of(customer), headers={"Origin": OURS}), ask(client, COLLECTION, OURS)):
         assert not [name for name in answer.headers if name.lower().startswith(("access-control", "vary"))]
-
-
-def test_the_event_file_is_taken() -> None:
-    spec = importlib.util.spec_from_file_location("app_preflight", ROOT / "functions" / "preflight" / "app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    app = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(app)
-    event = json.loads((ROOT / "events" / "preflight" / "valid.json").read_text(encoding="utf-8"))
-    assert app.lambda_handler(event, None)["statusCode"] == 204

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from unittest.mock import patch
 import boto3
 
 from tests.sending import target_of
+from tools.modules import module_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -239,11 +239,7 @@ def _load(stack: Stack, name: str, endpoints: dict[str, str], urls: dict[str, st
     }
     keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
     with patch.dict(os.environ, {**declared.environment, **own, **keys, "AWS_DEFAULT_REGION": REGION}):
-        spec = importlib.util.spec_from_file_location(f"functions.{declared.code.name}.app", declared.code / "app.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = module_at(declared.code / "app.py")
         if name == "PlanImport":
             module.CHUNK_QUEUE_URL, module.PLAN_QUEUE_URL = urls["ChunkQueue"], urls["PlanQueue"]  # type: ignore[attr-defined]
     return module

@@ -29,6 +29,7 @@ from customers.store.tokens import TokenStore
 from customers.tokens import SCOPES, new_token, token_hash, token_id
 from tests.author import TESTER
 from tests.conftest import ROOT, dynamodb_client, running_engine
+from tools.modules import module_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -598,13 +599,7 @@ def test_an_external_id_that_nobody_has_is_an_empty_page(function: Callable[[str
 
 
 def test_a_browser_is_told_what_a_page_of_another_origin_may_send() -> None:
-    spec = importlib.util.spec_from_file_location(
-        "functions.preflight.app", ROOT / "functions" / "preflight" / "app.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    app = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(app)
+    app = module_at(ROOT / "functions" / "preflight" / "app.py")
     event = read("preflight/valid")
     assert app.lambda_handler(event, None) == {
         "statusCode": 204,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pydantic_core import SchemaValidator
 
 from customers import derived
 from customers.customer import NewCustomer
+from tools.modules import module_at
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -49,12 +49,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     file = tmp_path_factory.mktemp("compiled") / "_compiled.py"
     program = [sys.executable, "-B", str(LAYER / "compile_customer.py"), str(file)]
     subprocess.run(program, check=True, env={**os.environ, "PYTHONPATH": str(LAYER)})
-    spec = importlib.util.spec_from_file_location("_compiled", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(file)
 
 
 def judged(validator: SchemaValidator | TypeAdapter[NewCustomer], value: Any) -> Any:

@@ -6,7 +6,6 @@ table into docs/api.md.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tools.benchmarks.contenders import ROOT
 from tools.benchmarks.engine import Meter, running_engine
 from tools.benchmarks.report import replace_part, table
+from tools.modules import module_at
 
 if TYPE_CHECKING:
     from local.template.stack import Stack
@@ -41,11 +41,7 @@ class Function:
         os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
         # The functions log each request, which would drown the table here.
         os.environ["AWS_LAMBDA_LOG_LEVEL"] = "ERROR"
-        spec = importlib.util.spec_from_file_location(name, function.code / "app.py")
-        if spec is None or spec.loader is None:
-            sys.exit(f"{function.code} has no app.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = module_at(function.code / "app.py")
         self._handler = module.lambda_handler
         self._meter = Meter(module.store._table.client)  # noqa: SLF001 (the meter goes where the requests are made)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import importlib.util
 import json
 import os
 import tomllib
@@ -30,10 +29,10 @@ from local.gateway.responses import GatewayResponses
 from local.template.document import Template
 from local.template.stack import read_stack
 from tools.contract.sample import CUSTOMER_ID, EXTERNAL_ID, GROUP_ID, SampleStore
+from tools.modules import module_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-    from types import ModuleType
 
     from customers.tokens import Scope
     from local.template.stack import Route, Stack
@@ -288,14 +287,7 @@ def _example(stack: Stack, route: Route, name: str, request: Mapping[str, Any], 
     return Example(name, query, headers, path, body, _answer(answer))
 
 
-@functools.cache
-def _module(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"contract_{file.parent.name}", file)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+_module: Final = functools.cache(module_at)
 
 
 def _names_in(resource: str) -> Iterator[str]:
