@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 def module_at(file: Path) -> ModuleType:
     """Run a file as a module of its own, anew at each call.
 
+    Its name is the end of its path, such as functions.preflight.app. That is how `make mutants` knows it.
+
     Raises
     ------
     FileNotFoundError
         There is no such file.
     """
-    spec = importlib.util.spec_from_file_location(f"{file.parent.name}.{file.stem}", file)
+    spec = importlib.util.spec_from_file_location(".".join(file.with_suffix("").parts[-3:]), file)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(file)
     module = importlib.util.module_from_spec(spec)

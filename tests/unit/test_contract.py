@@ -15,7 +15,16 @@ from tests.published import ROOT, published
 if TYPE_CHECKING:
     from pathlib import Path
 
-PARTS = ("tools/contract", "docs", "functions", "layers", "local", "template.yaml", "pyproject.toml")
+PARTS = [
+    "tools/contract",
+    "tools/modules.py",
+    "docs",
+    "functions",
+    "layers",
+    "local",
+    "template.yaml",
+    "pyproject.toml",
+]
 
 
 def examples(part: Any, where: str) -> list[tuple[str, Any, Any]]:

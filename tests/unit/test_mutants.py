@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import ROOT
+from tools.modules import module_at
 from tools.mutants.accepted import AcceptedSurvivors, Survivor, change_in
 from tools.mutants.working_copy import undecorated
 
@@ -39,6 +40,10 @@ def test_no_handler_is_left_decorated_and_each_is_what_it_was(app: Path) -> None
     assert list(map(ast.dump, handled.body)) == list(map(ast.dump, handler.body))
     wrapped = [f"lambda_handler = {ast.unparse(decorator)}(handle)" for decorator in handler.decorator_list]
     assert [line for line in ast.unparse(after).splitlines() if line.startswith("lambda_handler =")] == wrapped
+
+
+def test_the_tests_load_a_handler_under_the_name_that_mutmut_gives_its_mutants() -> None:
+    assert module_at(ROOT / "functions" / "preflight" / "app.py").__name__ == "functions.preflight.app"
 
 
 def test_the_tests_that_mutants_are_tried_with_exist() -> None:
