@@ -47,6 +47,7 @@ HOLES: dict[str, tuple[bytes, list[bytes]]] = {
     "objects that begin with braces": (ITEM + b"\n", [b"{\n"]),
     "objects and arrays that do not end": (ITEM + b"\n", [b"[\n{\n{\na:"]),
     "objects in others that do not end": (ITEM + b"\n", [b'{"":\n{\n}\n']),
+    "objects that nearly begin": (ITEM + b"\n", [b"]\n{\n{"]),
     "values on the next line": (ITEM + b"\n", [b"{\na:\n"]),
     "brackets on lines": (ITEM + b"\n", [b"[\n"]),
     "open strings": (ITEM + b"\n", [b'{"a":"\\\\\\"\n']),

@@ -174,9 +174,10 @@ class CsvForm:
             return False
         return line[0] not in self._not_plain or not (line[0] in self.blank or line.startswith(BYTE_ORDER_MARK))
 
-    def is_blank(self, row: bytes) -> bool:
-        """Whether a record has only empty cells, which may be quoted."""
-        return self._empty_cells.fullmatch(row) is not None
+    def content(self, row: bytes) -> bytes:
+        """Return a record without the byte order marks before it; nothing if it has only empty cells, quoted or not."""
+        row = without_marks(row)
+        return b"" if self._empty_cells.fullmatch(row) else row
 
     def is_open_after(self, line: bytes) -> bool:
         """Whether a quoted cell is open at the end of a record's first line."""

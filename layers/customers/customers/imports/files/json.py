@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from customers.imports.files.columns import LEFT_OUT, METADATA, METADATA_PREFIX, squashed
-from customers.imports.files.rows import BYTE_ORDER_MARK, MAX_ROW_BYTES, BrokenError, RowTooLongError
+from customers.imports.files.rows import BYTE_ORDER_MARK, MAX_ROW_BYTES, BrokenError, RowTooLongError, without_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,12 +35,14 @@ _PARTS: Final = {
 _FIRST_BRACE: Final = re.compile(b"%(indent)b%(brace)b" % _PARTS)
 _SIGN: Final = re.compile(
     rb'(?:[^"{}\[\]\r\n]++|%(string)b|[\r\n](?!%(indent)b\{))*+'
-    rb'(?:(\[|%(brace)b)|([}\]])|([\r\n])%(indent)b%(brace)b|("[^\r\n]*+|[\r\n]%(indent)b\{|\{)|\Z)' % _PARTS
+    rb"(?:(\[|%(brace)b)|([}\]])|([\r\n])%(indent)b%(brace)b|\Z"
+    rb"|([^\r\n]*+(?:[\r\n](?!%(indent)b%(brace)b)[^\r\n]*+)*+))" % _PARTS
 )
 """All up to the next sign, and that sign: one of the four, or the end."""
 _OPENS, _CLOSES, _OPENS_LINE, _BREAKS = range(1, 5)
 """An opening bracket, a closing one, the end of a line before one that begins with an object, or what no object has: a
-string that does not end on its line, with the rest of that line, or an opening brace before another bracket."""
+string that does not end on its line, or an opening brace before another bracket. With it goes all before the next line
+that begins with an object."""
 _SCALAR_END: Final = re.compile(rb"[,\]}\s]")
 _FIRST_BYTES: Final = bytes(range(ord("!"), ord("~") + 1)).translate(None, b",]}")
 """What an element may begin with: printable ASCII, like all of JSON outside of strings, and not what ends an element.
@@ -140,7 +142,7 @@ class JsonLinesForm:
 
     def __init__(self) -> None:
         self._window: Window | None = None
-        self._last_lines: dict[int, int | None] = {}
+        self._ends: dict[int, int | None] = {}
 
     def is_plain(self, line: bytes) -> bool:
         """Whether a line is a row of its own for certain: an object without others in it, or no object."""
@@ -149,9 +151,12 @@ class JsonLinesForm:
         # If the only closing bracket is in a string, the string does not end on the line, which no JSON string does.
         return line.count(b"}") == 1 and line.count(b"{") == 1 and line.rstrip()[-1] == _CLOSING
 
-    def is_blank(self, row: bytes) -> bool:
-        """Whether a row has no content."""
-        return not row.strip(self.blank)
+    def content(self, row: bytes) -> bytes:
+        """Return a row without the byte order marks before it; nothing if it is blank."""
+        if row[0] == _OPENING:
+            return row
+        row = without_marks(row)
+        return row if row.strip(self.blank) else b""
 
     def last_line(self, window: Window, first: int) -> int | None:
         """Return the last line of a row; None if none of the window's lines ends it."""
@@ -160,40 +165,49 @@ class JsonLinesForm:
             if lines[first].rstrip().endswith(b"}") and first + 1 < len(lines) and lines[first + 1][0] == _OPENING:
                 # Nearly always, and quicker.
                 return first
-            self._window, self._last_lines = window, _last_lines(window, first)
-        return self._last_lines.get(window.starts[first], first)
+            self._window, self._ends = window, _ends(window, first)
+        end = self._ends.get(window.starts[first], 0)
+        if end is None:
+            return None
+        return window.line_at(end) if end >= window.starts[first + 1] else first
 
 
-def _last_lines(window: Window, first: int) -> dict[int, int | None]:
-    """Return the last line of each object that begins on a line from `first` on, by where that line begins in the data.
+def _ends(window: Window, first: int) -> dict[int, int | None]:
+    """Return where each object ends that begins on line `first` or a later one, by where its line begins in the data.
 
-    None stands for objects that may end after the window. Those that do not end are left out. Each byte is looked at
-    once, however many objects hold it.
+    None stands for one that may end after the window. Those that do not end are left out. Each byte is looked at once,
+    however many objects hold it.
     """
     data, limit, depth, at = window.data, window.starts[-1], 0, window.starts[first]
-    last_lines: dict[int, int | None] = {}
-    opened: list[tuple[int, int]] = []
-    """The lines of objects that have not ended yet, and how many brackets are open before each."""
+    ends: dict[int, int | None] = {}
+    opened: list[int] = []
+    """Where the lines begin of objects that have not ended yet."""
+    depths: list[int] = []
+    """How many brackets are open before each of them."""
     if brace := _FIRST_BRACE.match(data, at, limit):
-        opened, depth, at = [(at, 0)], 1, brace.end()
+        opened, depths, depth, at = [at], [0], 1, brace.end()
     for sign in _SIGN.finditer(data, at, limit):
         kind = sign.lastindex
         if kind == _OPENS:
             depth += 1
         elif kind == _CLOSES:
             depth -= 1
-            while opened and opened[-1][1] >= depth:
-                last_lines[opened.pop()[0]] = window.line_at(sign.end() - 1)
+            while depths and depths[-1] >= depth:
+                depths.pop()
+                ends[opened.pop()] = sign.end() - 1
         elif kind == _OPENS_LINE:
-            if _before(data, sign.start(kind)) not in b":[":
+            if opened and _before(data, sign.start(kind)) not in b":[":
                 # A new row begins on this line.
                 opened.clear()
-            opened.append((sign.end(kind), depth))
+                depths.clear()
+            opened.append(sign.end(kind))
+            depths.append(depth)
             depth += 1
         elif kind == _BREAKS:
             opened.clear()
-    last_lines.update((line, None) for line, _ in opened)
-    return last_lines
+            depths.clear()
+    ends.update(dict.fromkeys(opened))
+    return ends
 
 
 def _before(data: bytes, end: int) -> int:

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Protocol
 
-from customers.imports.files.rows import MAX_ROW_BYTES, BrokenError, without_marks
+from customers.imports.files.rows import MAX_ROW_BYTES, BrokenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,8 +76,8 @@ class RowForm(Protocol):
     def is_plain(self, line: bytes) -> bool:
         """Whether a line is a row of its own for certain, without a byte order mark. May be wrong about others."""
 
-    def is_blank(self, row: bytes) -> bool:
-        """Whether a row has no content."""
+    def content(self, row: bytes) -> bytes:
+        """Return a row without the byte order marks before it; nothing if it is blank."""
 
     def last_line(self, window: Window, first: int) -> int | None:
         """Return the last line of a row, by its first one; None if none of the window's lines ends it."""
@@ -101,8 +101,14 @@ def read_rows(buffer: Buffer, form: RowForm) -> Iterator[bytes | None]:
         The file is damaged, or a line is longer than `_LONGEST_LINE`.
     """
     damage: BrokenError | None = None
-    is_last = False
     while True:
+        try:
+            is_last = not buffer.fill()
+        except BrokenError as error:
+            # What comes before the damage counts, up to the last line end.
+            damage = error
+            buffer.cut_off_unfinished_line()
+            is_last = True
         _pass_blank(buffer, form.blank)
         window = Window(buffer.rest(), is_last=is_last, is_damaged=damage is not None)
         yield from _rows_in(window, buffer, form)
@@ -114,13 +120,6 @@ def read_rows(buffer: Buffer, form: RowForm) -> Iterator[bytes | None]:
             yield from _long_line(buffer, form.blank)
             continue
         yield None
-        try:
-            is_last = not buffer.fill()
-        except BrokenError as error:
-            # What comes before the damage counts, up to the last line end.
-            damage = error
-            buffer.cut_off_unfinished_line()
-            is_last = True
 
 
 def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
@@ -150,8 +149,7 @@ def _rows_in(window: Window, buffer: Buffer, form: RowForm) -> Iterator[bytes]:
             row = b"".join(lines[first : last + 1])
             index = last + 1
         buffer.at += len(row)
-        row = without_marks(row.rstrip(_LINE_END))
-        if not form.is_blank(row):
+        if row := form.content(row.rstrip(_LINE_END)):
             yield row[: MAX_ROW_BYTES + 1]
 
 
