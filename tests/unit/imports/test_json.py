@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 
 import pytest
@@ -175,3 +176,19 @@ def test_an_object_ends_in_the_same_place_if_a_window_begins_with_it(indent: byt
     row = b'{\n"a":\n{\n}\n}'
     reader, rows = read(ITEM + b"\n" * 300_000 + indent + row + b"\n" + indent + ITEM)
     assert (reader.broken, [found.original.strip() for found in rows]) == (None, [ITEM, row, ITEM])
+
+
+@pytest.mark.parametrize("indent", [1, None])
+def test_customers_that_are_spread_over_lines_are_a_row_each_however_many_there_are(indent: int | None) -> None:
+    value = {"metadata": {"a": "b"}, "list": [{"c": [{"d": 1}]}], "empty": []}
+    rows = [json.dumps({"first_name": "x" * (number % 97), **value}, indent=indent) for number in range(10_000)]
+    reader, found = read("\n".join(rows).encode())
+    assert reader.broken is None
+    assert [row.original.decode() for row in found] == rows
+
+
+@pytest.mark.parametrize("before", ["", " ", "\t \r"])
+def test_a_value_may_begin_on_the_line_after_its_name(before: str) -> None:
+    row = f'{{\n"metadata":{before}\n{{\n"a": "b"\n}},\n"list": [{before}\n{{\n}}\n]\n}}'
+    reader, found = read(f"{row}\n{row}".encode())
+    assert (reader.broken, [line.original.decode() for line in found]) == (None, [row, row])
