@@ -52,6 +52,8 @@ HOLES: dict[str, tuple[bytes, list[bytes]]] = {
     "brackets on lines": (ITEM + b"\n", [b"[\n"]),
     "open strings": (ITEM + b"\n", [b'{"a":"\\\\\\"\n']),
     "small elements": (b"[", [b"1,"]),
+    "small elements that are not JSON": (b"[", [b";,"]),
+    "small elements in others": (b"[", [b"[[]],"]),
     "empty arrays": (b"[", [b"[],"]),
     "white space between elements": (b"[", [b" " * 60_000 + b"1,"]),
     "elements that nest": (b"[", [b"[" * 30_000 + b"]" * 30_000 + b","]),

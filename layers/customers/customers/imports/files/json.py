@@ -19,10 +19,11 @@ _UP_TO_BRACKET: Final = re.compile(rb'(?:[^"{}\[\]]++|%s)*+[{}\[\]]' % _STRING.p
 """All up to the next bracket that is not in a string, and that bracket."""
 _NEXT_SIMPLE: Final = re.compile(
     rb"[ \t\r\n]*+,[ \t\r\n]*+"
-    rb'([{\[](?:[^"{}\[\]]++|%s)*+[}\]]|%s|[-+.0-9A-Za-z]++(?=[,\] \t\r\n]))' % (_STRING.pattern, _STRING.pattern),
+    rb'([{\[](?:[^"{}\[\]]++|%s)*+[}\]]|%s|[!#-+\--Z\\^-z|~][^,\]}\s]*+(?=[,\] \t\r\n]))'
+    % (_STRING.pattern, _STRING.pattern),
     re.DOTALL,
 )
-"""A comma and the next element: an object or array without others in it, a string, or a number or word that ends."""
+"""A comma and the next element: an object or array without others in it, a string, or anything else that ends."""
 _OPENING, _CLOSING = b"{}"
 _MOST_SPACE: Final = 64 * 1024 * 1024
 """Between two elements. Whoever reads the file looks at the clock after each element only."""
