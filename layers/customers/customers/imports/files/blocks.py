@@ -112,7 +112,7 @@ class Blocks:
 
 
 class Buffer:
-    """The part of a file that its reader holds in memory: a block, and the row that it is reading.
+    """The part of a file that its reader holds in memory: one or two blocks, and the row that it is reading.
 
     A reader looks at `data` from `at` on, and counts from there, because `fill` drops what comes before.
 

@@ -1,6 +1,6 @@
 """The reader of files: it recognizes a file's format, and cuts the file into rows.
 
-It keeps at most a block and a row in memory, whatever the file is. It does not judge a row's content: bytes that are
+It keeps at most two blocks and a row in memory, whatever the file is. It does not judge a row's content: bytes that are
 not UTF-8 or not JSON only affect their row. If it finds no further row, it ends with a `Break` that says at which row
 and why. The rows before it count.
 """
