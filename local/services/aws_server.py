@@ -21,6 +21,8 @@ from moto.events.models import EventsBackend
 from moto.moto_server import werkzeug_app
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3 import notifications
+from moto.s3.models import S3Backend
+from moto.s3.responses import S3Response
 from moto.sqs.models import Queue, SQSBackend
 from werkzeug.serving import run_simple
 
@@ -34,11 +36,12 @@ _M_ARENA_MAX: Final = -8
 """From glibc's malloc.h."""
 
 
-def _make_queues_safe() -> None:
-    """Let only one thread at a time change queues.
+def make_queues_safe() -> None:
+    """Let only one thread at a time change queues, or put objects, which sends messages.
 
-    To delete a message, moto rebuilds the queue's list, and loses what another thread adds meanwhile. A receiver waits
-    without the lock.
+    To delete a message, moto rebuilds the queue's list, and loses what another thread adds meanwhile. And it sends an
+    object's event before the object has its metadata, and those of two objects with one key in any order. A receiver
+    waits without the lock.
     """
     changed = threading.Condition(threading.RLock())
     receive = SQSBackend.receive_message
@@ -71,7 +74,13 @@ def _make_queues_safe() -> None:
                     return found
                 changed.wait(min(remaining, _LOOK_AGAIN))
 
-    for owner, name in ((Queue, "add_message"), (Queue, "delete_message"), (SQSBackend, "change_message_visibility")):
+    for owner, name in (
+        (Queue, "add_message"),
+        (Queue, "delete_message"),
+        (SQSBackend, "change_message_visibility"),
+        (S3Response, "put_object"),
+        (S3Backend, "complete_multipart_upload"),
+    ):
         setattr(owner, name, locked(getattr(owner, name)))
     setattr(SQSBackend, receive.__name__, receive_message)
 
@@ -137,7 +146,7 @@ def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # Otherwise any web page in the user's browser could read the data here.
     werkzeug_app.DISABLE_GLOBAL_CORS = True  # type: ignore[attr-defined] # imported there, and looked up at each start
-    _make_queues_safe()
+    make_queues_safe()
     send_events_as_s3_does()
     _write_events_down(events)
     application = DomainDispatcherApplication(create_backend_app)

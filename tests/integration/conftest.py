@@ -9,7 +9,7 @@ import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from local.services.aws_server import send_events_as_s3_does
+from local.services.aws_server import make_queues_safe, send_events_as_s3_does
 from tests.integration.import_cloud import ImportCloud
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def cloud(engine: str, stack: Stack) -> Iterator[ImportCloud]:
+    make_queues_safe()
     send_events_as_s3_does()
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()

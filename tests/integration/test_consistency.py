@@ -17,6 +17,7 @@ import pytest
 
 from customers.aws import dynamodb as dynamodb_module
 from customers.errors import NotFoundError
+from customers.imports.bucket import FileDelivery
 from customers.imports.files.rows import Layout
 from customers.imports.store import Counts, ImportStore
 from customers.store.customers import CustomerStore
@@ -140,8 +141,9 @@ def test_everybody_is_read_as_they_were_last_written(client: DynamoDBClient) -> 
 
 def test_the_latest_import_of_a_file_is_found_as_soon_as_it_begins(client: DynamoDBClient) -> None:
     store, key = ImportStore(client, "ImportsTable"), f"imports/{uuid4()}"
-    store.keep_latest("bucket", key, "an-etag", "an-import")
-    assert store.latest("bucket", key) == ("an-import", "an-etag")
+    file = FileDelivery("bucket", key, "an-etag", now(), "0055")
+    store.keep_latest(file)
+    assert store.latest("bucket", key) == (file.import_id, "an-etag")
 
 
 def test_a_deletion_removes_also_the_entries_that_were_written_just_before(client: DynamoDBClient) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from customers.imports.bucket import FileDelivery
 from customers.imports.files.rows import Break, Layout, Position
 from customers.imports.store import Counts, ImportStore
 
@@ -21,6 +22,10 @@ LAYOUT = Layout("json_lines")
 
 def at(row: int) -> Position:
     return Position(LAYOUT, row * 10, row, packed=False)
+
+
+def upload(key: str, sequencer: str) -> FileDelivery:
+    return FileDelivery("bucket", key, f"etag of {sequencer}", "2026-01-01T00:00:00.000Z", sequencer)
 
 
 @pytest.fixture(scope="module")
@@ -54,24 +59,32 @@ def test_a_plan_that_is_made_is_not_made_anew_by_a_slower_planner(store: ImportS
 def test_the_import_of_the_latest_upload_of_a_key_is_found(store: ImportStore) -> None:
     key = f"imports/{uuid4()}.csv"
     assert store.latest("bucket", key) is None
-    for import_id in ("first", "second"):
-        store.keep_latest("bucket", key, "an-etag", import_id)
-        assert store.latest("bucket", key) == (import_id, "an-etag")
+    for sequencer in ("0055", "0055AE", "0055B"):
+        store.keep_latest(upload(key, sequencer))
+        assert store.latest("bucket", key) == (upload(key, sequencer).import_id, f"etag of {sequencer}")
     assert store.latest("other", key) is None
-    assert "second" not in {one.import_id for one in store.all()}
+    assert upload(key, "0055B").import_id not in {one.import_id for one in store.all()}
+
+
+def test_an_upload_whose_event_comes_late_or_again_is_not_the_latest(store: ImportStore) -> None:
+    key = f"imports/{uuid4()}.csv"
+    for sequencer in ("0055B", "0055AE", "0055", "0055B", "0055AE"):
+        store.keep_latest(upload(key, sequencer))
+        assert store.latest("bucket", key) == (upload(key, "0055B").import_id, "etag of 0055B")
 
 
 def test_all_that_is_kept_of_an_import_goes_after_30_days(
     store: ImportStore, known: Import, dynamodb: DynamoDBClient
 ) -> None:
     key = f"imports/{uuid4()}.csv"
-    store.keep_latest("bucket", key, "an-etag", known.import_id)
+    latest = upload(key, "0055")
+    store.keep_latest(latest)
     store.book(known.import_id, 1, LAYOUT, Counts(rejected=1), "parts/1")
     items = [
         item
         for page in dynamodb.get_paginator("scan").paginate(TableName="ImportsTable")
         for item in page["Items"]
-        if item["import_id"] == {"S": known.import_id} or item.get("latest") == {"S": known.import_id}
+        if item["import_id"] == {"S": known.import_id} or item.get("latest") == {"S": latest.import_id}
     ]
     assert len(items) == 3
     for item in items:

@@ -9,11 +9,13 @@ import io
 import json
 import random
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from moto.s3.models import FakeKey
 
 from customers.imports import chunks as chunks_module
 from customers.imports.store import Counts
@@ -338,6 +340,44 @@ def test_a_file_that_is_replaced_before_it_is_read_is_told_as_gone(cloud: Import
     assert len(cloud.group(group_id)) == 4
     statuses = {event["detail"]["status"] for event in cloud.events() if "status" in event["detail"]}
     assert statuses == {"completed", "failed"}
+
+
+def test_the_latest_upload_of_a_file_is_the_latest_whose_event_comes_first_too(cloud: ImportCloud) -> None:
+    group_id, key = _new_group(), f"imports/{uuid4()}"
+    for count in (3, 4):
+        cloud.put(key, _csv(_rows(group_id, count)))
+    older, newer = cloud.take("PlanQueue")
+    for plan in (newer, older, older):
+        cloud.deliver(plan)
+        cloud.run()
+    latest = cloud.apps["PlanImport"].imports.store.latest(BUCKET, key)
+    assert latest[1] == cloud.s3.head_object(Bucket=BUCKET, Key=key)["ETag"].strip('"')
+    assert len(cloud.group(group_id)) == 4
+
+
+def test_the_laptop_tells_of_an_upload_only_when_its_metadata_is_there(
+    cloud: ImportCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, taken = threading.Event(), threading.Event()
+    stored = []
+    set_metadata = FakeKey.set_metadata
+
+    def set_late(key: FakeKey, metadata: dict[str, str]) -> None:
+        begun.set()
+        # Whoever can take the event already does so now.
+        taken.wait(1)
+        set_metadata(key, metadata)
+        stored.append(metadata)
+
+    monkeypatch.setattr(FakeKey, "set_metadata", set_late)
+    with ThreadPoolExecutor(1) as threads:
+        put = threads.submit(cloud.put, f"imports/{uuid4()}", b"", {"ignore": "Notes"})
+        assert begun.wait(10)
+        (plan,) = cloud.take("PlanQueue")
+        assert stored
+        taken.set()
+        put.result()
+    cloud.deliver(plan)
 
 
 def test_a_message_becomes_customers(cloud: ImportCloud) -> None:

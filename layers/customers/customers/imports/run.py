@@ -84,7 +84,7 @@ class Imports:
     def begin_file(self, file: FileDelivery) -> Import:
         """Begin or continue the import of a file."""
         source = {"bucket": file.bucket, "key": file.key}
-        self.store.keep_latest(file.bucket, file.key, file.etag, file.import_id)
+        self.store.keep_latest(file)
         known = self.store.begin(file.import_id, source)
         if not known.finished and known.position is None:
             self._put_event("Import started", {"import_id": known.import_id, "source": source})

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
+    from customers.imports.bucket import FileDelivery
+
 _TRIES: Final = 10
 _LONGEST_PAUSE: Final = 2.0
 _KEPT: Final = timedelta(days=30)
@@ -115,15 +117,31 @@ class ImportStore:
             return self.get(import_id)
         return _import(item)
 
-    def keep_latest(self, bucket: str, key: str, etag: str, import_id: str) -> None:
-        """Store which import the latest upload of a key is, so that whoever put the file there finds it."""
+    def keep_latest(self, file: FileDelivery) -> None:
+        """Store which import the latest upload of a key is, so that whoever put the file there finds it.
+
+        Events may come in any order, and more than once. Of two uploads of a key, the later one has the greater
+        sequencer: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+        """
         item: dict[str, AttributeValueTypeDef] = {
-            **_latest_key(bucket, key),
-            "latest": {"S": import_id},
-            "etag": {"S": etag},
+            **_latest_key(file.bucket, file.key),
+            "latest": {"S": file.import_id},
+            "etag": {"S": file.etag},
+            "sequencer": {"S": file.sequencer},
             "expires_at": _expiry(datetime.now(UTC)),
         }
-        call(lambda: self._client.put_item(TableName=self._table, Item=item))
+        try:
+            call(
+                lambda: self._client.put_item(
+                    TableName=self._table,
+                    Item=item,
+                    # As S3 says, the shorter one is filled up with zeros, which the order of strings amounts to.
+                    ConditionExpression="attribute_not_exists(sequencer) OR sequencer <= :sequencer",
+                    ExpressionAttributeValues={":sequencer": item["sequencer"]},
+                )
+            )
+        except ClientError as error:
+            _check_refused(error)
 
     def latest(self, bucket: str, key: str) -> tuple[str, str] | None:
         """Return the import and ETag of the latest upload of a key; None if there is none, or it ended a month ago."""
