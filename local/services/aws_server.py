@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 _LOOK_AGAIN: Final = 0.2
 """Seconds after which a waiting receiver looks for messages that have become visible with time."""
 _PUT_AT: Final = "x-amz-meta-put-at"
+_ONE_AT_A_TIME: Final = (
+    (Queue, "add_message"),
+    (Queue, "delete_message"),
+    (SQSBackend, "change_message_visibility"),
+    (S3Response, "put_object"),
+    (S3Backend, "complete_multipart_upload"),
+)
+"""What changes queues, and what puts objects."""
 _M_ARENA_MAX: Final = -8
 """From glibc's malloc.h."""
 
@@ -74,13 +82,7 @@ def make_queues_safe() -> None:
                     return found
                 changed.wait(min(remaining, _LOOK_AGAIN))
 
-    for owner, name in (
-        (Queue, "add_message"),
-        (Queue, "delete_message"),
-        (SQSBackend, "change_message_visibility"),
-        (S3Response, "put_object"),
-        (S3Backend, "complete_multipart_upload"),
-    ):
+    for owner, name in _ONE_AT_A_TIME:
         setattr(owner, name, locked(getattr(owner, name)))
     setattr(SQSBackend, receive.__name__, receive_message)
 
