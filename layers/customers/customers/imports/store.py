@@ -123,25 +123,15 @@ class ImportStore:
         Events may come in any order, and more than once. Of two uploads of a key, the later one has the greater
         sequencer: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
         """
-        item: dict[str, AttributeValueTypeDef] = {
-            **_latest_key(file.bucket, file.key),
+        values: dict[str, AttributeValueTypeDef] = {
             "latest": {"S": file.import_id},
             "etag": {"S": file.etag},
             "sequencer": {"S": file.sequencer},
             "expires_at": _expiry(datetime.now(UTC)),
         }
-        try:
-            call(
-                lambda: self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    # As S3 says, the shorter one is filled up with zeros, which the order of strings amounts to.
-                    ConditionExpression="attribute_not_exists(sequencer) OR sequencer <= :sequencer",
-                    ExpressionAttributeValues={":sequencer": item["sequencer"]},
-                )
-            )
-        except ClientError as error:
-            _check_refused(error)
+        # S3 says to fill up the shorter one with zeros, which the order of strings amounts to.
+        later = "attribute_not_exists(sequencer) OR sequencer <= :sequencer"
+        self._set(_latest_key(file.bucket, file.key), values, later)
 
     def latest(self, bucket: str, key: str) -> tuple[str, str] | None:
         """Return the import and ETag of the latest upload of a key; None if there is none, or it ended a month ago."""
@@ -176,7 +166,7 @@ class ImportStore:
     def keep_position(self, known: Import, position: Position, sent: int) -> None:
         """Store where the chunks sent so far end, unless another planner got further."""
         self._set(
-            known,
+            _key(known.import_id),
             {"position": {"S": json.dumps(position)}, "sent": {"N": str(sent)}},
             # The same number again: the file has had no row since.
             "attribute_not_exists(planned) AND (attribute_not_exists(sent) OR sent <= :sent)",
@@ -187,7 +177,7 @@ class ImportStore:
         values: dict[str, AttributeValueTypeDef] = {"planned": {"N": str(chunks)}}
         if broken is not None:
             values["broken"] = {"S": json.dumps(broken)}
-        self._set(known, values, "attribute_not_exists(planned)")
+        self._set(_key(known.import_id), values, "attribute_not_exists(planned)")
 
     def is_booked(self, import_id: str, chunk: int) -> bool:
         """Whether a chunk is finished."""
@@ -268,15 +258,17 @@ class ImportStore:
         values: dict[str, AttributeValueTypeDef] = {"finished": {"N": str(known.booked)}}
         if known.broken is not None:
             values["broken"] = {"S": json.dumps(known.broken.unquoting())}
-        self._set(known, values, "attribute_exists(import_id)")
+        self._set(_key(known.import_id), values, "attribute_exists(import_id)")
 
-    def _set(self, known: Import, values: dict[str, AttributeValueTypeDef], condition: str) -> None:
-        """Set attributes, if a condition holds."""
+    def _set(
+        self, key: dict[str, AttributeValueTypeDef], values: dict[str, AttributeValueTypeDef], condition: str
+    ) -> None:
+        """Set an item's attributes, if a condition holds."""
         try:
             call(
                 lambda: self._client.update_item(
                     TableName=self._table,
-                    Key=_key(known.import_id),
+                    Key=key,
                     UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
                     ConditionExpression=condition,
                     ExpressionAttributeNames={f"#{name}": name for name in values},
